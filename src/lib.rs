@@ -1,0 +1,1 @@
+//! A lazy, shared PostgreSQL connection per request for Actix Web.

@@ -1,0 +1,3 @@
+//! The project's chores: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask ci`.
+
+fn main() {}
