@@ -1,0 +1,93 @@
+//! A [`Config`](super::Config) that has been checked: what the rest of the crate reads.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::database::Tls;
+use crate::tokio_postgres;
+use crate::tokio_postgres::config::TargetSessionAttrs;
+
+/// Every option in the form in which it is used; made by [`Config::settings`](super::Config).
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) server: ServerSettings,
+    pub(crate) pool: PoolSettings,
+    pub(crate) start: StartSettings,
+    pub(crate) session: SessionSettings,
+    pub(crate) use_connection_for_request: bool,
+}
+
+/// Where the server is and how it is talked to.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerSettings {
+    /// Tried in this order, or in a random one with `load_balance_hosts`.
+    pub(crate) hosts: Vec<Server>,
+    pub(crate) load_balance_hosts: bool,
+    pub(crate) target_session_attrs: TargetSessionAttrs,
+    /// User, password, database, start-up options, channel binding; no host, no ssl mode.
+    pub(crate) driver: tokio_postgres::Config,
+    pub(crate) tls: Tls,
+    /// Bound on one attempt at one address: TCP, TLS and login together.
+    pub(crate) connect_timeout: Duration,
+    pub(crate) keepalive: Option<Keepalive>,
+    pub(crate) tcp_user_timeout: Option<Duration>,
+}
+
+/// One host of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) host: Host,
+    /// Where to connect without asking DNS; `host` still names the server in its certificate.
+    pub(crate) hostaddr: Option<IpAddr>,
+    pub(crate) port: u16,
+}
+
+/// A name or an address, or the directory of a Unix-domain socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Host {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+/// TCP keepalive; `None` leaves a value to the operating system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keepalive {
+    pub(crate) idle: Duration,
+    pub(crate) interval: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+}
+
+/// Who gets a session, and for how long sessions live.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolSettings {
+    pub(crate) min_size: u32,
+    pub(crate) max_size: u32,
+    pub(crate) acquire_timeout: Duration,
+    /// `None` = no limit.
+    pub(crate) max_waiting: Option<u32>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) test_after_idle: Duration,
+    pub(crate) close_timeout: Duration,
+}
+
+/// How often a start is tried.
+#[derive(Debug, Clone)]
+pub(crate) struct StartSettings {
+    /// Attempts in all, at least 1.
+    pub(crate) retry_limit: u32,
+    pub(crate) retry_interval: Duration,
+}
+
+/// What happens on a session.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionSettings {
+    /// 0 = no cache.
+    pub(crate) statement_cache_size: usize,
+    pub(crate) command_timeout: Option<Duration>,
+    pub(crate) reset: super::Reset,
+    /// Bound on a reset, and on the repair after a cancelled statement.
+    pub(crate) reset_timeout: Duration,
+    pub(crate) echo: super::Echo,
+}
