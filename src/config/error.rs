@@ -3,7 +3,7 @@
 /// An option that cannot be applied: which one, where it came from, and what it should be.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
-    message: String,
+    pub(crate) message: String,
 }
 
 impl std::fmt::Display for ConfigError {

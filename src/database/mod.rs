@@ -1,5 +1,153 @@
 //! What lives as long as the application.
 
-mod tls;
+use std::sync::Arc;
 
-pub(crate) use tls::{Tls, TlsHandshake};
+use actix_web::HttpRequest;
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::request::{Connection, ConnectionMiddleware, Scope};
+use crate::{Result, telemetry};
+
+mod pool;
+mod place;
+mod home;
+mod lease;
+mod reset;
+mod statement;
+mod session;
+mod sql;
+mod connector;
+mod connect_error;
+mod stream;
+mod tls;
+mod status;
+
+pub use connect_error::ConnectError;
+pub use status::Status;
+
+pub(crate) use connector::Connector;
+pub(crate) use lease::{Lease, Usage};
+pub(crate) use pool::Pool;
+pub(crate) use statement::{Params, batch_execute, execute, query, query_raw};
+pub(crate) use stream::Address;
+pub(crate) use tls::Tls;
+
+/// The application's database: a pool of sessions, and what makes connections of them.
+///
+/// A cheap handle; clone it into every worker. The runtime on which [`connect`](Self::connect) is called is the home of all
+/// sessions and has to outlive the workers: call it in `main`, before `HttpServer::run`.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: Arc<Pool>,
+    use_connection_for_request: bool,
+}
+
+impl Database {
+    /// Checks the configuration, proves the database reachable and opens `pool_min_size` sessions.
+    ///
+    /// Tries `retry_limit` times in all, `retry_interval` apart. What cannot succeed is
+    /// [not retried](ConnectError::is_final). A failed start leaves no server connection behind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) before anything is connected, else [`Error::Connect`](crate::Error::Connect).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio (or Actix) runtime.
+    pub async fn connect(config: Config) -> Result<Self> {
+        let settings = config.settings()?;
+        let limit = settings.start.retry_limit;
+        let mut attempt = 1;
+        let (connector, sessions) = loop {
+            let connector = Arc::new(Connector::new(settings.clone()));
+            let err = match open_first(&connector, settings.pool.min_size).await {
+                Ok(sessions) => break (connector, sessions),
+                Err(err) => err,
+            };
+            connector.close();
+            connector.ended().await;
+            if attempt >= limit || err.is_final() {
+                telemetry::start_failed(&err, attempt);
+                return Err(err.into());
+            }
+            telemetry::start_retried(&err, attempt, limit, settings.start.retry_interval);
+            sleep(settings.start.retry_interval).await;
+            attempt += 1;
+        };
+        telemetry::database_connected(connector.alive());
+        let pool = Pool::new(&settings, connector, sessions);
+        Ok(Self {
+            pool,
+            use_connection_for_request: settings.use_connection_for_request,
+        })
+    }
+
+    /// The middleware to wrap an App or a scope in.
+    ///
+    /// ```no_run
+    /// # use actix_web::App;
+    /// # fn app(db: actix_pg::Database) {
+    /// let app = App::new().wrap(db.middleware());
+    /// # }
+    /// ```
+    pub fn middleware(&self) -> ConnectionMiddleware {
+        ConnectionMiddleware::new(self.clone())
+    }
+
+    /// A connection outside of any request: lazy and shared among its clones, returned by
+    /// [`release`](Connection::release) or with the last of them.
+    pub fn connection(&self) -> Connection {
+        Connection::new(Scope::new(Arc::clone(&self.pool)))
+    }
+
+    /// The request's connection to this database, for requests that talk to several.
+    ///
+    /// The extractor [`Connection`] is that of the innermost middleware.
+    pub fn connection_of(&self, req: &HttpRequest) -> Connection {
+        Connection::of(req, self)
+    }
+
+    /// The pool at this moment.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// Borrows a session and has the server answer on it.
+    ///
+    /// # Errors
+    ///
+    /// What a statement could fail with: [`Error::Acquire`](crate::Error::Acquire),
+    /// [`Error::Postgres`](crate::Error::Postgres), [`Error::CommandTimeout`](crate::Error::CommandTimeout).
+    pub async fn ping(&self) -> Result<()> {
+        self.connection().batch_execute("").await
+    }
+
+    /// Stops lending, waits for what is lent, says goodbye to the server.
+    ///
+    /// Call it when the server has stopped. Waits for `close_timeout` at most; may be called again. Whoever asks for a
+    /// session from now on gets [`AcquireError::Closed`](crate::AcquireError::Closed).
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(crate) fn uses_connection_for_request(&self) -> bool {
+        self.use_connection_for_request
+    }
+}
+
+/// Opens one session to see whether that is possible, then the others together.
+async fn open_first(
+    connector: &Arc<Connector>,
+    wanted: u32,
+) -> Result<Vec<session::Session>, ConnectError> {
+    let first = connector.open().await?;
+    let others = join_all((1..wanted).map(|_| connector.open())).await;
+    std::iter::once(Ok(first)).chain(others).collect()
+}

@@ -1,0 +1,108 @@
+//! Why a session could not be opened, and whether it is worth another attempt.
+
+use std::error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::tokio_postgres;
+use crate::tokio_postgres::error::{DbError, SqlState};
+
+/// Why no session could be opened: the address that was tried last, and its cause as [`source`](error::Error::source).
+#[derive(Debug, Clone)]
+pub struct ConnectError(Arc<Failed>);
+
+#[derive(Debug)]
+struct Failed {
+    server: String,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+pub(super) enum Cause {
+    Io(io::Error),
+    Postgres(tokio_postgres::Error),
+    TimedOut(Duration),
+    NoAddress,
+    WrongTarget,
+    Closed,
+}
+
+impl ConnectError {
+    pub(super) fn new(server: String, cause: Cause) -> Self {
+        Self(Arc::new(Failed { server, cause }))
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::new("the server".into(), Cause::Closed)
+    }
+
+    /// What the server said, if it was the server that refused.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        match &self.0.cause {
+            Cause::Postgres(err) => err.as_db_error(),
+            _ => None,
+        }
+    }
+
+    /// The SQLSTATE of the refusal, if it was the server that refused.
+    pub fn code(&self) -> Option<&SqlState> {
+        self.as_db_error().map(DbError::code)
+    }
+
+    /// Whether another attempt with the same configuration must fail as well.
+    ///
+    /// | refusal | final |
+    /// |---|---|
+    /// | nothing listens, no route, a time-out, a name that does not resolve (yet) | no |
+    /// | 57P03 the server is starting up or shutting down, 53300 too many connections, 57P01 … 57P02 | no |
+    /// | class 28: wrong password, unknown role, no line in `pg_hba.conf` | yes |
+    /// | 3D000 no such database, 42501 no right to connect, 42704 and class 22: a wrong setting | yes |
+    /// | the server speaks no TLS but has to, or its certificate does not fit | yes |
+    pub fn is_final(&self) -> bool {
+        match &self.0.cause {
+            Cause::Postgres(err) => match err.code() {
+                Some(code) => ["28", "22", "3D", "42", "0A"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class)),
+                None => !is_transport(err),
+            },
+            Cause::Io(err) => err.kind() == io::ErrorKind::InvalidInput,
+            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget => false,
+            Cause::Closed => true,
+        }
+    }
+}
+
+/// Whether the stream failed, rather than what was said over it.
+fn is_transport(err: &tokio_postgres::Error) -> bool {
+    let io = error::Error::source(err).and_then(|cause| cause.downcast_ref::<io::Error>());
+    err.is_closed() || io.is_some_and(|io| io.kind() != io::ErrorKind::InvalidData)
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.0.server;
+        match &self.0.cause {
+            Cause::TimedOut(bound) => write!(
+                f,
+                "{server} did not answer within {bound:?} (`connect_timeout`)"
+            ),
+            Cause::NoAddress => write!(f, "the server's name has no address"),
+            Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
+            Cause::Closed => write!(f, "the database has been closed"),
+            Cause::Io(_) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
+        }
+    }
+}
+
+impl error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.0.cause {
+            Cause::Io(err) => Some(err),
+            Cause::Postgres(err) => Some(err),
+            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Closed => None,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Opens sessions, and cancels what runs on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use rand::seq::SliceRandom;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::connect_error::{Cause, ConnectError};
+use super::session::Session;
+use super::stream::{Address, Stream};
+use crate::config::{ServerSettings, Settings};
+use crate::telemetry;
+use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
+
+/// How long a session that has been told to end may take before its socket is closed under it.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Knows how to reach the server, and which sessions are alive.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    settings: Settings,
+    alive: Arc<AtomicU32>,
+    drivers: TaskTracker,
+    failure: watch::Sender<Option<ConnectError>>,
+    closed: AtomicBool,
+}
+
+impl Connector {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            alive: Arc::default(),
+            drivers: TaskTracker::new(),
+            failure: watch::Sender::new(None),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens a session whose driver runs on the current runtime.
+    ///
+    /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS);
+    /// the error is that of the last one.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Session, ConnectError> {
+        let opened = self.drivers.track_future(self.open_somewhere()).await;
+        let opened = match opened {
+            Ok(_) if self.is_closed() => Err(ConnectError::closed()),
+            other => other,
+        };
+        if let Err(err) = &opened {
+            telemetry::connect_failed(err);
+            self.failure.send_replace(Some(err.clone()));
+        }
+        opened
+    }
+
+    async fn open_somewhere(self: &Arc<Self>) -> Result<Session, ConnectError> {
+        if self.is_closed() {
+            return Err(ConnectError::closed());
+        }
+        let server = &self.settings.server;
+        let mut hosts: Vec<_> = server.hosts.iter().collect();
+        if server.load_balance_hosts {
+            hosts.shuffle(&mut rand::rng());
+        }
+        let mut failed = None;
+        for host in hosts {
+            let mut addresses = match Address::resolve(host).await {
+                Ok(addresses) => addresses,
+                Err(err) => {
+                    failed = Some(ConnectError::new(
+                        format!("{:?}", host.host),
+                        Cause::Io(err),
+                    ));
+                    continue;
+                }
+            };
+            if server.load_balance_hosts {
+                addresses.shuffle(&mut rand::rng());
+            }
+            for address in addresses {
+                match timeout(server.connect_timeout, self.open_at(&address)).await {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(cause)) => failed = Some(ConnectError::new(address.to_string(), cause)),
+                    Err(_) => {
+                        let cause = Cause::TimedOut(server.connect_timeout);
+                        failed = Some(ConnectError::new(address.to_string(), cause));
+                    }
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
+    }
+
+    async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Session, Cause> {
+        let server = &self.settings.server;
+        let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
+        let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
+        let mut driver = server.driver.clone();
+        driver.ssl_mode(ssl_mode(server, address));
+        let (client, connection) = driver
+            .connect_raw(stream, handshake)
+            .await
+            .map_err(Cause::Postgres)?;
+
+        let (goodbye, dropped) = oneshot::channel::<()>();
+        let alive = Alive::new(&self.alive);
+        let driver = self.drivers.spawn(async move {
+            let _alive = alive;
+            let ended = match select(connection, dropped).await {
+                Either::Left((ended, _)) => Ok(ended),
+                Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
+            };
+            match ended {
+                Ok(Ok(())) => telemetry::session_closed(),
+                Ok(Err(err)) => telemetry::session_lost(&err),
+                Err(_) => telemetry::session_abandoned(),
+            }
+        });
+        // From here on a drop ends the session as it ends any other.
+        let session = Session::new(client, address.clone(), driver, goodbye, &self.settings);
+        check_target(session.client(), server.target_session_attrs).await?;
+        telemetry::session_opened(address);
+        Ok(session)
+    }
+
+    /// Asks the server to cancel what the session's backend is running, and returns when it has been told to.
+    ///
+    /// The postmaster closes the connection of a cancel request only after it has signalled the backend
+    /// ([PQcancel waits for that too](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS)),
+    /// and [`Stream`] ends its shutdown only then. So no cancel sent here can reach a later statement.
+    pub(crate) async fn cancel(
+        &self,
+        token: &CancelToken,
+        address: &Address,
+    ) -> Result<(), ConnectError> {
+        let server = &self.settings.server;
+        let cancelled = async {
+            let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
+            let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
+            token
+                .cancel_query_raw(stream, handshake)
+                .await
+                .map_err(Cause::Postgres)
+        };
+        cancelled
+            .await
+            .map_err(|cause| ConnectError::new(address.to_string(), cause))
+    }
+
+    /// Sessions whose driver is running, lent ones and those about to end included.
+    pub(crate) fn alive(&self) -> u32 {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// The latest failure to open a session, and every later one.
+    pub(crate) fn failures(&self) -> watch::Receiver<Option<ConnectError>> {
+        self.failure.subscribe()
+    }
+
+    /// Opens no session from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.drivers.close();
+    }
+
+    /// Resolves after [`close`](Self::close), when every driver has ended.
+    pub(crate) async fn ended(&self) {
+        self.drivers.wait().await;
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+fn ssl_mode(server: &ServerSettings, address: &Address) -> SslMode {
+    // There is no TLS on a Unix-domain socket, and libpq ignores `sslmode` there.
+    if address.is_unix() {
+        SslMode::Disable
+    } else {
+        server.tls.mode
+    }
+}
+
+async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Cause> {
+    let wanted = match wanted {
+        TargetSessionAttrs::ReadWrite => "off",
+        TargetSessionAttrs::ReadOnly => "on",
+        _ => return Ok(()),
+    };
+    let answer = client
+        .simple_query("SHOW transaction_read_only")
+        .await
+        .map_err(Cause::Postgres)?;
+    let read_only = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    if read_only == Some(wanted) {
+        Ok(())
+    } else {
+        Err(Cause::WrongTarget)
+    }
+}
+
+/// Counts a session from its login to the end of its driver.
+struct Alive(Arc<AtomicU32>);
+
+impl Alive {
+    fn new(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,254 @@
+//! One borrow of one session: who uses it, and what they may leave behind. Dropping it returns the session.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::place::Place;
+use super::pool::Pool;
+use super::reset;
+use super::session::Session;
+use super::sql::Traces;
+use crate::config::Echo;
+use crate::{Error, Result, telemetry};
+
+/// A session on loan. Everyone who uses it holds a [`Usage`]; the last to let go returns it.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// `Some` until the drop.
+    loan: Option<(Session, Place)>,
+    activity: Mutex<Activity>,
+    repaired: Notify,
+}
+
+/// What is going on on a lent session.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Statements, row streams, transactions and client guards that are alive.
+    users: u32,
+    /// Those of them whose statement may be on its way.
+    in_flight: u32,
+    /// A row stream is open: the answers of later statements would be stuck behind it.
+    streaming: bool,
+    /// A statement was left before its answer was read, and nobody has made sure that it ended.
+    abandoned: bool,
+    pub(super) health: Health,
+    pub(super) traces: Traces,
+    /// The session has been used at all.
+    pub(super) used: bool,
+    /// Statements may have been sent, and left, that were never seen here.
+    pub(super) unseen: bool,
+}
+
+impl Activity {
+    fn settle(&mut self, sent: bool, streaming: bool) {
+        self.in_flight -= u32::from(sent);
+        self.streaming &= !streaming;
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    #[default]
+    Sound,
+    /// Abandoned statements are being cancelled; no other may start.
+    InRepair,
+    /// They did not end in time.
+    Broken,
+}
+
+impl Lease {
+    pub(super) fn new(session: Session, place: Place) -> Arc<Self> {
+        let loan = Some((session, place));
+        Arc::new(Self {
+            loan,
+            activity: Mutex::default(),
+            repaired: Notify::new(),
+        })
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.loan().0
+    }
+
+    fn pool(&self) -> &Arc<Pool> {
+        self.loan().1.pool()
+    }
+
+    fn loan(&self) -> &(Session, Place) {
+        self.loan.as_ref().expect("only the drop takes the loan")
+    }
+
+    /// Becomes a user of the session. Refused while a row stream is open.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Usage> {
+        let mut activity = self.activity();
+        if activity.streaming {
+            return Err(Error::Busy);
+        }
+        activity.users += 1;
+        Ok(Usage {
+            lease: Arc::clone(self),
+            sent: false,
+            streaming: false,
+        })
+    }
+
+    /// Whether a statement, row stream, transaction or client guard is alive.
+    pub(crate) fn in_use(&self) -> bool {
+        self.activity().users > 0
+    }
+
+    pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels what was abandoned and waits until the session is quiet, within `reset_timeout`.
+    async fn repair(self: Arc<Self>) {
+        let bound = self.pool().session_settings().reset_timeout;
+        let quiet = timeout(
+            bound,
+            reset::quieten(self.session(), self.pool().connector()),
+        )
+        .await;
+        let mut activity = self.activity();
+        activity.abandoned = false;
+        activity.health = match quiet {
+            Ok(Ok(())) => Health::Sound,
+            _ => {
+                telemetry::repair_failed(bound);
+                Health::Broken
+            }
+        };
+        drop(activity);
+        self.repaired.notify_waiters();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some((session, place)) = self.loan.take() else {
+            return;
+        };
+        let activity = mem::take(
+            self.activity
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        reset::give_back(session, place, &activity);
+    }
+}
+
+/// One user of a lent session: from before its first message to after its last answer.
+///
+/// Cancellation safety: dropped between [`send`](Self::send) and [`done`](Self::done), its statement is abandoned.
+/// When no other is in flight, what was abandoned is cancelled on the server (P18).
+#[derive(Debug)]
+pub(crate) struct Usage {
+    lease: Arc<Lease>,
+    sent: bool,
+    streaming: bool,
+}
+
+impl Usage {
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.lease.session()
+    }
+
+    pub(crate) fn command_timeout(&self) -> Option<Duration> {
+        self.lease.pool().session_settings().command_timeout
+    }
+
+    pub(crate) fn echo(&self) -> Echo {
+        self.lease.pool().session_settings().echo
+    }
+
+    /// Waits until abandoned statements are out of the way; fails if the session did not survive that.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        loop {
+            let repaired = self.lease.repaired.notified();
+            match self.lease.activity().health {
+                Health::Sound => return Ok(()),
+                Health::Broken => return Err(Error::SessionLost),
+                Health::InRepair => {}
+            }
+            repaired.await;
+        }
+    }
+
+    /// Records that a statement with these traces is about to be sent.
+    pub(crate) fn send(&mut self, traces: Traces) -> Result<()> {
+        let mut activity = self.lease.activity();
+        if activity.streaming && !self.streaming {
+            return Err(Error::Busy);
+        }
+        if !self.sent {
+            activity.in_flight += 1;
+        }
+        activity.used = true;
+        activity.traces = activity.traces.union(traces);
+        drop(activity);
+        self.sent = true;
+        if traces.statements {
+            self.session().retire();
+        }
+        Ok(())
+    }
+
+    /// Like [`send`](Self::send), for a statement whose rows are read one by one: none may follow until they are.
+    pub(crate) fn send_stream(&mut self, traces: Traces) -> Result<()> {
+        self.send(traces)?;
+        self.lease.activity().streaming = true;
+        self.streaming = true;
+        Ok(())
+    }
+
+    /// Records that the last answer has been read.
+    pub(crate) fn done(&mut self) {
+        let mut activity = self.lease.activity();
+        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
+        self.repair_if_due(activity);
+    }
+
+    /// Records that no answer is to be expected any more: the session is discarded at its return.
+    pub(super) fn give_up(&mut self) {
+        let mut activity = self.lease.activity();
+        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
+        activity.health = Health::Broken;
+    }
+
+    /// Lends the client itself, of whose statements nothing is known.
+    pub(crate) fn lend_client(&self) {
+        let mut activity = self.lease.activity();
+        activity.used = true;
+        activity.unseen = true;
+        activity.traces = activity.traces.union(Traces::UNKNOWN);
+    }
+
+    fn repair_if_due(&self, mut activity: MutexGuard<'_, Activity>) {
+        if activity.abandoned && activity.in_flight == 0 && activity.health == Health::Sound {
+            activity.health = Health::InRepair;
+            drop(activity);
+            self.lease
+                .pool()
+                .home()
+                .spawn(Arc::clone(&self.lease).repair());
+        }
+    }
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        let mut activity = self.lease.activity();
+        activity.users -= 1;
+        activity.abandoned |= self.sent;
+        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
+        self.repair_if_due(activity);
+    }
+}

@@ -1,0 +1,74 @@
+//! A place in the pool: what bb8 and the gate know of a session.
+
+use std::sync::Arc;
+
+use bb8_postgres::bb8::{ManageConnection, PooledConnection};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::connect_error::ConnectError;
+use super::connector::Connector;
+use super::pool::Pool;
+use super::session::Session;
+
+/// A place in the pool, with room for one session. Dropped empty, it may be given to a new one.
+#[derive(Debug)]
+pub(crate) struct Place {
+    slot: Option<Slot>,
+    permit: Option<OwnedSemaphorePermit>,
+    pool: Arc<Pool>,
+}
+
+impl Place {
+    pub(super) fn new(slot: Slot, permit: OwnedSemaphorePermit, pool: Arc<Pool>) -> Self {
+        Self {
+            slot: Some(slot),
+            permit: Some(permit),
+            pool,
+        }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Makes a session idle again.
+    pub(super) fn put(mut self, session: Session) {
+        if let Some(slot) = &mut self.slot {
+            slot.replace(session);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // bb8 opens a replacement for what has ended, on the runtime that it finds.
+        let _home = self.pool.home().enter();
+        drop(self.slot.take());
+        drop(self.permit.take());
+        self.pool.returned();
+    }
+}
+
+/// A session of bb8's, or the place it left.
+pub(super) type Slot = PooledConnection<'static, Manager>;
+
+/// Opens sessions for bb8, which knows no more about them than that they are there.
+#[derive(Debug)]
+pub(super) struct Manager(pub(super) Arc<Connector>);
+
+impl ManageConnection for Manager {
+    type Connection = Option<Session>;
+    type Error = ConnectError;
+
+    async fn connect(&self) -> Result<Self::Connection, Self::Error> {
+        self.0.open().await.map(Some)
+    }
+
+    async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, session: &mut Self::Connection) -> bool {
+        session.is_none()
+    }
+}

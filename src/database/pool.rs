@@ -1,0 +1,321 @@
+//! Who gets a session, and when: a fair gate in front of a bb8 pool that is only ever entered at home.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use bb8_postgres::bb8;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::connect_error::ConnectError;
+use super::connector::Connector;
+use super::home::{AtHome, Home};
+use super::lease::Lease;
+use super::place::{Manager, Place, Slot};
+use super::session::Session;
+use super::sql::Traces;
+use super::status::Status;
+use crate::config::{PoolSettings, SessionSettings, Settings};
+use crate::error::AcquireError;
+use crate::telemetry;
+
+/// How often bb8 looks for sessions that have idled too long and for a floor that is not met.
+const REAPER_RATE: Duration = Duration::from_secs(1);
+
+/// How long a borrower that has a place, but whose session could not be opened, waits before it has bb8 try again.
+const RECONNECT: Duration = Duration::from_millis(250);
+
+/// How long a session that has idled may take to answer.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// bb8 always gets a bound; waiting is bounded here, at the gate and behind it.
+const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    settings: PoolSettings,
+    session_settings: SessionSettings,
+    connector: Arc<Connector>,
+    sessions: bb8::Pool<Manager>,
+    gate: Arc<Semaphore>,
+    waiting: AtomicU32,
+    home: Home,
+    closed: AtomicBool,
+    returned: Notify,
+}
+
+impl Pool {
+    /// A pool at home on the current runtime, with these sessions in it.
+    pub(crate) fn new(
+        settings: &Settings,
+        connector: Arc<Connector>,
+        sessions: Vec<Session>,
+    ) -> Arc<Self> {
+        let PoolSettings {
+            min_size,
+            max_size,
+            idle_timeout,
+            max_lifetime,
+            ..
+        } = settings.pool;
+        let idle = bb8::Pool::builder()
+            .max_size(max_size)
+            .min_idle(min_size)
+            .test_on_check_out(false)
+            .retry_connection(false)
+            .connection_timeout(UNBOUNDED)
+            .idle_timeout(idle_timeout)
+            // Never `None` for both: the reaper is what keeps the floor.
+            .max_lifetime(max_lifetime.unwrap_or(UNBOUNDED))
+            .reaper_rate(REAPER_RATE)
+            .queue_strategy(bb8::QueueStrategy::Lifo)
+            .build_unchecked(Manager(Arc::clone(&connector)));
+        for session in sessions {
+            let _ = idle.add(Some(session));
+        }
+        let gate = Arc::new(Semaphore::new(max_size as usize));
+        Arc::new(Self {
+            settings: settings.pool.clone(),
+            session_settings: settings.session.clone(),
+            connector,
+            sessions: idle,
+            home: Home::current(&gate),
+            gate,
+            waiting: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            returned: Notify::new(),
+        })
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    pub(crate) fn session_settings(&self) -> &SessionSettings {
+        &self.session_settings
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Lends a session without waiting, if one is idle that needs no check.
+    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Arc<Lease>> {
+        while let Ok(permit) = Arc::clone(&self.gate).try_acquire_owned() {
+            let slot = self.slot().now_or_never()?.ok()?;
+            let Some((session, place)) = self.place(slot, permit) else {
+                continue;
+            };
+            let lease = Lease::new(session, place);
+            match lease.session().unfit() {
+                None if lease.session().idle_for() < self.settings.test_after_idle => {
+                    return Some(lease);
+                }
+                None => return None,
+                Some(_) => drop(lease),
+            }
+        }
+        None
+    }
+
+    /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
+        let deadline = Instant::now() + self.settings.acquire_timeout;
+        loop {
+            let permit = self.permit(deadline).await?;
+            let slot = self.slot_until(deadline).await?;
+            let Some((session, place)) = self.place(slot, permit) else {
+                continue;
+            };
+            let lease = Lease::new(session, place);
+            if self.answers(&lease).await {
+                return Ok(lease);
+            }
+        }
+    }
+
+    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, AcquireError> {
+        match Arc::clone(&self.gate).try_acquire_owned() {
+            Ok(permit) => return Ok(permit),
+            Err(TryAcquireError::Closed) => return Err(self.stopped()),
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let _waiting = self.join_queue()?;
+        match timeout_at(deadline, Arc::clone(&self.gate).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(self.stopped()),
+            Err(_) => Err(self.timed_out(None)),
+        }
+    }
+
+    /// A session for the holder of a permit: idle, or about to be opened.
+    async fn slot_until(&self, deadline: Instant) -> Result<Slot, AcquireError> {
+        let mut failures = self.connector.failures();
+        let mut cause = None;
+        let mut slot = pin!(self.slot());
+        let mut retry = pin!(sleep(RECONNECT));
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut slot => return slot.map_err(|_| self.timed_out(cause)),
+                Ok(()) = failures.changed() => {
+                    let Some(failure) = failures.borrow_and_update().clone() else { continue };
+                    if self.connector.alive() == 0 {
+                        return Err(AcquireError::Unavailable(failure));
+                    }
+                    cause = Some(failure);
+                    retry.as_mut().reset(Instant::now() + RECONNECT);
+                }
+                () = &mut retry, if cause.is_some() => {
+                    slot.set(self.slot());
+                    retry.as_mut().reset(Instant::now() + RECONNECT);
+                }
+                () = sleep_until(deadline) => return Err(self.timed_out(cause)),
+            }
+        }
+    }
+
+    fn slot(
+        &self,
+    ) -> AtHome<'_, impl Future<Output = Result<Slot, bb8::RunError<ConnectError>>> + use<>> {
+        let sessions = self.sessions.clone();
+        self.home.run(async move { sessions.get_owned().await })
+    }
+
+    fn place(
+        self: &Arc<Self>,
+        mut slot: Slot,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<(Session, Place)> {
+        let session = slot.take();
+        let place = Place::new(slot, permit, Arc::clone(self));
+        session.map(|session| (session, place))
+    }
+
+    /// Whether a session that may have died while it idled is alive. One that has not idled for long is not asked.
+    async fn answers(&self, lease: &Arc<Lease>) -> bool {
+        let session = lease.session();
+        if session.unfit().is_some() {
+            return false;
+        }
+        if session.idle_for() < self.settings.test_after_idle {
+            return true;
+        }
+        let Ok(mut usage) = lease.enter() else {
+            return false;
+        };
+        if usage.send(Traces::default()).is_err() {
+            return false;
+        }
+        match timeout(CHECK, session.client().check_connection()).await {
+            Ok(Ok(())) => {
+                usage.done();
+                return true;
+            }
+            Ok(Err(err)) => telemetry::check_failed(&err),
+            Err(late) => telemetry::check_failed(&late),
+        }
+        usage.give_up();
+        false
+    }
+
+    fn join_queue(&self) -> Result<Waiting<'_>, AcquireError> {
+        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(&self.waiting);
+        match self.settings.max_waiting {
+            Some(max_waiting) if ahead >= max_waiting => {
+                Err(AcquireError::QueueFull { max_waiting })
+            }
+            _ => Ok(waiting),
+        }
+    }
+
+    fn timed_out(&self, cause: Option<ConnectError>) -> AcquireError {
+        AcquireError::TimedOut {
+            acquire_timeout: self.settings.acquire_timeout,
+            cause,
+        }
+    }
+
+    fn stopped(&self) -> AcquireError {
+        if self.is_closed() {
+            AcquireError::Closed
+        } else {
+            AcquireError::HomeStopped
+        }
+    }
+
+    /// Stops lending, waits for what is lent, and ends every session; all within `close_timeout`.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.connector.close();
+        self.gate.close();
+        let deadline = Instant::now() + self.settings.close_timeout;
+        let _ = timeout_at(deadline, self.all_returned()).await;
+        while let Some(Ok(mut slot)) = (self.idle() > 0)
+            .then(|| self.slot().now_or_never())
+            .flatten()
+        {
+            let _home = self.home().enter();
+            drop(slot.take());
+            drop(slot);
+        }
+        let _ = timeout_at(deadline, self.connector.ended()).await;
+        telemetry::database_closed(self.connector.alive());
+    }
+
+    async fn all_returned(&self) {
+        loop {
+            let returned = self.returned.notified();
+            if self.lent() == 0 {
+                return;
+            }
+            returned.await;
+        }
+    }
+
+    /// A place has become free.
+    pub(super) fn returned(&self) {
+        if self.is_closed() {
+            self.returned.notify_waiters();
+        }
+    }
+
+    fn idle(&self) -> u32 {
+        self.sessions.state().idle_connections
+    }
+
+    fn lent(&self) -> u32 {
+        self.settings
+            .max_size
+            .saturating_sub(self.gate.available_permits() as u32)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let state = self.sessions.state();
+        Status {
+            max: self.settings.max_size,
+            open: state.connections,
+            idle: state.idle_connections,
+            used: state.connections.saturating_sub(state.idle_connections),
+            pending_requests: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// One of those who wait at the gate.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,157 @@
+//! The one place where sessions go back: clean, or not at all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::connector::Connector;
+use super::lease::{Activity, Health};
+use super::place::Place;
+use super::pool::Pool;
+use super::session::Session;
+use crate::config::Reset;
+use crate::telemetry;
+use crate::tokio_postgres::Error;
+use crate::tokio_postgres::error::SqlState;
+
+/// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for the prepared
+/// statements of the protocol, which the cache needs; those made with SQL's `PREPARE` are removed.
+///
+/// `RESET ROLE` comes on top: a role given as a start-up setting is in force again afterwards.
+const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
+    DO $$ DECLARE prepared pg_catalog.name; BEGIN \
+    FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
+    EXECUTE 'DEALLOCATE ' || pg_catalog.quote_ident(prepared); END LOOP; END $$";
+
+/// How long a session of which nothing is known may take to answer before what runs on it is cancelled.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long the cancel request of a session that is discarded may take.
+const LAST_CANCEL: Duration = Duration::from_secs(2);
+
+/// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
+/// the background, during which it keeps its place.
+pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity) {
+    let pool = Arc::clone(place.pool());
+    if activity.used {
+        session.returned();
+    }
+    let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
+    let unseen = activity.unseen;
+    match (activity.health, session.unfit()) {
+        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => place.put(session),
+        (Health::Sound, None) => {
+            let home = Arc::clone(&pool);
+            home.home().spawn(async move {
+                let cleaned = clean(&pool, &session, cleaning, unseen).await;
+                match session.unfit() {
+                    None if cleaned && !pool.is_closed() => place.put(session),
+                    _ => discard(&pool, session, place, !cleaned).await,
+                }
+            });
+        }
+        (health, unfit) => {
+            telemetry::session_discarded(unfit.unwrap_or("a statement did not end"));
+            let busy = health != Health::Sound || unseen;
+            let home = Arc::clone(&pool);
+            home.home()
+                .spawn(async move { discard(&pool, session, place, busy).await });
+        }
+    }
+}
+
+/// Ends a session before its place is given on. What may still be running there is cancelled first, because a backend
+/// notices that its client has gone only when its statement has ended.
+pub(super) async fn discard(pool: &Pool, session: Session, place: Place, busy: bool) {
+    if busy {
+        let token = session.client().cancel_token();
+        match timeout(
+            LAST_CANCEL,
+            pool.connector().cancel(&token, session.address()),
+        )
+        .await
+        {
+            Ok(Err(err)) => telemetry::cancel_failed(&err),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+    session.end().await;
+    drop(place);
+}
+
+/// What has to be sent before a session may be lent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cleaning {
+    rollback: bool,
+    reset: bool,
+}
+
+impl Cleaning {
+    fn needed(reset: Reset, activity: &Activity) -> Option<Self> {
+        let cleaning = Self {
+            rollback: activity.traces.transaction,
+            reset: match reset {
+                Reset::Auto => activity.traces.session,
+                Reset::Always => activity.used,
+                Reset::Never => false,
+            },
+        };
+        (cleaning.rollback || cleaning.reset).then_some(cleaning)
+    }
+
+    fn sql(self) -> String {
+        let statements: [&str; 2] = [
+            if self.rollback { "ROLLBACK" } else { "" },
+            if self.reset { RESET } else { "" },
+        ];
+        statements.join(";")
+    }
+}
+
+async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unseen: bool) -> bool {
+    let Some(cleaning) = cleaning else {
+        return true;
+    };
+    let bound = pool.session_settings().reset_timeout;
+    let cleaned = timeout(bound, async {
+        if unseen
+            && timeout(PATIENCE, session.client().check_connection())
+                .await
+                .is_err()
+        {
+            quieten(session, pool.connector()).await?;
+        }
+        session.client().batch_execute(&cleaning.sql()).await
+    });
+    match cleaned.await {
+        Ok(Ok(())) => true,
+        Ok(Err(err)) => {
+            telemetry::reset_failed(&err);
+            false
+        }
+        Err(late) => {
+            telemetry::reset_failed(&late);
+            false
+        }
+    }
+}
+
+/// Cancels what runs on a session and returns when it has ended.
+///
+/// No later statement can be hit: the request is known to have been carried out before the session is probed, and the
+/// probe is answered by a backend that has seen it.
+pub(super) async fn quieten(session: &Session, connector: &Connector) -> Result<(), Error> {
+    let token = session.client().cancel_token();
+    if let Err(err) = connector.cancel(&token, session.address()).await {
+        telemetry::cancel_failed(&err);
+    }
+    match session.client().check_connection().await {
+        // The statement had ended by itself, and the cancel hit the probe.
+        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => {
+            session.client().check_connection().await
+        }
+        other => other,
+    }
+}

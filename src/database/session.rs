@@ -1,0 +1,158 @@
+//! One physical connection: the client, its statement cache, and the way it ends.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::sql::{Traces, traces};
+use super::stream::Address;
+use crate::config::Settings;
+use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::{Client, Error, Statement};
+
+/// Dropped, it says goodbye to the server in the background; [`end`](Self::end) waits for that.
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Client,
+    address: Address,
+    statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
+    /// The server has thrown prepared statements away: the cache, and what the driver keeps for type look-ups, lie.
+    stale: AtomicBool,
+    retire_at: Option<Instant>,
+    idle_since: Instant,
+    driver: JoinHandle<()>,
+    _goodbye: oneshot::Sender<()>,
+}
+
+/// A statement, and what it may leave behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) statement: Statement,
+    pub(crate) traces: Traces,
+}
+
+impl Session {
+    pub(super) fn new(
+        client: Client,
+        address: Address,
+        driver: JoinHandle<()>,
+        goodbye: oneshot::Sender<()>,
+        settings: &Settings,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            client,
+            address,
+            statements: NonZeroUsize::new(settings.session.statement_cache_size)
+                .map(|size| Mutex::new(LruCache::new(size))),
+            stale: AtomicBool::new(false),
+            retire_at: settings
+                .pool
+                .max_lifetime
+                .and_then(|lifetime| now.checked_add(jittered(lifetime))),
+            idle_since: now,
+            driver,
+            _goodbye: goodbye,
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The statement from the cache.
+    pub(crate) fn cached(&self, sql: &str) -> Option<Prepared> {
+        let mut cache = self
+            .statements
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        cache.get(sql).cloned()
+    }
+
+    /// Prepares a statement and keeps it for the next time.
+    pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
+        let statement = self.client.prepare(sql).await?;
+        let prepared = Prepared {
+            statement,
+            traces: traces(sql),
+        };
+        if let Some(cache) = &self.statements {
+            let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+            cache.put(sql.into(), prepared.clone());
+        }
+        Ok(prepared)
+    }
+
+    /// Forgets a cached statement that the server refused to run, and says whether preparing it anew can help.
+    ///
+    /// Both refusals come before the statement has run: 0A000 `cached plan must not change result type` after DDL,
+    /// 26000 after the statement was thrown away.
+    pub(crate) fn forget(&self, sql: &str, err: &Error) -> bool {
+        let Some(cache) = &self.statements else {
+            return false;
+        };
+        let gone = err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME);
+        let changed = err.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if gone {
+            self.retire();
+            cache.clear();
+        }
+        let cached = changed && cache.pop(sql).is_some();
+        gone || cached
+    }
+
+    /// Ends the session at its next return.
+    pub(crate) fn retire(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the session must not be lent again, if so.
+    pub(crate) fn unfit(&self) -> Option<&'static str> {
+        if self.client.is_closed() || self.driver.is_finished() {
+            Some("the connection is closed")
+        } else if self.stale.load(Ordering::Relaxed) {
+            Some("its prepared statements were thrown away")
+        } else if self.retire_at.is_some_and(|at| at <= Instant::now()) {
+            Some("it has reached its max_lifetime")
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn returned(&mut self) {
+        self.idle_since = Instant::now();
+    }
+
+    pub(crate) fn idle_for(&self) -> Duration {
+        self.idle_since.elapsed()
+    }
+
+    /// Says goodbye and returns when the server has hung up, or has been given up on.
+    pub(crate) async fn end(self) {
+        let Self {
+            client,
+            driver,
+            _goodbye,
+            ..
+        } = self;
+        drop(client);
+        drop(_goodbye);
+        let _ = driver.await;
+    }
+}
+
+/// Up to a tenth less, so that sessions that were opened together do not end together.
+fn jittered(lifetime: Duration) -> Duration {
+    lifetime.mul_f64(rand::random_range(0.9..=1.0))
+}

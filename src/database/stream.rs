@@ -1,0 +1,189 @@
+//! One stream to the server, and the address it leads to.
+//!
+//! tokio-postgres can open its own, but then nobody learns which of several addresses it chose, nor when the
+//! server has hung up. Both are needed here: a cancel request has to go to the same server and to have been
+//! carried out before the session is lent again, and a place in the pool is free only when its backend is gone.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+
+use crate::config::{Host, Keepalive, Server, ServerSettings};
+
+/// Where one backend can be reached again.
+#[derive(Debug, Clone)]
+pub(crate) enum Address {
+    Tcp { host: String, address: SocketAddr },
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The addresses of one server, in the order in which DNS gave them.
+    pub(crate) async fn resolve(server: &Server) -> io::Result<Vec<Self>> {
+        match (&server.host, server.hostaddr) {
+            (Host::Unix(directory), _) => Ok(vec![Self::Unix(
+                directory.join(format!(".s.PGSQL.{}", server.port)),
+            )]),
+            (Host::Tcp(host), Some(ip)) => Ok(vec![Self::tcp(host, (ip, server.port).into())]),
+            (Host::Tcp(host), None) => {
+                let found = lookup_host((host.as_str(), server.port)).await?;
+                Ok(found.map(|address| Self::tcp(host, address)).collect())
+            }
+        }
+    }
+
+    fn tcp(host: &str, address: SocketAddr) -> Self {
+        Self::Tcp {
+            host: host.to_owned(),
+            address,
+        }
+    }
+
+    /// The name that the server's certificate has to bear.
+    pub(crate) fn host(&self) -> &str {
+        match self {
+            Self::Tcp { host, .. } => host,
+            Self::Unix(_) => "",
+        }
+    }
+
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, address } if *host == address.ip().to_string() => {
+                write!(f, "{address}")
+            }
+            Self::Tcp { host, address } => write!(f, "{host} ({address})"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A TCP or Unix-domain stream whose shutdown is complete when the other side has hung up too.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    socket: Socket,
+    write_closed: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(crate) async fn connect(address: &Address, settings: &ServerSettings) -> io::Result<Self> {
+        let socket = match address {
+            Address::Tcp { address, .. } => {
+                let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
+                watch_for_silence(&tcp, settings)?;
+                Socket::Tcp(tcp)
+            }
+            Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+        };
+        Ok(Self {
+            socket,
+            write_closed: false,
+        })
+    }
+}
+
+fn watch_for_silence(tcp: &TcpStream, settings: &ServerSettings) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    if let Some(Keepalive {
+        idle,
+        interval,
+        retries,
+    }) = settings.keepalive
+    {
+        let mut keepalive = TcpKeepalive::new().with_time(idle);
+        if let Some(interval) = interval {
+            keepalive = keepalive.with_interval(interval);
+        }
+        if let Some(retries) = retries {
+            keepalive = keepalive.with_retries(retries);
+        }
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(settings.tcp_user_timeout)?;
+    Ok(())
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Socket::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.write_closed {
+            ready!(match &mut self.socket {
+                Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+                Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            })?;
+            self.write_closed = true;
+        }
+        let mut scratch = [0; 1024];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(self.as_mut().poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                // A reset is a way of hanging up as well.
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What can fail, and what the client is told.
+
+use std::error;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpResponse, ResponseError};
+
+use crate::config::ConfigError;
+use crate::database::ConnectError;
+use crate::telemetry;
+use crate::tokio_postgres;
+use crate::tokio_postgres::error::{DbError, SqlState};
+
+/// A [`std::result::Result`] with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can fail, in the order in which an application meets it.
+///
+/// As an [Actix error](ResponseError) it becomes a response without a body, and a log line with every cause: the client
+/// sees no SQL, no name and no host (see [`status_code`](ResponseError::status_code)).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// Start-up: an option cannot be applied.
+    Config(ConfigError),
+    /// Start-up: the database cannot be reached, or refuses the login.
+    Connect(ConnectError),
+
+    /// Extraction: no [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps this route. 500.
+    MissingMiddleware,
+    /// Extraction: `use_connection_for_request` is off. 500.
+    NoRequestConnection,
+
+    /// Borrowing: no session was to be had. 503 with `Retry-After`.
+    Acquire(AcquireError),
+    /// The connection is in use in a way that excludes this. 500.
+    ///
+    /// A `release()` or `close()` while a statement, row stream, transaction or client guard of the request is alive;
+    /// a statement while a row stream is open.
+    Busy,
+    /// The connection has been closed with [`close`](crate::Connection::close). 500.
+    Closed,
+    /// The session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
+    SessionLost,
+
+    /// A statement took longer than `command_timeout`, and has been cancelled. 504.
+    CommandTimeout(Duration),
+    /// A query for one row, or for at most one, found more. 500.
+    TooManyRows,
+    /// A query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
+    NoRows,
+    /// The server or the driver refused a statement. 503 if the server is going down or the connection is gone, else 500.
+    Postgres(tokio_postgres::Error),
+
+    /// There is no such thing: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
+    NotFound,
+}
+
+/// Why no session could be borrowed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// None became free within `acquire_timeout`; and none could be opened, if there is a `cause`.
+    TimedOut {
+        /// The option.
+        acquire_timeout: Duration,
+        /// The latest failure to open a session.
+        cause: Option<ConnectError>,
+    },
+    /// `max_waiting` requests wait already.
+    QueueFull {
+        /// The option.
+        max_waiting: u32,
+    },
+    /// No session is alive, and none can be opened.
+    Unavailable(ConnectError),
+    /// [`Database::close`](crate::Database::close) has been called.
+    Closed,
+    /// The runtime that called [`Database::connect`](crate::Database::connect), and drives the sessions, has stopped.
+    HomeStopped,
+}
+
+impl Error {
+    /// The [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html) of what the server said.
+    ///
+    /// ```
+    /// # use actix_pg::tokio_postgres::error::SqlState;
+    /// # use actix_web::{error, ResponseError};
+    /// # fn status(err: actix_pg::Error) -> actix_web::Error {
+    /// match err.code() {
+    ///     Some(&SqlState::UNIQUE_VIOLATION) => error::ErrorConflict("that name is taken"),
+    ///     _ => err.into(),
+    /// }
+    /// # }
+    /// ```
+    pub fn code(&self) -> Option<&SqlState> {
+        self.as_db_error().map(DbError::code)
+    }
+
+    /// What the server said, with its message, detail and constraint.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        match self {
+            Self::Postgres(err) => err.as_db_error(),
+            Self::Connect(err) | Self::Acquire(AcquireError::Unavailable(err)) => err.as_db_error(),
+            _ => None,
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Postgres(err) => match err.code() {
+                // connection exception, insufficient resources, operator intervention (but not a cancelled query)
+                Some(code) if *code == SqlState::QUERY_CANCELED => false,
+                Some(code) => ["08", "53", "57"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class)),
+                None => err.is_closed(),
+            },
+            Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
+            _ => false,
+        }
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::CommandTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            _ if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        match status {
+            StatusCode::NOT_FOUND => return response.body("not found"),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.insert_header((RETRY_AFTER, "1"));
+            }
+            _ => {}
+        }
+        telemetry::request_failed(self);
+        response.finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Config(_) => "the configuration cannot be applied",
+            Self::Connect(_) => "the database cannot be reached",
+            Self::MissingMiddleware => {
+                "no connection here: wrap the App or the scope of this route in `Database::middleware()`, \
+                 as in `App::new().wrap(db.middleware())`"
+            }
+            Self::NoRequestConnection => {
+                "no connection on requests: the option `use_connection_for_request` is off; \
+                 use `Database::connection()`, or turn it on"
+            }
+            Self::Acquire(_) => "no database session could be borrowed",
+            Self::Busy => {
+                "the connection is busy: a statement, row stream, transaction or client guard of this request is alive; \
+                 finish or drop it first"
+            }
+            Self::Closed => "the connection has been closed for the rest of this request",
+            Self::SessionLost => "the session was lost under an earlier statement; release the connection and try again",
+            Self::CommandTimeout(bound) => {
+                return write!(f, "the statement took longer than {bound:?} (`command_timeout`) and was cancelled");
+            }
+            Self::TooManyRows => "the query returned more than one row",
+            Self::NoRows => "the query returned no row",
+            Self::Postgres(_) => "the statement failed",
+            Self::NotFound => "not found",
+        })
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Config(err) => Some(err),
+            Self::Connect(err) => Some(err),
+            Self::Acquire(err) => Some(err),
+            Self::Postgres(err) => Some(err),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut {
+                acquire_timeout,
+                cause: None,
+            } => {
+                write!(
+                    f,
+                    "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)"
+                )
+            }
+            Self::TimedOut {
+                acquire_timeout, ..
+            } => {
+                write!(
+                    f,
+                    "no session became free within {acquire_timeout:?} (`acquire_timeout`), and none could be opened"
+                )
+            }
+            Self::QueueFull { max_waiting } => {
+                write!(
+                    f,
+                    "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)"
+                )
+            }
+            Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
+            Self::Closed => write!(f, "the database has been closed"),
+            Self::HomeStopped => {
+                write!(
+                    f,
+                    "the runtime that called `Database::connect` has stopped; keep it running for as long as the workers"
+                )
+            }
+        }
+    }
+}
+
+impl error::Error for AcquireError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unavailable(err)
+            | Self::TimedOut {
+                cause: Some(err), ..
+            } => Some(err),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(err: ConfigError) -> Self {
+        Self::Config(err)
+    }
+}
+
+impl From<ConnectError> for Error {
+    fn from(err: ConnectError) -> Self {
+        Self::Connect(err)
+    }
+}
+
+impl From<AcquireError> for Error {
+    fn from(err: AcquireError) -> Self {
+        Self::Acquire(err)
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(err: tokio_postgres::Error) -> Self {
+        Self::Postgres(err)
+    }
+}
