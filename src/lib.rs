@@ -13,3 +13,6 @@ pub use error::{AcquireError, Error, Result};
 #[doc(hidden)]
 pub use request::ConnectionService;
 pub use request::{ClientGuard, Connection, ConnectionMiddleware, OrNotFound, RowStream};
+
+#[cfg(all(feature = "testing", unix))]
+pub mod testing;

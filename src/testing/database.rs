@@ -1,0 +1,45 @@
+//! A database of one test.
+
+use super::keeper::Keeper;
+use crate::Config;
+
+/// A database that is dropped, with whoever is still connected to it, when this is.
+///
+/// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop waits for it, some
+/// milliseconds as a rule and 5 seconds at most; what a killed process left there goes when the next one starts.
+#[derive(Debug)]
+pub struct TestDatabase {
+    dsn: String,
+    name: String,
+    keeper: Keeper,
+}
+
+impl TestDatabase {
+    pub(super) fn new(dsn: String, name: String, keeper: Keeper) -> Self {
+        Self { dsn, name, keeper }
+    }
+
+    /// The DSN of the server with this database's name.
+    pub fn dsn(&self) -> &str {
+        &self.dsn
+    }
+
+    /// A configuration with this DSN and the default of everything else.
+    pub fn config(&self) -> Config {
+        Config {
+            dsn: Some(self.dsn.clone()),
+            ..Config::default()
+        }
+    }
+
+    /// The name, unique on the server.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        self.keeper.drop_database(&self.name);
+    }
+}

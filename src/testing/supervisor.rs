@@ -1,0 +1,144 @@
+//! Ends the server and removes its folder when this process has gone, however it went.
+
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+/// Reads `SIGNAL PROCESS` lines: what to do, at the end of the input, before the folder is removed. The last line counts.
+///
+/// A process that has ended but was not waited for still answers `kill -0`; in a container whose first process waits for
+/// nobody it does so for ever, hence the look at its state.
+const SCRIPT: &str = r#"
+trap '' HUP INT TERM
+signal= target= tries=0
+while read -r line_signal line_target; do signal=$line_signal target=$line_target; done
+alive() {
+    kill -0 "$target" 2>/dev/null || return 1
+    case $(cat "/proc/$target/stat" 2>/dev/null) in *') Z '*) return 1 ;; esac
+}
+nap() { sleep 0.02 2>/dev/null || sleep 1; }
+if [ -n "$target" ]; then
+    kill "-$signal" "$target"
+    kill -CONT "$target"
+    while alive && [ "$tries" -lt 600 ]; do
+        tries=$((tries + 1))
+        [ "$tries" -ne 500 ] || kill -KILL "$target"
+        nap
+    done
+fi
+tries=0
+while rm -rf "$1"; [ -e "$1" ] && [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    nap
+done
+"#;
+
+/// A shell outside our process group, so that Ctrl-C does not reach it, which waits for the end of a pipe that only we write.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    shell: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Supervisor {
+    pub(super) fn start(folder: &Path) -> io::Result<Self> {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "sh"])
+            .arg(folder)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let pipe = shell.stdin.take();
+        Ok(Self { shell, pipe })
+    }
+
+    /// Starts `command` in a process group of its own, in a way that it never runs unsupervised: it waits until the
+    /// supervisor knows it, and ends if we end before that.
+    pub(super) fn spawn(&mut self, command: Supervised<'_>) -> io::Result<Child> {
+        let mut child = Command::new("sh");
+        child
+            .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, "sh"])
+            .arg(command.program)
+            .args(command.arguments)
+            .current_dir(command.folder)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(command.log.try_clone()?)
+            .stderr(command.log)
+            .process_group(0);
+        if let Some((user, group)) = command.owner {
+            child.uid(user).gid(group);
+        }
+        let mut child = child.spawn()?;
+        let known = self.tell(&match command.at_the_end {
+            End::Stop => format!("QUIT {}\n", child.id()),
+            End::KillAll => format!("KILL -{}\n", child.id()),
+        });
+        let go = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut go| go.write_all(b"\n"));
+        if let Err(err) = known.and(go) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(err);
+        }
+        Ok(child)
+    }
+
+    /// To be called after the process has been waited for: its number may be given to another.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.tell("\n")
+    }
+
+    /// Lets the supervisor do its work.
+    pub(super) fn finish(&mut self) {
+        self.pipe = None;
+    }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.shell.try_wait(), Ok(None))
+    }
+
+    pub(super) fn wait(&mut self) {
+        self.finish();
+        let _ = self.shell.wait();
+    }
+
+    fn tell(&mut self, line: &str) -> io::Result<()> {
+        self.pipe
+            .as_mut()
+            .map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.wait();
+    }
+}
+
+/// A program that must not outlive us.
+#[derive(Debug)]
+pub(super) struct Supervised<'a> {
+    pub(super) program: &'a Path,
+    pub(super) arguments: &'a [&'a str],
+    pub(super) folder: &'a Path,
+    /// User and group, where not ours.
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) log: std::fs::File,
+    pub(super) at_the_end: End,
+}
+
+/// What the supervisor does to a process.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// The server's immediate shutdown: it ends its own children.
+    Stop,
+    /// The process and all of its group.
+    KillAll,
+}

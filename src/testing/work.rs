@@ -1,0 +1,241 @@
+//! Makes and drops databases, one after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::mpsc;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+
+use super::Error;
+use crate::tokio_postgres::{self, Client, NoTls};
+
+/// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no other way.
+const FIRST_WITH_STRATEGY: u32 = 15;
+
+/// What processes that have ended left on a given server. A living one is connected under the name its databases begin with.
+const ORPHANS: &str = r"
+    SELECT datname::text FROM pg_database
+    WHERE datname LIKE 'actix\_pg\_%' AND datdba = current_user::regrole AND NOT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE application_name LIKE 'actix\_pg\_%' AND starts_with(datname, application_name || '_')
+    )";
+
+pub(super) enum Request {
+    Create(Source, oneshot::Sender<Result<String, Error>>),
+    Drop(String, Option<mpsc::Sender<()>>),
+    LoadTime(mpsc::Sender<Result<String, Error>>),
+    Finish(mpsc::Sender<()>),
+}
+
+pub(super) enum Source {
+    Nothing,
+    Schema(String),
+    Database(String),
+}
+
+/// What that thread knows.
+pub(super) struct Work {
+    admin: tokio_postgres::Config,
+    connected: Option<Connected>,
+    /// What the names of our databases begin with, and the name we are connected under.
+    prefix: String,
+    made: u64,
+    /// The database for each schema.
+    templates: HashMap<String, String>,
+    /// Nobody waits for these: they are dropped when nothing else is to be done.
+    unneeded: VecDeque<String>,
+}
+
+struct Connected {
+    client: Client,
+    create: &'static str,
+}
+
+impl Work {
+    pub(super) fn new(mut admin: tokio_postgres::Config) -> Self {
+        let prefix = format!(
+            "actix_pg_{:08x}",
+            RandomState::new().hash_one(std::process::id()) as u32
+        );
+        admin.application_name(&prefix);
+        Self {
+            admin,
+            connected: None,
+            prefix,
+            made: 0,
+            templates: HashMap::new(),
+            unneeded: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn serve(&mut self, mut requests: UnboundedReceiver<Request>) {
+        loop {
+            let request = match self.unneeded.is_empty() {
+                true => requests.recv().await,
+                false => requests.try_recv().ok(),
+            };
+            match request {
+                Some(request) => self.answer(request).await,
+                None => match self.unneeded.pop_front() {
+                    Some(name) => drop(self.drop_database(&name).await),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::Create(source, reply) => {
+                let created = match source {
+                    Source::Nothing => self.create(None).await,
+                    Source::Schema(schema) => self.create_with(schema).await,
+                    Source::Database(template) => self.create(Some(&template)).await,
+                };
+                // The test was cancelled meanwhile.
+                if let Err(Ok(name)) = reply.send(created) {
+                    self.unneeded.push_back(name);
+                }
+            }
+            Request::Drop(name, None) => self.unneeded.push_back(name),
+            Request::Drop(name, Some(done)) => {
+                let _ = self.drop_database(&name).await;
+                let _ = done.send(());
+            }
+            Request::LoadTime(reply) => drop(reply.send(self.load_time().await)),
+            Request::Finish(done) => {
+                let templates: Vec<String> = self
+                    .templates
+                    .drain()
+                    .map(|(_, template)| template)
+                    .collect();
+                for name in templates {
+                    let _ = self.drop_database(&name).await;
+                }
+                let _ = done.send(());
+            }
+        }
+    }
+
+    async fn create(&mut self, template: Option<&str>) -> Result<String, Error> {
+        self.made += 1;
+        let name = format!("{}_{}", self.prefix, self.made);
+        let create = self.connected().await?.create;
+        let template = template.unwrap_or("template1");
+        self.run(
+            "create a database",
+            &format!("CREATE DATABASE {name} TEMPLATE {template}{create}"),
+        )
+        .await?;
+        Ok(name)
+    }
+
+    async fn create_with(&mut self, schema: String) -> Result<String, Error> {
+        if let Some(template) = self.templates.get(&schema).cloned() {
+            return self.create(Some(&template)).await;
+        }
+        let template = self.create(None).await?;
+        if let Err(err) = self.prepare(&template, &schema).await {
+            let _ = self.drop_database(&template).await;
+            return Err(err);
+        }
+        self.templates.insert(schema, template.clone());
+        self.create(Some(&template)).await
+    }
+
+    async fn prepare(&self, template: &str, schema: &str) -> Result<(), Error> {
+        let mut config = self.admin.clone();
+        let (client, connection) = config
+            .dbname(template)
+            .connect(NoTls)
+            .await
+            .map_err(connect_error)?;
+        let driver = tokio::spawn(connection);
+        let result = client.batch_execute(schema).await;
+        drop(client);
+        let _ = driver.await;
+        result.map_err(|source| Error::Database {
+            action: "run the schema of a test database",
+            source,
+        })
+    }
+
+    async fn drop_database(&mut self, name: &str) -> Result<(), Error> {
+        self.run(
+            "drop a database",
+            &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+        )
+        .await
+    }
+
+    pub(super) async fn drop_orphans(&mut self) -> Result<(), Error> {
+        let action = "look for databases that were left behind";
+        let orphans = self.connected().await?.client.query(ORPHANS, &[]).await;
+        let orphans = orphans.map_err(|source| Error::Database { action, source })?;
+        self.unneeded
+            .extend(orphans.iter().map(|row| row.get::<_, String>(0)));
+        Ok(())
+    }
+
+    /// Asks a process of the server that was forked just now: an older one learns of a change a little later.
+    async fn load_time(&self) -> Result<String, Error> {
+        let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
+        tokio::spawn(connection);
+        let row = client
+            .query_one("SELECT pg_conf_load_time()::text", &[])
+            .await;
+        row.map(|row| row.get(0)).map_err(|source| Error::Database {
+            action: "ask when it was configured",
+            source,
+        })
+    }
+
+    /// Once more when the connection turns out to have been lost: tests stop and start their server.
+    async fn run(&mut self, action: &'static str, sql: &str) -> Result<(), Error> {
+        let client = &self.connected().await?.client;
+        let result = client.batch_execute(sql).await;
+        if result.is_err() && client.is_closed() {
+            let result = self.connected().await?.client.batch_execute(sql).await;
+            return result.map_err(|source| Error::Database { action, source });
+        }
+        result.map_err(|source| Error::Database { action, source })
+    }
+
+    async fn connected(&mut self) -> Result<&Connected, Error> {
+        if let Some(connected) = self
+            .connected
+            .take_if(|connected| !connected.client.is_closed())
+        {
+            return Ok(self.connected.insert(connected));
+        }
+        let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
+        let version = connection
+            .parameter("server_version")
+            .and_then(major)
+            .unwrap_or(FIRST_WITH_STRATEGY - 1);
+        tokio::spawn(connection);
+        let create = if version < FIRST_WITH_STRATEGY {
+            ""
+        } else {
+            " STRATEGY file_copy"
+        };
+        Ok(self.connected.insert(Connected { client, create }))
+    }
+}
+
+/// `17.2 (Debian …)`, `18beta1`.
+fn major(version: &str) -> Option<u32> {
+    version
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn connect_error(source: tokio_postgres::Error) -> Error {
+    Error::Database {
+        action: "connect to the server of the tests",
+        source,
+    }
+}

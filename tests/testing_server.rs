@@ -1,0 +1,435 @@
+//! The throwaway server: it starts, it is fast to make databases on, and nothing of it stays behind.
+
+use std::env;
+use std::error::Error as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix_pg::testing::{Error, Postgres, TestDatabase};
+use actix_pg::tokio_postgres::{self, Client, NoTls};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// Says to `a_process_that_is_killed` that it is the child.
+const CHILD: &str = "ACTIX_PG_TEST_CHILD";
+
+#[tokio::test]
+async fn a_server_starts_and_answers() -> TestResult {
+    let start = Instant::now();
+    let postgres = Postgres::builder().start()?;
+    println!("started in {:?}", start.elapsed());
+    let client = connect(postgres.dsn()).await?;
+    assert_eq!(value(&client, "SHOW fsync").await?, "off");
+    assert_eq!(value(&client, "SELECT current_user").await?, "postgres");
+    assert_eq!(
+        value(&client, "SELECT inet_server_port()::text").await?,
+        postgres.port().to_string()
+    );
+    assert_eq!(postgres.config().dsn.as_deref(), Some(postgres.dsn()));
+    let socket = format!(
+        "host={} port={} user=postgres",
+        postgres.socket_dir()?.display(),
+        postgres.port()
+    );
+    connect(&socket).await?;
+    Ok(())
+}
+
+#[test]
+fn a_dropped_server_is_gone_when_the_drop_is_done() -> TestResult {
+    let postgres = Postgres::builder().start()?;
+    let traces = Traces::of(&postgres)?;
+    assert!(traces.any());
+    drop(postgres);
+    assert!(!traces.any());
+    Ok(())
+}
+
+#[test]
+fn several_servers_start_at_once() {
+    let servers: Vec<_> = (0..4)
+        .map(|_| thread::spawn(|| Postgres::builder().start().unwrap()))
+        .collect();
+    let servers: Vec<Postgres> = servers
+        .into_iter()
+        .map(|server| server.join().unwrap())
+        .collect();
+    let mut ports: Vec<u16> = servers.iter().map(Postgres::port).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 4);
+    for server in &servers {
+        TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn fresh_databases_are_apart_and_made_in_milliseconds() -> TestResult {
+    let postgres = Postgres::shared()?;
+    let first = postgres.database().await?;
+    connect(first.dsn())
+        .await?
+        .batch_execute("CREATE TABLE mine ()")
+        .await?;
+    let start = Instant::now();
+    let mut databases = Vec::new();
+    for _ in 0..10 {
+        databases.push(postgres.database().await?);
+    }
+    println!("fresh database in {:?}", start.elapsed() / 10);
+    for database in &databases {
+        let client = connect(database.dsn()).await?;
+        assert_eq!(
+            value(&client, "SELECT current_database()").await?,
+            database.name()
+        );
+        assert_eq!(
+            value(
+                &client,
+                "SELECT count(*)::text FROM pg_class WHERE relname = 'mine'"
+            )
+            .await?,
+            "0"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_schema_is_run_once_and_copied() -> TestResult {
+    const SCHEMA: &str = "CREATE TABLE runs (id bigint); INSERT INTO runs VALUES (1)";
+    let postgres = Postgres::shared()?;
+    let first = postgres.database_with(SCHEMA).await?;
+    connect(first.dsn())
+        .await?
+        .batch_execute("INSERT INTO runs VALUES (2)")
+        .await?;
+    let start = Instant::now();
+    let second = postgres.database_with(SCHEMA).await?;
+    println!("database with a schema in {:?}", start.elapsed());
+    assert_eq!(rows(&first).await?, "2");
+    assert_eq!(rows(&second).await?, "1");
+    assert_eq!(rows(&postgres.database_from(&first).await?).await?, "2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_schema_that_fails_says_so_and_leaves_nothing() -> TestResult {
+    let postgres = Postgres::builder().start()?;
+    let err = postgres
+        .database_with("CREATE TABLE broken (id nonsense)")
+        .await
+        .unwrap_err();
+    assert_eq!(err.to_string(), "cannot run the schema of a test database");
+    assert!(
+        err.source()
+            .unwrap()
+            .source()
+            .unwrap()
+            .to_string()
+            .contains("nonsense")
+    );
+    let client = connect(postgres.dsn()).await?;
+    assert_eq!(
+        value(
+            &client,
+            "SELECT count(*)::text FROM pg_database WHERE datname ~ 'actix'"
+        )
+        .await?,
+        "0"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dropped_database_goes_though_someone_is_connected() -> TestResult {
+    let postgres = Postgres::shared()?;
+    let database = postgres.database().await?;
+    let (name, mine) = (database.name().to_owned(), connect(database.dsn()).await?);
+    drop(database);
+    let observer = connect(postgres.dsn()).await?;
+    let query = format!("SELECT count(*)::text FROM pg_database WHERE datname = '{name}'");
+    while value(&observer, &query).await? != "0" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(mine.batch_execute("SELECT 1").await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stopped_server_refuses_and_comes_back_with_its_data() -> TestResult {
+    let postgres = Postgres::builder().start()?;
+    let database = postgres
+        .database_with("CREATE TABLE runs (id bigint); INSERT INTO runs VALUES (1)")
+        .await?;
+    for stop in [Postgres::stop, Postgres::crash] {
+        stop(&postgres)?;
+        stop(&postgres)?;
+        let refused = TcpStream::connect(("127.0.0.1", postgres.port())).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        postgres.start_again()?;
+        postgres.start_again()?;
+        assert_eq!(rows(&database).await?, "1");
+        postgres.database().await?;
+    }
+    let traces = Traces::of(&postgres)?;
+    postgres.stop()?;
+    drop(postgres);
+    assert!(!traces.any());
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_files_and_who_may_connect_are_the_callers() -> TestResult {
+    let postgres = Postgres::builder()
+        .setting("max_connections", "17")
+        .setting("cluster_name", "it's mine")
+        .file("server.key", "secret")
+        .hba(["host all all 127.0.0.1/32 reject"])
+        .start()?;
+    let key = fs::metadata(postgres.data_dir()?.join("server.key"))?;
+    assert_eq!(key.mode() & 0o777, 0o600);
+    assert_eq!(key.uid(), fs::metadata(postgres.data_dir()?)?.uid());
+    assert!(connect(postgres.dsn()).await.is_err());
+    postgres.database().await?;
+
+    postgres.hba(&["host all all 127.0.0.1/32 trust"])?;
+    let client = connect(postgres.dsn()).await?;
+    assert_eq!(value(&client, "SHOW max_connections").await?, "17");
+    assert_eq!(value(&client, "SHOW cluster_name").await?, "it's mine");
+
+    client
+        .batch_execute("ALTER SYSTEM SET work_mem = '5MB'")
+        .await?;
+    postgres.reload()?;
+    assert_eq!(
+        value(&connect(postgres.dsn()).await?, "SHOW work_mem").await?,
+        "5MB"
+    );
+
+    postgres.hba(&["host all all 127.0.0.1/32 reject"])?;
+    assert!(connect(postgres.dsn()).await.is_err());
+    Ok(())
+}
+
+#[test]
+fn a_setting_that_is_refused_is_quoted_from_the_log() {
+    let err = Postgres::builder()
+        .setting("max_connections", "many")
+        .start()
+        .unwrap_err();
+    assert!(matches!(err, Error::Start { .. }));
+    assert!(
+        err.to_string()
+            .starts_with("the server ended while it started; the end of its log:\n"),
+        "{err}"
+    );
+    assert!(
+        err.to_string()
+            .contains(r#"invalid value for parameter "max_connections": "many""#),
+        "{err}"
+    );
+}
+
+#[test]
+fn no_binaries_says_what_to_install() {
+    let err = Postgres::builder()
+        .binaries("/nonexistent")
+        .start()
+        .unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "no PostgreSQL server found: there is no folder with both initdb and postgres. Install it
+  on Debian, Ubuntu:  apt-get install postgresql
+  on Fedora, RHEL:    dnf install postgresql-server
+  on Alpine:          apk add postgresql
+  on macOS:           brew install postgresql@17
+or set TEST_DATABASE_URL to a server that tests may create databases on. Searched:
+  /nonexistent"
+    );
+}
+
+#[test]
+fn a_panic_leaves_nothing() {
+    let (send, receive) = std::sync::mpsc::channel();
+    catch_unwind(move || {
+        let postgres = Postgres::builder().start().unwrap();
+        send.send(Traces::of(&postgres).unwrap()).unwrap();
+        panic!("as a test that fails does");
+    })
+    .unwrap_err();
+    assert!(!receive.recv().unwrap().any());
+}
+
+#[test]
+fn a_killed_process_leaves_nothing() -> TestResult {
+    let mut child = child("a_process_that_is_killed", "wait")?;
+    let traces = Traces::read(&mut BufReader::new(child.stdout.take().unwrap()))?;
+    assert!(traces.any());
+    child.kill()?;
+    child.wait()?;
+    traces.await_end();
+    Ok(())
+}
+
+#[test]
+fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
+    let folder = tempfile::Builder::new().prefix("t").tempdir_in("/tmp")?;
+    fs::set_permissions(
+        folder.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )?;
+    for delay in [5, 20, 60, 120, 250, 400, 500, 550, 600] {
+        let mut child = Command::new(env::current_exe()?)
+            .args([
+                "--exact",
+                "a_process_that_is_killed",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(CHILD, "wait")
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::null())
+            .spawn()?;
+        thread::sleep(Duration::from_millis(delay));
+        child.kill()?;
+        child.wait()?;
+        await_that(
+            || fs::read_dir(folder.path()).unwrap().next().is_none(),
+            folder.path(),
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_that_ends_with_a_static_server_leaves_nothing() -> TestResult {
+    let mut child = child("a_process_that_is_killed", "end")?;
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let traces = Traces::read(&mut output)?;
+    std::io::copy(&mut output, &mut std::io::sink())?;
+    child.wait()?;
+    traces.await_end();
+    Ok(())
+}
+
+#[test]
+#[ignore = "run by the tests above, in a process of its own"]
+fn a_process_that_is_killed() -> TestResult {
+    let Ok(what) = env::var(CHILD) else {
+        return Ok(());
+    };
+    let postgres = match env::var("TEST_DATABASE_URL") {
+        Ok(_) => Box::leak(Box::new(Postgres::builder().start()?)),
+        Err(_) => Postgres::shared()?,
+    };
+    Traces::of(postgres)?.write(&mut std::io::stdout())?;
+    if what == "wait" {
+        thread::sleep(Duration::from_secs(600));
+    }
+    Ok(())
+}
+
+/// What a server leaves if it is not cleaned up.
+#[derive(Debug)]
+struct Traces {
+    process: u32,
+    folder: PathBuf,
+}
+
+impl Traces {
+    fn of(postgres: &Postgres) -> Result<Self, Box<dyn std::error::Error>> {
+        let data = postgres.data_dir()?;
+        let text = fs::read_to_string(data.join("postmaster.pid"))?;
+        let process = text
+            .lines()
+            .next()
+            .ok_or("an empty postmaster.pid")?
+            .parse()?;
+        Ok(Self {
+            process,
+            folder: data.parent().ok_or("no folder around it")?.to_owned(),
+        })
+    }
+
+    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        writeln!(out, "\ntraces {} {}", self.process, self.folder.display())?;
+        out.flush()
+    }
+
+    fn read(from: &mut impl BufRead) -> Result<Self, Box<dyn std::error::Error>> {
+        for line in from.lines() {
+            if let Some(("traces", rest)) = line?.split_once(' ') {
+                let (process, folder) = rest.split_once(' ').ok_or("no folder")?;
+                return Ok(Self {
+                    process: process.parse()?,
+                    folder: folder.into(),
+                });
+            }
+        }
+        Err("the child said nothing".into())
+    }
+
+    fn any(&self) -> bool {
+        self.folder.exists() || self.is_running()
+    }
+
+    fn is_running(&self) -> bool {
+        let ps = Command::new("sh")
+            .args(["-c", "ps -o pid=,stat= -A | grep -v ' Z'"])
+            .output()
+            .unwrap();
+        let ps = String::from_utf8(ps.stdout).unwrap();
+        ps.lines()
+            .any(|line| line.split_whitespace().next() == Some(&self.process.to_string()))
+    }
+
+    fn await_end(&self) {
+        await_that(|| !self.any(), &self.folder);
+    }
+}
+
+fn await_that(done: impl Fn() -> bool, folder: &Path) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "something is left of {}",
+            folder.display()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn child(test: &str, what: &str) -> std::io::Result<std::process::Child> {
+    Command::new(env::current_exe()?)
+        .args(["--exact", test, "--ignored", "--nocapture"])
+        .env(CHILD, what)
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+async fn connect(dsn: &str) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn value(client: &Client, query: &str) -> Result<String, tokio_postgres::Error> {
+    Ok(client.query_one(query, &[]).await?.get(0))
+}
+
+async fn rows(database: &TestDatabase) -> Result<String, tokio_postgres::Error> {
+    value(
+        &connect(database.dsn()).await?,
+        "SELECT count(*)::text FROM runs",
+    )
+    .await
+}
