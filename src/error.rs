@@ -114,9 +114,7 @@ impl Error {
             Self::Postgres(err) => match err.code() {
                 // connection exception, insufficient resources, operator intervention (but not a cancelled query)
                 Some(code) if *code == SqlState::QUERY_CANCELED => false,
-                Some(code) => ["08", "53", "57"]
-                    .iter()
-                    .any(|class| code.code().starts_with(class)),
+                Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
                 None => err.is_closed(),
             },
             Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
@@ -196,28 +194,17 @@ impl error::Error for Error {
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut {
-                acquire_timeout,
-                cause: None,
-            } => {
-                write!(
-                    f,
-                    "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)"
-                )
+            Self::TimedOut { acquire_timeout, cause: None } => {
+                write!(f, "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)")
             }
-            Self::TimedOut {
-                acquire_timeout, ..
-            } => {
+            Self::TimedOut { acquire_timeout, .. } => {
                 write!(
                     f,
                     "no session became free within {acquire_timeout:?} (`acquire_timeout`), and none could be opened"
                 )
             }
             Self::QueueFull { max_waiting } => {
-                write!(
-                    f,
-                    "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)"
-                )
+                write!(f, "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)")
             }
             Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
             Self::Closed => write!(f, "the database has been closed"),
@@ -234,10 +221,7 @@ impl fmt::Display for AcquireError {
 impl error::Error for AcquireError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Unavailable(err)
-            | Self::TimedOut {
-                cause: Some(err), ..
-            } => Some(err),
+            Self::Unavailable(err) | Self::TimedOut { cause: Some(err), .. } => Some(err),
             _ => None,
         }
     }

@@ -80,10 +80,7 @@ pub(crate) fn cancel_failed(err: &ConnectError) {
 }
 
 pub(crate) fn repair_failed(bound: Duration) {
-    warn!(
-        ?bound,
-        "an abandoned statement did not end in time; its session is discarded"
-    );
+    warn!(?bound, "an abandoned statement did not end in time; its session is discarded");
 }
 
 pub(crate) fn reset_failed(err: &(dyn Error + 'static)) {

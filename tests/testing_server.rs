@@ -28,16 +28,9 @@ async fn a_server_starts_and_answers() -> TestResult {
     let client = connect(postgres.dsn()).await?;
     assert_eq!(value(&client, "SHOW fsync").await?, "off");
     assert_eq!(value(&client, "SELECT current_user").await?, "postgres");
-    assert_eq!(
-        value(&client, "SELECT inet_server_port()::text").await?,
-        postgres.port().to_string()
-    );
+    assert_eq!(value(&client, "SELECT inet_server_port()::text").await?, postgres.port().to_string());
     assert_eq!(postgres.config().dsn.as_deref(), Some(postgres.dsn()));
-    let socket = format!(
-        "host={} port={} user=postgres",
-        postgres.socket_dir()?.display(),
-        postgres.port()
-    );
+    let socket = format!("host={} port={} user=postgres", postgres.socket_dir()?.display(), postgres.port());
     connect(&socket).await?;
     Ok(())
 }
@@ -54,13 +47,8 @@ fn a_dropped_server_is_gone_when_the_drop_is_done() -> TestResult {
 
 #[test]
 fn several_servers_start_at_once() {
-    let servers: Vec<_> = (0..4)
-        .map(|_| thread::spawn(|| Postgres::builder().start().unwrap()))
-        .collect();
-    let servers: Vec<Postgres> = servers
-        .into_iter()
-        .map(|server| server.join().unwrap())
-        .collect();
+    let servers: Vec<_> = (0..4).map(|_| thread::spawn(|| Postgres::builder().start().unwrap())).collect();
+    let servers: Vec<Postgres> = servers.into_iter().map(|server| server.join().unwrap()).collect();
     let mut ports: Vec<u16> = servers.iter().map(Postgres::port).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -74,10 +62,7 @@ fn several_servers_start_at_once() {
 async fn fresh_databases_are_apart_and_made_in_milliseconds() -> TestResult {
     let postgres = Postgres::shared()?;
     let first = postgres.database().await?;
-    connect(first.dsn())
-        .await?
-        .batch_execute("CREATE TABLE mine ()")
-        .await?;
+    connect(first.dsn()).await?.batch_execute("CREATE TABLE mine ()").await?;
     let start = Instant::now();
     let mut databases = Vec::new();
     for _ in 0..10 {
@@ -86,18 +71,8 @@ async fn fresh_databases_are_apart_and_made_in_milliseconds() -> TestResult {
     println!("fresh database in {:?}", start.elapsed() / 10);
     for database in &databases {
         let client = connect(database.dsn()).await?;
-        assert_eq!(
-            value(&client, "SELECT current_database()").await?,
-            database.name()
-        );
-        assert_eq!(
-            value(
-                &client,
-                "SELECT count(*)::text FROM pg_class WHERE relname = 'mine'"
-            )
-            .await?,
-            "0"
-        );
+        assert_eq!(value(&client, "SELECT current_database()").await?, database.name());
+        assert_eq!(value(&client, "SELECT count(*)::text FROM pg_class WHERE relname = 'mine'").await?, "0");
     }
     Ok(())
 }
@@ -107,10 +82,7 @@ async fn a_schema_is_run_once_and_copied() -> TestResult {
     const SCHEMA: &str = "CREATE TABLE runs (id bigint); INSERT INTO runs VALUES (1)";
     let postgres = Postgres::shared()?;
     let first = postgres.database_with(SCHEMA).await?;
-    connect(first.dsn())
-        .await?
-        .batch_execute("INSERT INTO runs VALUES (2)")
-        .await?;
+    connect(first.dsn()).await?.batch_execute("INSERT INTO runs VALUES (2)").await?;
     let start = Instant::now();
     let second = postgres.database_with(SCHEMA).await?;
     println!("database with a schema in {:?}", start.elapsed());
@@ -123,28 +95,11 @@ async fn a_schema_is_run_once_and_copied() -> TestResult {
 #[tokio::test]
 async fn a_schema_that_fails_says_so_and_leaves_nothing() -> TestResult {
     let postgres = Postgres::builder().start()?;
-    let err = postgres
-        .database_with("CREATE TABLE broken (id nonsense)")
-        .await
-        .unwrap_err();
+    let err = postgres.database_with("CREATE TABLE broken (id nonsense)").await.unwrap_err();
     assert_eq!(err.to_string(), "cannot run the schema of a test database");
-    assert!(
-        err.source()
-            .unwrap()
-            .source()
-            .unwrap()
-            .to_string()
-            .contains("nonsense")
-    );
+    assert!(err.source().unwrap().source().unwrap().to_string().contains("nonsense"));
     let client = connect(postgres.dsn()).await?;
-    assert_eq!(
-        value(
-            &client,
-            "SELECT count(*)::text FROM pg_database WHERE datname ~ 'actix'"
-        )
-        .await?,
-        "0"
-    );
+    assert_eq!(value(&client, "SELECT count(*)::text FROM pg_database WHERE datname ~ 'actix'").await?, "0");
     Ok(())
 }
 
@@ -166,9 +121,8 @@ async fn a_dropped_database_goes_though_someone_is_connected() -> TestResult {
 #[tokio::test]
 async fn a_stopped_server_refuses_and_comes_back_with_its_data() -> TestResult {
     let postgres = Postgres::builder().start()?;
-    let database = postgres
-        .database_with("CREATE TABLE runs (id bigint); INSERT INTO runs VALUES (1)")
-        .await?;
+    let database =
+        postgres.database_with("CREATE TABLE runs (id bigint); INSERT INTO runs VALUES (1)").await?;
     for stop in [Postgres::stop, Postgres::crash] {
         stop(&postgres)?;
         stop(&postgres)?;
@@ -205,14 +159,9 @@ async fn settings_files_and_who_may_connect_are_the_callers() -> TestResult {
     assert_eq!(value(&client, "SHOW max_connections").await?, "17");
     assert_eq!(value(&client, "SHOW cluster_name").await?, "it's mine");
 
-    client
-        .batch_execute("ALTER SYSTEM SET work_mem = '5MB'")
-        .await?;
+    client.batch_execute("ALTER SYSTEM SET work_mem = '5MB'").await?;
     postgres.reload()?;
-    assert_eq!(
-        value(&connect(postgres.dsn()).await?, "SHOW work_mem").await?,
-        "5MB"
-    );
+    assert_eq!(value(&connect(postgres.dsn()).await?, "SHOW work_mem").await?, "5MB");
 
     postgres.hba(&["host all all 127.0.0.1/32 reject"])?;
     assert!(connect(postgres.dsn()).await.is_err());
@@ -221,29 +170,15 @@ async fn settings_files_and_who_may_connect_are_the_callers() -> TestResult {
 
 #[test]
 fn a_setting_that_is_refused_is_quoted_from_the_log() {
-    let err = Postgres::builder()
-        .setting("max_connections", "many")
-        .start()
-        .unwrap_err();
+    let err = Postgres::builder().setting("max_connections", "many").start().unwrap_err();
     assert!(matches!(err, Error::Start { .. }));
-    assert!(
-        err.to_string()
-            .starts_with("the server ended while it started; the end of its log:\n"),
-        "{err}"
-    );
-    assert!(
-        err.to_string()
-            .contains(r#"invalid value for parameter "max_connections": "many""#),
-        "{err}"
-    );
+    assert!(err.to_string().starts_with("the server ended while it started; the end of its log:\n"), "{err}");
+    assert!(err.to_string().contains(r#"invalid value for parameter "max_connections": "many""#), "{err}");
 }
 
 #[test]
 fn no_binaries_says_what_to_install() {
-    let err = Postgres::builder()
-        .binaries("/nonexistent")
-        .start()
-        .unwrap_err();
+    let err = Postgres::builder().binaries("/nonexistent").start().unwrap_err();
     assert_eq!(
         err.to_string(),
         "no PostgreSQL server found: there is no folder with both initdb and postgres. Install it
@@ -282,18 +217,10 @@ fn a_killed_process_leaves_nothing() -> TestResult {
 #[test]
 fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
     let folder = tempfile::Builder::new().prefix("t").tempdir_in("/tmp")?;
-    fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o777),
-    )?;
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     for delay in [5, 20, 60, 120, 250, 400, 500, 550, 600] {
         let mut child = Command::new(env::current_exe()?)
-            .args([
-                "--exact",
-                "a_process_that_is_killed",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "a_process_that_is_killed", "--ignored", "--nocapture"])
             .env(CHILD, "wait")
             .env("TMPDIR", folder.path())
             .stdout(Stdio::null())
@@ -301,10 +228,7 @@ fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
         thread::sleep(Duration::from_millis(delay));
         child.kill()?;
         child.wait()?;
-        await_that(
-            || fs::read_dir(folder.path()).unwrap().next().is_none(),
-            folder.path(),
-        );
+        await_that(|| fs::read_dir(folder.path()).unwrap().next().is_none(), folder.path());
     }
     Ok(())
 }
@@ -348,15 +272,8 @@ impl Traces {
     fn of(postgres: &Postgres) -> Result<Self, Box<dyn std::error::Error>> {
         let data = postgres.data_dir()?;
         let text = fs::read_to_string(data.join("postmaster.pid"))?;
-        let process = text
-            .lines()
-            .next()
-            .ok_or("an empty postmaster.pid")?
-            .parse()?;
-        Ok(Self {
-            process,
-            folder: data.parent().ok_or("no folder around it")?.to_owned(),
-        })
+        let process = text.lines().next().ok_or("an empty postmaster.pid")?.parse()?;
+        Ok(Self { process, folder: data.parent().ok_or("no folder around it")?.to_owned() })
     }
 
     fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
@@ -368,10 +285,7 @@ impl Traces {
         for line in from.lines() {
             if let Some(("traces", rest)) = line?.split_once(' ') {
                 let (process, folder) = rest.split_once(' ').ok_or("no folder")?;
-                return Ok(Self {
-                    process: process.parse()?,
-                    folder: folder.into(),
-                });
+                return Ok(Self { process: process.parse()?, folder: folder.into() });
             }
         }
         Err("the child said nothing".into())
@@ -382,13 +296,9 @@ impl Traces {
     }
 
     fn is_running(&self) -> bool {
-        let ps = Command::new("sh")
-            .args(["-c", "ps -o pid=,stat= -A | grep -v ' Z'"])
-            .output()
-            .unwrap();
+        let ps = Command::new("sh").args(["-c", "ps -o pid=,stat= -A | grep -v ' Z'"]).output().unwrap();
         let ps = String::from_utf8(ps.stdout).unwrap();
-        ps.lines()
-            .any(|line| line.split_whitespace().next() == Some(&self.process.to_string()))
+        ps.lines().any(|line| line.split_whitespace().next() == Some(&self.process.to_string()))
     }
 
     fn await_end(&self) {
@@ -399,11 +309,7 @@ impl Traces {
 fn await_that(done: impl Fn() -> bool, folder: &Path) {
     let start = Instant::now();
     while !done() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "something is left of {}",
-            folder.display()
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "something is left of {}", folder.display());
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -427,9 +333,5 @@ async fn value(client: &Client, query: &str) -> Result<String, tokio_postgres::E
 }
 
 async fn rows(database: &TestDatabase) -> Result<String, tokio_postgres::Error> {
-    value(
-        &connect(database.dsn()).await?,
-        "SELECT count(*)::text FROM runs",
-    )
-    .await
+    value(&connect(database.dsn()).await?, "SELECT count(*)::text FROM runs").await
 }

@@ -23,24 +23,19 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            dsn: None,
-            pool_min_size: 5,
-            pool_max_size: 10,
-            acquire_timeout: Duration::from_secs(30),
-        }
+        Self { dsn: None, pool_min_size: 5, pool_max_size: 10, acquire_timeout: Duration::from_secs(30) }
     }
 }
 
 impl Config {
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         use super::settings::*;
-        let dsn: crate::tokio_postgres::Config =
-            self.dsn.as_deref().unwrap_or("").parse().map_err(
-                |e: crate::tokio_postgres::Error| ConfigError {
-                    message: e.to_string(),
-                },
-            )?;
+        let dsn: crate::tokio_postgres::Config = self
+            .dsn
+            .as_deref()
+            .unwrap_or("")
+            .parse()
+            .map_err(|e: crate::tokio_postgres::Error| ConfigError { message: e.to_string() })?;
         let hosts = dsn
             .get_hosts()
             .iter()
@@ -59,9 +54,7 @@ impl Config {
                 load_balance_hosts: false,
                 target_session_attrs: crate::tokio_postgres::config::TargetSessionAttrs::Any,
                 driver: dsn,
-                tls: crate::database::Tls {
-                    mode: crate::tokio_postgres::config::SslMode::Prefer,
-                },
+                tls: crate::database::Tls { mode: crate::tokio_postgres::config::SslMode::Prefer },
                 connect_timeout: Duration::from_secs(5),
                 keepalive: None,
                 tcp_user_timeout: None,
@@ -76,10 +69,7 @@ impl Config {
                 test_after_idle: Duration::from_secs(30),
                 close_timeout: Duration::from_secs(10),
             },
-            start: StartSettings {
-                retry_limit: 1,
-                retry_interval: Duration::from_secs(1),
-            },
+            start: StartSettings { retry_limit: 1, retry_interval: Duration::from_secs(1) },
             session: SessionSettings {
                 statement_cache_size: 100,
                 command_timeout: None,

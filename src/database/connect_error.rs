@@ -63,9 +63,9 @@ impl ConnectError {
     pub fn is_final(&self) -> bool {
         match &self.0.cause {
             Cause::Postgres(err) => match err.code() {
-                Some(code) => ["28", "22", "3D", "42", "0A"]
-                    .iter()
-                    .any(|class| code.code().starts_with(class)),
+                Some(code) => {
+                    ["28", "22", "3D", "42", "0A"].iter().any(|class| code.code().starts_with(class))
+                }
                 None => !is_transport(err),
             },
             Cause::Io(err) => err.kind() == io::ErrorKind::InvalidInput,
@@ -85,10 +85,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.0.server;
         match &self.0.cause {
-            Cause::TimedOut(bound) => write!(
-                f,
-                "{server} did not answer within {bound:?} (`connect_timeout`)"
-            ),
+            Cause::TimedOut(bound) => {
+                write!(f, "{server} did not answer within {bound:?} (`connect_timeout`)")
+            }
             Cause::NoAddress => write!(f, "the server's name has no address"),
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
             Cause::Closed => write!(f, "the database has been closed"),

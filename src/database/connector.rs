@@ -73,10 +73,7 @@ impl Connector {
             let mut addresses = match Address::resolve(host).await {
                 Ok(addresses) => addresses,
                 Err(err) => {
-                    failed = Some(ConnectError::new(
-                        format!("{:?}", host.host),
-                        Cause::Io(err),
-                    ));
+                    failed = Some(ConnectError::new(format!("{:?}", host.host), Cause::Io(err)));
                     continue;
                 }
             };
@@ -103,10 +100,7 @@ impl Connector {
         let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
         let mut driver = server.driver.clone();
         driver.ssl_mode(ssl_mode(server, address));
-        let (client, connection) = driver
-            .connect_raw(stream, handshake)
-            .await
-            .map_err(Cause::Postgres)?;
+        let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::Postgres)?;
 
         let (goodbye, dropped) = oneshot::channel::<()>();
         let alive = Alive::new(&self.alive);
@@ -134,23 +128,14 @@ impl Connector {
     /// The postmaster closes the connection of a cancel request only after it has signalled the backend
     /// ([PQcancel waits for that too](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS)),
     /// and [`Stream`] ends its shutdown only then. So no cancel sent here can reach a later statement.
-    pub(crate) async fn cancel(
-        &self,
-        token: &CancelToken,
-        address: &Address,
-    ) -> Result<(), ConnectError> {
+    pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         let server = &self.settings.server;
         let cancelled = async {
             let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
             let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
-            token
-                .cancel_query_raw(stream, handshake)
-                .await
-                .map_err(Cause::Postgres)
+            token.cancel_query_raw(stream, handshake).await.map_err(Cause::Postgres)
         };
-        cancelled
-            .await
-            .map_err(|cause| ConnectError::new(address.to_string(), cause))
+        cancelled.await.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
 
     /// Sessions whose driver is running, lent ones and those about to end included.
@@ -181,11 +166,7 @@ impl Connector {
 
 fn ssl_mode(server: &ServerSettings, address: &Address) -> SslMode {
     // There is no TLS on a Unix-domain socket, and libpq ignores `sslmode` there.
-    if address.is_unix() {
-        SslMode::Disable
-    } else {
-        server.tls.mode
-    }
+    if address.is_unix() { SslMode::Disable } else { server.tls.mode }
 }
 
 async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Cause> {
@@ -194,19 +175,12 @@ async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(),
         TargetSessionAttrs::ReadOnly => "on",
         _ => return Ok(()),
     };
-    let answer = client
-        .simple_query("SHOW transaction_read_only")
-        .await
-        .map_err(Cause::Postgres)?;
+    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(Cause::Postgres)?;
     let read_only = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,
     });
-    if read_only == Some(wanted) {
-        Ok(())
-    } else {
-        Err(Cause::WrongTarget)
-    }
+    if read_only == Some(wanted) { Ok(()) } else { Err(Cause::WrongTarget) }
 }
 
 /// Counts a session from its login to the end of its driver.

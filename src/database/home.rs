@@ -30,10 +30,7 @@ impl Home {
             let _closing = closing;
             let _ = dropped.await;
         });
-        Self {
-            runtime,
-            _pool_dropped: pool_dropped,
-        }
+        Self { runtime, _pool_dropped: pool_dropped }
     }
 
     pub(super) fn enter(&self) -> EnterGuard<'_> {
@@ -49,10 +46,7 @@ impl Home {
 
     /// The same future, at home wherever it is polled.
     pub(super) fn run<F: Future>(&self, future: F) -> AtHome<'_, F> {
-        AtHome {
-            home: self,
-            future: Some(future),
-        }
+        AtHome { home: self, future: Some(future) }
     }
 }
 

@@ -63,11 +63,7 @@ pub(super) enum Health {
 impl Lease {
     pub(super) fn new(session: Session, place: Place) -> Arc<Self> {
         let loan = Some((session, place));
-        Arc::new(Self {
-            loan,
-            activity: Mutex::default(),
-            repaired: Notify::new(),
-        })
+        Arc::new(Self { loan, activity: Mutex::default(), repaired: Notify::new() })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -89,11 +85,7 @@ impl Lease {
             return Err(Error::Busy);
         }
         activity.users += 1;
-        Ok(Usage {
-            lease: Arc::clone(self),
-            sent: false,
-            streaming: false,
-        })
+        Ok(Usage { lease: Arc::clone(self), sent: false, streaming: false })
     }
 
     /// Whether a statement, row stream, transaction or client guard is alive.
@@ -108,11 +100,7 @@ impl Lease {
     /// Cancels what was abandoned and waits until the session is quiet, within `reset_timeout`.
     async fn repair(self: Arc<Self>) {
         let bound = self.pool().session_settings().reset_timeout;
-        let quiet = timeout(
-            bound,
-            reset::quieten(self.session(), self.pool().connector()),
-        )
-        .await;
+        let quiet = timeout(bound, reset::quieten(self.session(), self.pool().connector())).await;
         let mut activity = self.activity();
         activity.abandoned = false;
         activity.health = match quiet {
@@ -132,11 +120,7 @@ impl Drop for Lease {
         let Some((session, place)) = self.loan.take() else {
             return;
         };
-        let activity = mem::take(
-            self.activity
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let activity = mem::take(self.activity.get_mut().unwrap_or_else(PoisonError::into_inner));
         reset::give_back(session, place, &activity);
     }
 }
@@ -235,10 +219,7 @@ impl Usage {
         if activity.abandoned && activity.in_flight == 0 && activity.health == Health::Sound {
             activity.health = Health::InRepair;
             drop(activity);
-            self.lease
-                .pool()
-                .home()
-                .spawn(Arc::clone(&self.lease).repair());
+            self.lease.pool().home().spawn(Arc::clone(&self.lease).repair());
         }
     }
 }

@@ -79,10 +79,7 @@ impl Database {
         };
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
-        Ok(Self {
-            pool,
-            use_connection_for_request: settings.use_connection_for_request,
-        })
+        Ok(Self { pool, use_connection_for_request: settings.use_connection_for_request })
     }
 
     /// The middleware to wrap an App or a scope in.
@@ -143,10 +140,7 @@ impl Database {
 }
 
 /// Opens one session to see whether that is possible, then the others together.
-async fn open_first(
-    connector: &Arc<Connector>,
-    wanted: u32,
-) -> Result<Vec<session::Session>, ConnectError> {
+async fn open_first(connector: &Arc<Connector>, wanted: u32) -> Result<Vec<session::Session>, ConnectError> {
     let first = connector.open().await?;
     let others = join_all((1..wanted).map(|_| connector.open())).await;
     std::iter::once(Ok(first)).chain(others).collect()

@@ -20,11 +20,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(super) fn new(slot: Slot, permit: OwnedSemaphorePermit, pool: Arc<Pool>) -> Self {
-        Self {
-            slot: Some(slot),
-            permit: Some(permit),
-            pool,
-        }
+        Self { slot: Some(slot), permit: Some(permit), pool }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {

@@ -50,18 +50,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool at home on the current runtime, with these sessions in it.
-    pub(crate) fn new(
-        settings: &Settings,
-        connector: Arc<Connector>,
-        sessions: Vec<Session>,
-    ) -> Arc<Self> {
-        let PoolSettings {
-            min_size,
-            max_size,
-            idle_timeout,
-            max_lifetime,
-            ..
-        } = settings.pool;
+    pub(crate) fn new(settings: &Settings, connector: Arc<Connector>, sessions: Vec<Session>) -> Arc<Self> {
+        let PoolSettings { min_size, max_size, idle_timeout, max_lifetime, .. } = settings.pool;
         let idle = bb8::Pool::builder()
             .max_size(max_size)
             .min_idle(min_size)
@@ -183,18 +173,12 @@ impl Pool {
         }
     }
 
-    fn slot(
-        &self,
-    ) -> AtHome<'_, impl Future<Output = Result<Slot, bb8::RunError<ConnectError>>> + use<>> {
+    fn slot(&self) -> AtHome<'_, impl Future<Output = Result<Slot, bb8::RunError<ConnectError>>> + use<>> {
         let sessions = self.sessions.clone();
         self.home.run(async move { sessions.get_owned().await })
     }
 
-    fn place(
-        self: &Arc<Self>,
-        mut slot: Slot,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<(Session, Place)> {
+    fn place(self: &Arc<Self>, mut slot: Slot, permit: OwnedSemaphorePermit) -> Option<(Session, Place)> {
         let session = slot.take();
         let place = Place::new(slot, permit, Arc::clone(self));
         session.map(|session| (session, place))
@@ -231,26 +215,17 @@ impl Pool {
         let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(&self.waiting);
         match self.settings.max_waiting {
-            Some(max_waiting) if ahead >= max_waiting => {
-                Err(AcquireError::QueueFull { max_waiting })
-            }
+            Some(max_waiting) if ahead >= max_waiting => Err(AcquireError::QueueFull { max_waiting }),
             _ => Ok(waiting),
         }
     }
 
     fn timed_out(&self, cause: Option<ConnectError>) -> AcquireError {
-        AcquireError::TimedOut {
-            acquire_timeout: self.settings.acquire_timeout,
-            cause,
-        }
+        AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause }
     }
 
     fn stopped(&self) -> AcquireError {
-        if self.is_closed() {
-            AcquireError::Closed
-        } else {
-            AcquireError::HomeStopped
-        }
+        if self.is_closed() { AcquireError::Closed } else { AcquireError::HomeStopped }
     }
 
     /// Stops lending, waits for what is lent, and ends every session; all within `close_timeout`.
@@ -260,10 +235,7 @@ impl Pool {
         self.gate.close();
         let deadline = Instant::now() + self.settings.close_timeout;
         let _ = timeout_at(deadline, self.all_returned()).await;
-        while let Some(Ok(mut slot)) = (self.idle() > 0)
-            .then(|| self.slot().now_or_never())
-            .flatten()
-        {
+        while let Some(Ok(mut slot)) = (self.idle() > 0).then(|| self.slot().now_or_never()).flatten() {
             let _home = self.home().enter();
             drop(slot.take());
             drop(slot);
@@ -294,9 +266,7 @@ impl Pool {
     }
 
     fn lent(&self) -> u32 {
-        self.settings
-            .max_size
-            .saturating_sub(self.gate.available_permits() as u32)
+        self.settings.max_size.saturating_sub(self.gate.available_permits() as u32)
     }
 
     pub(crate) fn status(&self) -> Status {

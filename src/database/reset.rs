@@ -56,8 +56,7 @@ pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity)
             telemetry::session_discarded(unfit.unwrap_or("a statement did not end"));
             let busy = health != Health::Sound || unseen;
             let home = Arc::clone(&pool);
-            home.home()
-                .spawn(async move { discard(&pool, session, place, busy).await });
+            home.home().spawn(async move { discard(&pool, session, place, busy).await });
         }
     }
 }
@@ -67,12 +66,7 @@ pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity)
 pub(super) async fn discard(pool: &Pool, session: Session, place: Place, busy: bool) {
     if busy {
         let token = session.client().cancel_token();
-        match timeout(
-            LAST_CANCEL,
-            pool.connector().cancel(&token, session.address()),
-        )
-        .await
-        {
+        match timeout(LAST_CANCEL, pool.connector().cancel(&token, session.address())).await {
             Ok(Err(err)) => telemetry::cancel_failed(&err),
             Ok(Ok(())) | Err(_) => {}
         }
@@ -102,10 +96,8 @@ impl Cleaning {
     }
 
     fn sql(self) -> String {
-        let statements: [&str; 2] = [
-            if self.rollback { "ROLLBACK" } else { "" },
-            if self.reset { RESET } else { "" },
-        ];
+        let statements: [&str; 2] =
+            [if self.rollback { "ROLLBACK" } else { "" }, if self.reset { RESET } else { "" }];
         statements.join(";")
     }
 }
@@ -116,11 +108,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     };
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
-        if unseen
-            && timeout(PATIENCE, session.client().check_connection())
-                .await
-                .is_err()
-        {
+        if unseen && timeout(PATIENCE, session.client().check_connection()).await.is_err() {
             quieten(session, pool.connector()).await?;
         }
         session.client().batch_execute(&cleaning.sql()).await

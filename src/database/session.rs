@@ -51,10 +51,7 @@ impl Session {
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .map(|size| Mutex::new(LruCache::new(size))),
             stale: AtomicBool::new(false),
-            retire_at: settings
-                .pool
-                .max_lifetime
-                .and_then(|lifetime| now.checked_add(jittered(lifetime))),
+            retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
             driver,
             _goodbye: goodbye,
@@ -71,21 +68,14 @@ impl Session {
 
     /// The statement from the cache.
     pub(crate) fn cached(&self, sql: &str) -> Option<Prepared> {
-        let mut cache = self
-            .statements
-            .as_ref()?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.statements.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         cache.get(sql).cloned()
     }
 
     /// Prepares a statement and keeps it for the next time.
     pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
         let statement = self.client.prepare(sql).await?;
-        let prepared = Prepared {
-            statement,
-            traces: traces(sql),
-        };
+        let prepared = Prepared { statement, traces: traces(sql) };
         if let Some(cache) = &self.statements {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
             cache.put(sql.into(), prepared.clone());
@@ -140,12 +130,7 @@ impl Session {
 
     /// Says goodbye and returns when the server has hung up, or has been given up on.
     pub(crate) async fn end(self) {
-        let Self {
-            client,
-            driver,
-            _goodbye,
-            ..
-        } = self;
+        let Self { client, driver, _goodbye, .. } = self;
         drop(client);
         drop(_goodbye);
         let _ = driver.await;

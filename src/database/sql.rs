@@ -6,11 +6,7 @@ pub(crate) struct Traces {
     pub(crate) statements: bool,
 }
 impl Traces {
-    pub(crate) const UNKNOWN: Self = Self {
-        session: true,
-        transaction: true,
-        statements: false,
-    };
+    pub(crate) const UNKNOWN: Self = Self { session: true, transaction: true, statements: false };
     pub(crate) fn union(self, o: Self) -> Self {
         Self {
             session: self.session | o.session,
@@ -21,11 +17,7 @@ impl Traces {
 }
 pub(crate) fn traces(sql: &str) -> Traces {
     let head = sql.trim_start().to_ascii_lowercase();
-    if ["select", "insert", "update", "delete"]
-        .iter()
-        .any(|w| head.starts_with(w))
-        && !head.contains('(')
-    {
+    if ["select", "insert", "update", "delete"].iter().any(|w| head.starts_with(w)) && !head.contains('(') {
         Traces::default()
     } else {
         Traces::UNKNOWN

@@ -46,16 +46,9 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
 }
 
 /// Runs a statement whose rows are read one by one; the usage is done when they have been.
-pub(crate) async fn query_raw(
-    mut usage: Usage,
-    sql: &str,
-    params: Params<'_>,
-) -> Result<(Usage, RowStream)> {
+pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<(Usage, RowStream)> {
     let echo = Started::new(&usage, sql, params);
-    let rows = bounded(
-        usage.command_timeout(),
-        start(&mut usage, sql, params, Usage::send_stream),
-    );
+    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Usage::send_stream));
     let rows = rows.await?;
     echo.finished(None);
     Ok((usage, rows))
@@ -108,10 +101,7 @@ async fn try_start(
     loop {
         send(usage, prepared.traces)?;
         let client = usage.session().client();
-        let err = match client
-            .query_raw(&prepared.statement, params.iter().copied())
-            .await
-        {
+        let err = match client.query_raw(&prepared.statement, params.iter().copied()).await {
             Ok(rows) => return Ok(rows),
             Err(err) => err,
         };
@@ -133,15 +123,10 @@ async fn try_start(
     }
 }
 
-async fn bounded<T>(
-    bound: Option<Duration>,
-    running: impl Future<Output = Result<T>>,
-) -> Result<T> {
+async fn bounded<T>(bound: Option<Duration>, running: impl Future<Output = Result<T>>) -> Result<T> {
     match bound {
         None => running.await,
-        Some(bound) => timeout(bound, running)
-            .await
-            .unwrap_or(Err(Error::CommandTimeout(bound))),
+        Some(bound) => timeout(bound, running).await.unwrap_or(Err(Error::CommandTimeout(bound))),
     }
 }
 
@@ -156,12 +141,7 @@ struct Started<'a> {
 impl<'a> Started<'a> {
     fn new(usage: &Usage, sql: &'a str, params: Params<'a>) -> Self {
         let echo = usage.echo();
-        Self {
-            echo,
-            sql,
-            params,
-            at: (echo != Echo::Off).then(Instant::now),
-        }
+        Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }
 
     fn finished(self, rows: Option<u64>) {

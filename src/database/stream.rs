@@ -28,9 +28,9 @@ impl Address {
     /// The addresses of one server, in the order in which DNS gave them.
     pub(crate) async fn resolve(server: &Server) -> io::Result<Vec<Self>> {
         match (&server.host, server.hostaddr) {
-            (Host::Unix(directory), _) => Ok(vec![Self::Unix(
-                directory.join(format!(".s.PGSQL.{}", server.port)),
-            )]),
+            (Host::Unix(directory), _) => {
+                Ok(vec![Self::Unix(directory.join(format!(".s.PGSQL.{}", server.port)))])
+            }
             (Host::Tcp(host), Some(ip)) => Ok(vec![Self::tcp(host, (ip, server.port).into())]),
             (Host::Tcp(host), None) => {
                 let found = lookup_host((host.as_str(), server.port)).await?;
@@ -40,10 +40,7 @@ impl Address {
     }
 
     fn tcp(host: &str, address: SocketAddr) -> Self {
-        Self::Tcp {
-            host: host.to_owned(),
-            address,
-        }
+        Self::Tcp { host: host.to_owned(), address }
     }
 
     /// The name that the server's certificate has to bear.
@@ -95,21 +92,13 @@ impl Stream {
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self {
-            socket,
-            write_closed: false,
-        })
+        Ok(Self { socket, write_closed: false })
     }
 }
 
 fn watch_for_silence(tcp: &TcpStream, settings: &ServerSettings) -> io::Result<()> {
     let socket = SockRef::from(tcp);
-    if let Some(Keepalive {
-        idle,
-        interval,
-        retries,
-    }) = settings.keepalive
-    {
+    if let Some(Keepalive { idle, interval, retries }) = settings.keepalive {
         let mut keepalive = TcpKeepalive::new().with_time(idle);
         if let Some(interval) = interval {
             keepalive = keepalive.with_interval(interval);
@@ -138,11 +127,7 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.socket {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Socket::Unix(unix) => Pin::new(unix).poll_write(cx, buf),

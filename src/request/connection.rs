@@ -72,11 +72,7 @@ impl Connection {
     }
 
     /// Runs a query and collects the first column of its rows.
-    pub async fn query_scalar<T: FromSqlOwned>(
-        &self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<Vec<T>> {
+    pub async fn query_scalar<T: FromSqlOwned>(&self, sql: &str, params: Params<'_>) -> Result<Vec<T>> {
         self.query(sql, params).await?.iter().map(scalar).collect()
     }
 
@@ -85,11 +81,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::NoRows`] and [`Error::TooManyRows`].
-    pub async fn query_one_scalar<T: FromSqlOwned>(
-        &self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<T> {
+    pub async fn query_one_scalar<T: FromSqlOwned>(&self, sql: &str, params: Params<'_>) -> Result<T> {
         scalar(&self.query_one(sql, params).await?)
     }
 
@@ -103,11 +95,7 @@ impl Connection {
         sql: &str,
         params: Params<'_>,
     ) -> Result<Option<T>> {
-        self.query_opt(sql, params)
-            .await?
-            .as_ref()
-            .map(scalar)
-            .transpose()
+        self.query_opt(sql, params).await?.as_ref().map(scalar).transpose()
     }
 
     /// Runs a query whose rows are read one by one, so that a large result needs little memory.
@@ -176,9 +164,7 @@ impl FromRequest for Connection {
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(match req.app_data::<Database>() {
             None => Err(Error::MissingMiddleware),
-            Some(database) if !database.uses_connection_for_request() => {
-                Err(Error::NoRequestConnection)
-            }
+            Some(database) if !database.uses_connection_for_request() => Err(Error::NoRequestConnection),
             Some(database) => Ok(Self::of(req, database)),
         })
     }

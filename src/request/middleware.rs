@@ -45,11 +45,7 @@ where
         let mut data = Extensions::new();
         data.insert(web::Data::new(database.clone()));
         data.insert(database.clone());
-        ready(Ok(ConnectionService {
-            service,
-            database,
-            data: Rc::new(data),
-        }))
+        ready(Ok(ConnectionService { service, database, data: Rc::new(data) }))
     }
 }
 
@@ -74,10 +70,7 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        Answer {
-            answer: self.service.call(req),
-            database: self.database.clone(),
-        }
+        Answer { answer: self.service.call(req), database: self.database.clone() }
     }
 }
 
@@ -139,10 +132,7 @@ impl RequestScopes {
 
     fn end(req: &HttpRequest, database: &Database) {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|scopes| {
-            let at = scopes
-                .0
-                .iter()
-                .position(|scope| scope.is_of(database.pool()))?;
+            let at = scopes.0.iter().position(|scope| scope.is_of(database.pool()))?;
             Some(Arc::clone(&scopes.0[at]))
         });
         // Outside of the borrow of the extensions: whatever is dropped now may look at them.

@@ -35,10 +35,7 @@ pub struct RowStream {
 
 impl RowStream {
     pub(crate) fn new(usage: Usage, rows: tokio_postgres::RowStream) -> Self {
-        Self {
-            rows: Box::pin(rows),
-            usage: Some(usage),
-        }
+        Self { rows: Box::pin(rows), usage: Some(usage) }
     }
 
     /// The number of rows that the query affected; `None` before the stream has ended.
@@ -66,8 +63,6 @@ impl Stream for RowStream {
 
 impl std::fmt::Debug for RowStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowStream")
-            .field("open", &self.usage.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("RowStream").field("open", &self.usage.is_some()).finish_non_exhaustive()
     }
 }

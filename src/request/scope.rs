@@ -43,10 +43,7 @@ type Borrow = BoxFuture<'static, Result<(), AcquireError>>;
 
 impl Scope {
     pub(crate) fn new(pool: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self {
-            pool,
-            state: Mutex::default(),
-        })
+        Arc::new(Self { pool, state: Mutex::default() })
     }
 
     /// Whether this is a connection of that database.

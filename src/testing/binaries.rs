@@ -21,25 +21,18 @@ const VERSIONED: [(&str, &str, &str); 10] = [
 
 /// The first of `folders` that holds a server.
 pub(crate) fn find(folders: &[PathBuf]) -> Option<&Path> {
-    folders.iter().map(PathBuf::as_path).find(|folder| {
-        ["initdb", "postgres"]
-            .iter()
-            .all(|program| folder.join(program).is_file())
-    })
+    folders
+        .iter()
+        .map(PathBuf::as_path)
+        .find(|folder| ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file()))
 }
 
 /// The folders of PATH, then where packages keep the programs, the newest version first.
 pub(crate) fn search_path() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = env::split_paths(&path)
-        .filter(|folder| folder.is_absolute())
-        .collect();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     for (parent, prefix, suffix) in VERSIONED {
-        folders.extend(
-            versions(Path::new(parent), prefix)
-                .into_iter()
-                .map(|folder| folder.join(suffix)),
-        );
+        folders.extend(versions(Path::new(parent), prefix).into_iter().map(|folder| folder.join(suffix)));
     }
     folders
 }

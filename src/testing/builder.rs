@@ -72,27 +72,16 @@ impl Builder {
     /// [`Error::NoBinaries`] when there is nothing to start, and [`Error::Start`] with the end of the server's log when it does
     /// not start, for instance because of a setting it does not know.
     pub fn start(self) -> Result<Postgres, Error> {
-        let Self {
-            settings,
-            files,
-            hba,
-            binaries,
-        } = self;
+        let Self { settings, files, hba, binaries } = self;
         let (cluster, mut supervisor) =
             Cluster::new(binaries.map_or_else(binaries::search_path, |folder| vec![folder]))?;
         cluster.initialize(&mut supervisor)?;
-        cluster.configure(
-            settings
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        )?;
+        cluster.configure(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
         match hba {
             Some(lines) => cluster.hba(&lines)?,
             None => cluster.hba(&TRUSTING_HBA)?,
         }
-        files
-            .iter()
-            .try_for_each(|(name, contents)| cluster.write(name, contents))?;
+        files.iter().try_for_each(|(name, contents)| cluster.write(name, contents))?;
         Postgres::ours(Server::start(cluster, supervisor)?)
     }
 }

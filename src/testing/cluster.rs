@@ -19,11 +19,8 @@ const LOG_TAIL: u64 = 4096;
 /// Ours always gets in, whatever the caller's lines say: through the socket that only the server's user and root can reach.
 const OUR_HBA: &str = "local all postgres trust\n";
 
-pub(super) const TRUSTING_HBA: [&str; 3] = [
-    "local all all trust",
-    "host all all 127.0.0.1/32 trust",
-    "host replication all 127.0.0.1/32 trust",
-];
+pub(super) const TRUSTING_HBA: [&str; 3] =
+    ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"];
 
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -36,21 +33,13 @@ impl Cluster {
     /// An empty folder that the server's user owns, and the supervisor that removes it.
     pub(super) fn new(search_path: Vec<PathBuf>) -> Result<(Self, Supervisor), Error> {
         let Some(binaries) = binaries::find(&search_path).map(Path::to_owned) else {
-            return Err(Error::NoBinaries {
-                searched: search_path,
-            });
+            return Err(Error::NoBinaries { searched: search_path });
         };
         let folder = folder()?;
         let owner = Owner::for_files_like(folder.path())?;
-        let supervisor = Supervisor::start(folder.path()).map_err(|source| Error::Program {
-            program: "sh".into(),
-            source,
-        })?;
-        let cluster = Self {
-            folder: folder.keep(),
-            owner,
-            binaries,
-        };
+        let supervisor = Supervisor::start(folder.path())
+            .map_err(|source| Error::Program { program: "sh".into(), source })?;
+        let cluster = Self { folder: folder.keep(), owner, binaries };
         owner.give(&cluster.folder).map_err(Error::Folder)?;
         fs::create_dir(cluster.sockets())
             .and_then(|()| owner.give(&cluster.sockets()))
@@ -60,30 +49,13 @@ impl Cluster {
 
     pub(super) fn initialize(&self, supervisor: &mut Supervisor) -> Result<(), Error> {
         let data = self.data().display().to_string();
-        let arguments = [
-            "-D",
-            &data,
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "--no-sync",
-            "--no-locale",
-            "--encoding",
-            "UTF8",
-        ];
+        let arguments =
+            ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-locale", "--encoding", "UTF8"];
         let mut initdb = self.spawn(supervisor, "initdb", &arguments, End::KillAll)?;
-        let status = initdb
-            .wait()
-            .and_then(|status| supervisor.forget().map(|()| status));
-        match status
-            .map_err(|source| self.program_error("initdb", source))?
-            .success()
-        {
+        let status = initdb.wait().and_then(|status| supervisor.forget().map(|()| status));
+        match status.map_err(|source| self.program_error("initdb", source))?.success() {
             true => Ok(()),
-            false => Err(Error::Init {
-                log: self.log_since(0),
-            }),
+            false => Err(Error::Init { log: self.log_since(0) }),
         }
     }
 
@@ -95,32 +67,20 @@ impl Cluster {
             .append(true)
             .open(self.data().join("postgresql.conf"))
             .map_err(Error::Folder)?;
-        file.write_all(settings::lines(own).as_bytes())
-            .map_err(Error::Folder)
+        file.write_all(settings::lines(own).as_bytes()).map_err(Error::Folder)
     }
 
     pub(super) fn hba(&self, lines: &[impl AsRef<str>]) -> Result<(), Error> {
         let lines = lines.iter().flat_map(|line| [line.as_ref(), "\n"]);
-        self.write(
-            "pg_hba.conf".as_ref(),
-            [OUR_HBA]
-                .into_iter()
-                .chain(lines)
-                .collect::<String>()
-                .as_bytes(),
-        )
+        self.write("pg_hba.conf".as_ref(), [OUR_HBA].into_iter().chain(lines).collect::<String>().as_bytes())
     }
 
     /// A file in the data directory that the server's user owns and nobody else reads: what PostgreSQL asks of a key.
     pub(super) fn write(&self, name: &Path, contents: &[u8]) -> Result<(), Error> {
         let path = self.data().join(name);
         let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&path)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
             file.set_permissions(Permissions::from_mode(0o600))?;
             file.write_all(contents)?;
             self.owner.give(&path)
@@ -149,9 +109,7 @@ impl Cluster {
             log,
             at_the_end,
         };
-        supervisor
-            .spawn(supervised)
-            .map_err(|source| self.program_error(program, source))
+        supervisor.spawn(supervised).map_err(|source| self.program_error(program, source))
     }
 
     /// The process and the state that the server has written down, once it has.
@@ -170,9 +128,7 @@ impl Cluster {
     pub(super) fn log_since(&self, start: u64) -> String {
         let read = || {
             let mut file = File::open(self.log())?;
-            file.seek(SeekFrom::Start(
-                start.max(self.log_length().saturating_sub(LOG_TAIL)),
-            ))?;
+            file.seek(SeekFrom::Start(start.max(self.log_length().saturating_sub(LOG_TAIL))))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             io::Result::Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
@@ -197,27 +153,16 @@ impl Cluster {
     }
 
     fn program_error(&self, program: &str, source: io::Error) -> Error {
-        Error::Program {
-            program: self.binaries.join(program).display().to_string(),
-            source,
-        }
+        Error::Program { program: self.binaries.join(program).display().to_string(), source }
     }
 }
 
 /// In the folder for temporary files, unless the server's user could not get in there, or its socket's path would be too long.
 fn folder() -> Result<tempfile::TempDir, Error> {
     let usual = env::temp_dir();
-    let short =
-        usual.as_os_str().len() + "/actix-pg-123456/run/.s.PGSQL.12345".len() <= LONGEST_SOCKET;
-    let parent = if short && is_open_to_all(&usual) {
-        usual
-    } else {
-        "/tmp".into()
-    };
-    tempfile::Builder::new()
-        .prefix("actix-pg-")
-        .tempdir_in(parent)
-        .map_err(Error::Folder)
+    let short = usual.as_os_str().len() + "/actix-pg-123456/run/.s.PGSQL.12345".len() <= LONGEST_SOCKET;
+    let parent = if short && is_open_to_all(&usual) { usual } else { "/tmp".into() };
+    tempfile::Builder::new().prefix("actix-pg-").tempdir_in(parent).map_err(Error::Folder)
 }
 
 /// Ours alone is good enough where we are not root, as the server then runs as us.
@@ -226,7 +171,6 @@ fn is_open_to_all(folder: &Path) -> bool {
         return false;
     };
     folder.ancestors().all(|folder| {
-        fs::metadata(folder)
-            .is_ok_and(|metadata| metadata.uid() != 0 || metadata.mode() & 0o001 != 0)
+        fs::metadata(folder).is_ok_and(|metadata| metadata.uid() != 0 || metadata.mode() & 0o001 != 0)
     })
 }

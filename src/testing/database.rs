@@ -26,10 +26,7 @@ impl TestDatabase {
 
     /// A configuration with this DSN and the default of everything else.
     pub fn config(&self) -> Config {
-        Config {
-            dsn: Some(self.dsn.clone()),
-            ..Config::default()
-        }
+        Config { dsn: Some(self.dsn.clone()), ..Config::default() }
     }
 
     /// The name, unique on the server.

@@ -7,9 +7,7 @@ pub(super) fn with_database(dsn: &str, database: &str) -> String {
     };
     let (address, options) = rest.find('?').map_or((rest, ""), |at| rest.split_at(at));
     let authority = address.rsplit_once('@').map_or(0, |(user, _)| user.len());
-    let authority = address[authority..]
-        .find('/')
-        .map_or(address, |at| &address[..authority + at]);
+    let authority = address[authority..].find('/').map_or(address, |at| &address[..authority + at]);
     format!("{scheme}://{authority}/{database}{options}")
 }
 
@@ -21,18 +19,9 @@ mod tests {
     fn the_database_of_a_url_is_replaced_and_its_options_stay() {
         for (dsn, expected) in [
             ("postgres://host", "postgres://host/fresh"),
-            (
-                "postgres://user:pass@host:5433/app",
-                "postgres://user:pass@host:5433/fresh",
-            ),
-            (
-                "postgres://user:pa/ss@host/app",
-                "postgres://user:pa/ss@host/fresh",
-            ),
-            (
-                "postgresql://a:1,b:2/app?sslmode=disable",
-                "postgresql://a:1,b:2/fresh?sslmode=disable",
-            ),
+            ("postgres://user:pass@host:5433/app", "postgres://user:pass@host:5433/fresh"),
+            ("postgres://user:pa/ss@host/app", "postgres://user:pa/ss@host/fresh"),
+            ("postgresql://a:1,b:2/app?sslmode=disable", "postgresql://a:1,b:2/fresh?sslmode=disable"),
             ("postgres:///app?host=/run", "postgres:///fresh?host=/run"),
         ] {
             assert_eq!(with_database(dsn, "fresh"), expected);
@@ -41,9 +30,6 @@ mod tests {
 
     #[test]
     fn the_last_database_of_a_list_counts() {
-        assert_eq!(
-            with_database("host=/run dbname=app", "fresh"),
-            "host=/run dbname=app dbname=fresh"
-        );
+        assert_eq!(with_database("host=/run dbname=app", "fresh"), "host=/run dbname=app dbname=fresh");
     }
 }

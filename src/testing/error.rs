@@ -102,9 +102,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::NoPort(source) | Self::Folder(source) | Self::Program { source, .. } => {
-                Some(source)
-            }
+            Self::NoPort(source) | Self::Folder(source) | Self::Program { source, .. } => Some(source),
             Self::Url(source) | Self::Database { source, .. } => Some(source),
             Self::NoBinaries { .. }
             | Self::NoUser

@@ -37,14 +37,10 @@ impl Keeper {
     pub(super) fn start(admin: tokio_postgres::Config, origin: Origin) -> Result<Self, Error> {
         let (requests, received) = unbounded_channel();
         let (started, start) = mpsc::channel();
-        let thread_error = |source| Error::Program {
-            program: "the thread that makes databases".into(),
-            source,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(thread_error)?;
+        let thread_error =
+            |source| Error::Program { program: "the thread that makes databases".into(), source };
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(thread_error)?;
         thread::Builder::new()
             .name("actix-pg-testing".into())
             .spawn(move || {
@@ -67,13 +63,11 @@ impl Keeper {
     }
 
     pub(super) async fn create_with(&self, schema: &str) -> Result<String, Error> {
-        self.request_database(Source::Schema(schema.to_owned()))
-            .await
+        self.request_database(Source::Schema(schema.to_owned())).await
     }
 
     pub(super) async fn create_from(&self, template: &str) -> Result<String, Error> {
-        self.request_database(Source::Database(template.to_owned()))
-            .await
+        self.request_database(Source::Database(template.to_owned())).await
     }
 
     pub(super) fn drop_database(&self, name: &str) {
@@ -87,9 +81,7 @@ impl Keeper {
     /// When the server last read its configuration, in its own words.
     pub(super) fn load_time(&self) -> Result<String, Error> {
         let (reply, answer) = mpsc::channel();
-        self.requests
-            .send(Request::LoadTime(reply))
-            .map_err(|_| Error::Ended)?;
+        self.requests.send(Request::LoadTime(reply)).map_err(|_| Error::Ended)?;
         answer.recv().unwrap_or(Err(Error::Ended))
     }
 
@@ -102,9 +94,7 @@ impl Keeper {
 
     async fn request_database(&self, source: Source) -> Result<String, Error> {
         let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(Request::Create(source, reply))
-            .map_err(|_| Error::Ended)?;
+        self.requests.send(Request::Create(source, reply)).map_err(|_| Error::Ended)?;
         answer.await.unwrap_or(Err(Error::Ended))
     }
 

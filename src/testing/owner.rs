@@ -24,10 +24,7 @@ impl Owner {
         if fs::metadata(ours).map_err(Error::Folder)?.uid() != 0 {
             return Ok(Self::Ourselves);
         }
-        SUBSTITUTES
-            .into_iter()
-            .find_map(Self::named)
-            .ok_or(Error::NoUser)
+        SUBSTITUTES.into_iter().find_map(Self::named).ok_or(Error::NoUser)
     }
 
     pub(super) fn ids(self) -> Option<(u32, u32)> {
@@ -45,19 +42,11 @@ impl Owner {
     }
 
     fn named(name: &str) -> Option<Self> {
-        Some(Self::Other {
-            user: id("-u", name)?,
-            group: id("-g", name)?,
-        })
+        Some(Self::Other { user: id("-u", name)?, group: id("-g", name)? })
     }
 }
 
 fn id(option: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").args([option, name]).output().ok()?;
-    String::from_utf8(output.stdout)
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .filter(|&id| id != 0)
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok().filter(|&id| id != 0)
 }

@@ -36,10 +36,7 @@ impl Reservation {
     pub(super) fn of(port: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
-        Ok(Self {
-            port,
-            _socket: socket,
-        })
+        Ok(Self { port, _socket: socket })
     }
 
     /// Lets the port go, for the server to take.

@@ -67,10 +67,7 @@ impl Postgres {
 
     /// A configuration with this DSN and the default of everything else.
     pub fn config(&self) -> Config {
-        Config {
-            dsn: Some(self.dsn.clone()),
-            ..Config::default()
-        }
+        Config { dsn: Some(self.dsn.clone()), ..Config::default() }
     }
 
     /// The TCP port. It stays the same when the server is stopped and started again.
@@ -133,9 +130,7 @@ impl Postgres {
     ///
     /// [`Error::NotOurs`], or [`Error::Folder`].
     pub fn write(&self, name: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.server()?
-            .cluster()
-            .write(name.as_ref(), contents.as_ref())
+        self.server()?.cluster().write(name.as_ref(), contents.as_ref())
     }
 
     /// Say who may connect from now on, and how, in lines of `pg_hba.conf`; see [`Builder::hba`].
@@ -199,28 +194,14 @@ impl Postgres {
         let port = server.port();
         let dsn = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let mut admin = tokio_postgres::Config::new();
-        admin
-            .host_path(server.cluster().sockets())
-            .port(port)
-            .user("postgres")
-            .dbname("postgres");
-        Ok(Self {
-            dsn,
-            port,
-            keeper: Keeper::start(admin, Origin::Ours)?,
-            server: Some(server),
-        })
+        admin.host_path(server.cluster().sockets()).port(port).user("postgres").dbname("postgres");
+        Ok(Self { dsn, port, keeper: Keeper::start(admin, Origin::Ours)?, server: Some(server) })
     }
 
     fn given(url: String) -> Result<Self, Error> {
         let admin: tokio_postgres::Config = url.parse().map_err(Error::Url)?;
         let port = admin.get_ports().first().copied().unwrap_or(5432);
-        Ok(Self {
-            dsn: url,
-            port,
-            keeper: Keeper::start(admin, Origin::Given)?,
-            server: None,
-        })
+        Ok(Self { dsn: url, port, keeper: Keeper::start(admin, Origin::Given)?, server: None })
     }
 
     fn server(&self) -> Result<&Server, Error> {
@@ -228,11 +209,7 @@ impl Postgres {
     }
 
     fn keep(&self, name: String) -> Result<TestDatabase, Error> {
-        Ok(TestDatabase::new(
-            dsn::with_database(&self.dsn, &name),
-            name,
-            self.keeper.clone(),
-        ))
+        Ok(TestDatabase::new(dsn::with_database(&self.dsn, &name), name, self.keeper.clone()))
     }
 }
 

@@ -60,14 +60,7 @@ impl Server {
             match launch(&cluster, &mut supervisor, port) {
                 Ok(child) => {
                     let process = Process::Running(child);
-                    return Ok(Self {
-                        cluster,
-                        port,
-                        state: Mutex::new(State {
-                            process,
-                            supervisor,
-                        }),
-                    });
+                    return Ok(Self { cluster, port, state: Mutex::new(State { process, supervisor }) });
                 }
                 Err(err) if attempt == PORT_ATTEMPTS || !is_port_taken(&err) => return Err(err),
                 Err(_) => attempt += 1,
@@ -85,10 +78,7 @@ impl Server {
 
     pub(super) fn start_again(&self) -> Result<(), Error> {
         let mut state = self.lock();
-        let State {
-            process,
-            supervisor,
-        } = &mut *state;
+        let State { process, supervisor } = &mut *state;
         let Process::Stopped(reservation) = process else {
             return Ok(());
         };
@@ -107,10 +97,7 @@ impl Server {
 
     pub(super) fn stop(&self, shutdown: Shutdown) -> Result<(), Error> {
         let mut state = self.lock();
-        let State {
-            process,
-            supervisor,
-        } = &mut *state;
+        let State { process, supervisor } = &mut *state;
         let Process::Running(child) = process else {
             return Ok(());
         };
@@ -118,9 +105,7 @@ impl Server {
             Shutdown::Fast => "INT",
             Shutdown::Immediate => "QUIT",
         };
-        end(child, &[first, "QUIT", "KILL"])
-            .and_then(|()| supervisor.forget())
-            .map_err(kill_error)?;
+        end(child, &[first, "QUIT", "KILL"]).and_then(|()| supervisor.forget()).map_err(kill_error)?;
         *process = Process::Stopped(Reservation::of(self.port).ok());
         Ok(())
     }
@@ -140,10 +125,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let State {
-            process,
-            supervisor,
-        } = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let State { process, supervisor } = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         supervisor.finish();
         if let Process::Running(child) = process {
             while matches!(child.try_wait(), Ok(None)) {
@@ -160,17 +142,12 @@ impl Drop for Server {
 
 fn launch(cluster: &Cluster, supervisor: &mut Supervisor, port: u16) -> Result<Child, Error> {
     let log = cluster.log_length();
-    let (data, sockets) = (
-        cluster.data().display().to_string(),
-        cluster.sockets().display().to_string(),
-    );
+    let (data, sockets) = (cluster.data().display().to_string(), cluster.sockets().display().to_string());
     let arguments = ["-D", &data, "-k", &sockets, "-p", &port.to_string()];
     let mut child = cluster.spawn(supervisor, "postgres", &arguments, End::Stop)?;
     let ready = wait_until_ready(cluster, &mut child, log);
     if ready.is_err() {
-        end(&mut child, &["QUIT", "KILL"])
-            .and_then(|()| supervisor.forget())
-            .map_err(kill_error)?;
+        end(&mut child, &["QUIT", "KILL"]).and_then(|()| supervisor.forget()).map_err(kill_error)?;
     }
     ready.map(|()| child)
 }
@@ -179,9 +156,7 @@ fn wait_until_ready(cluster: &Cluster, child: &mut Child, log: u64) -> Result<()
     let start = Instant::now();
     loop {
         if !matches!(child.try_wait(), Ok(None)) {
-            return Err(Error::Start {
-                log: cluster.log_since(log),
-            });
+            return Err(Error::Start { log: cluster.log_since(log) });
         }
         // A server that crashed leaves a file in which it is ready.
         if let Some((process, state)) = cluster.pid_file()
@@ -191,10 +166,7 @@ fn wait_until_ready(cluster: &Cluster, child: &mut Child, log: u64) -> Result<()
             return Ok(());
         }
         if start.elapsed() > START_TIMEOUT {
-            return Err(Error::StartTimedOut {
-                waited: START_TIMEOUT,
-                log: cluster.log_since(log),
-            });
+            return Err(Error::StartTimedOut { waited: START_TIMEOUT, log: cluster.log_since(log) });
         }
         thread::sleep(POLL);
     }
@@ -238,8 +210,5 @@ fn signal(child: &Child, name: &str) -> io::Result<()> {
 }
 
 fn kill_error(source: io::Error) -> Error {
-    Error::Program {
-        program: "kill".into(),
-        source,
-    }
+    Error::Program { program: "kill".into(), source }
 }

@@ -22,12 +22,7 @@ pub(super) fn lines<'a>(own: impl IntoIterator<Item = (&'a str, &'a str)>) -> St
     DEFAULTS
         .into_iter()
         .chain(own)
-        .map(|(name, value)| {
-            format!(
-                "{name} = '{}'\n",
-                value.replace('\\', r"\\").replace('\'', "''")
-            )
-        })
+        .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\\', r"\\").replace('\'', "''")))
         .collect()
 }
 

@@ -78,10 +78,7 @@ impl Supervisor {
             End::Stop => format!("QUIT {}\n", child.id()),
             End::KillAll => format!("KILL -{}\n", child.id()),
         });
-        let go = child
-            .stdin
-            .take()
-            .map_or(Ok(()), |mut go| go.write_all(b"\n"));
+        let go = child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"\n"));
         if let Err(err) = known.and(go) {
             let _ = child.kill();
             let _ = child.wait();
@@ -110,9 +107,7 @@ impl Supervisor {
     }
 
     fn tell(&mut self, line: &str) -> io::Result<()> {
-        self.pipe
-            .as_mut()
-            .map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
+        self.pipe.as_mut().map_or(Ok(()), |pipe| pipe.write_all(line.as_bytes()))
     }
 }
 

@@ -54,19 +54,9 @@ struct Connected {
 
 impl Work {
     pub(super) fn new(mut admin: tokio_postgres::Config) -> Self {
-        let prefix = format!(
-            "actix_pg_{:08x}",
-            RandomState::new().hash_one(std::process::id()) as u32
-        );
+        let prefix = format!("actix_pg_{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
         admin.application_name(&prefix);
-        Self {
-            admin,
-            connected: None,
-            prefix,
-            made: 0,
-            templates: HashMap::new(),
-            unneeded: VecDeque::new(),
-        }
+        Self { admin, connected: None, prefix, made: 0, templates: HashMap::new(), unneeded: VecDeque::new() }
     }
 
     pub(super) async fn serve(&mut self, mut requests: UnboundedReceiver<Request>) {
@@ -105,11 +95,7 @@ impl Work {
             }
             Request::LoadTime(reply) => drop(reply.send(self.load_time().await)),
             Request::Finish(done) => {
-                let templates: Vec<String> = self
-                    .templates
-                    .drain()
-                    .map(|(_, template)| template)
-                    .collect();
+                let templates: Vec<String> = self.templates.drain().map(|(_, template)| template).collect();
                 for name in templates {
                     let _ = self.drop_database(&name).await;
                 }
@@ -123,11 +109,7 @@ impl Work {
         let name = format!("{}_{}", self.prefix, self.made);
         let create = self.connected().await?.create;
         let template = template.unwrap_or("template1");
-        self.run(
-            "create a database",
-            &format!("CREATE DATABASE {name} TEMPLATE {template}{create}"),
-        )
-        .await?;
+        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE {template}{create}")).await?;
         Ok(name)
     }
 
@@ -146,35 +128,23 @@ impl Work {
 
     async fn prepare(&self, template: &str, schema: &str) -> Result<(), Error> {
         let mut config = self.admin.clone();
-        let (client, connection) = config
-            .dbname(template)
-            .connect(NoTls)
-            .await
-            .map_err(connect_error)?;
+        let (client, connection) = config.dbname(template).connect(NoTls).await.map_err(connect_error)?;
         let driver = tokio::spawn(connection);
         let result = client.batch_execute(schema).await;
         drop(client);
         let _ = driver.await;
-        result.map_err(|source| Error::Database {
-            action: "run the schema of a test database",
-            source,
-        })
+        result.map_err(|source| Error::Database { action: "run the schema of a test database", source })
     }
 
     async fn drop_database(&mut self, name: &str) -> Result<(), Error> {
-        self.run(
-            "drop a database",
-            &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-        )
-        .await
+        self.run("drop a database", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
     }
 
     pub(super) async fn drop_orphans(&mut self) -> Result<(), Error> {
         let action = "look for databases that were left behind";
         let orphans = self.connected().await?.client.query(ORPHANS, &[]).await;
         let orphans = orphans.map_err(|source| Error::Database { action, source })?;
-        self.unneeded
-            .extend(orphans.iter().map(|row| row.get::<_, String>(0)));
+        self.unneeded.extend(orphans.iter().map(|row| row.get::<_, String>(0)));
         Ok(())
     }
 
@@ -182,13 +152,9 @@ impl Work {
     async fn load_time(&self) -> Result<String, Error> {
         let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
         tokio::spawn(connection);
-        let row = client
-            .query_one("SELECT pg_conf_load_time()::text", &[])
-            .await;
-        row.map(|row| row.get(0)).map_err(|source| Error::Database {
-            action: "ask when it was configured",
-            source,
-        })
+        let row = client.query_one("SELECT pg_conf_load_time()::text", &[]).await;
+        row.map(|row| row.get(0))
+            .map_err(|source| Error::Database { action: "ask when it was configured", source })
     }
 
     /// Once more when the connection turns out to have been lost: tests stop and start their server.
@@ -203,39 +169,23 @@ impl Work {
     }
 
     async fn connected(&mut self) -> Result<&Connected, Error> {
-        if let Some(connected) = self
-            .connected
-            .take_if(|connected| !connected.client.is_closed())
-        {
+        if let Some(connected) = self.connected.take_if(|connected| !connected.client.is_closed()) {
             return Ok(self.connected.insert(connected));
         }
         let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
-        let version = connection
-            .parameter("server_version")
-            .and_then(major)
-            .unwrap_or(FIRST_WITH_STRATEGY - 1);
+        let version =
+            connection.parameter("server_version").and_then(major).unwrap_or(FIRST_WITH_STRATEGY - 1);
         tokio::spawn(connection);
-        let create = if version < FIRST_WITH_STRATEGY {
-            ""
-        } else {
-            " STRATEGY file_copy"
-        };
+        let create = if version < FIRST_WITH_STRATEGY { "" } else { " STRATEGY file_copy" };
         Ok(self.connected.insert(Connected { client, create }))
     }
 }
 
 /// `17.2 (Debian …)`, `18beta1`.
 fn major(version: &str) -> Option<u32> {
-    version
-        .split(|character: char| !character.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn connect_error(source: tokio_postgres::Error) -> Error {
-    Error::Database {
-        action: "connect to the server of the tests",
-        source,
-    }
+    Error::Database { action: "connect to the server of the tests", source }
 }

@@ -1,0 +1,125 @@
+//! A TCP proxy between the pool and the server, for the faults of a network.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// What the network does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Fair,
+    /// Every piece arrives this much later.
+    Slow(Duration),
+    /// Nothing arrives, nothing is lost: a black hole.
+    Stalled,
+    /// New connections are closed at once.
+    Refusing,
+}
+
+/// Passes bytes on between clients and one server; runs on the runtime that made it.
+pub struct Proxy {
+    address: SocketAddr,
+    weather: watch::Sender<Weather>,
+    cut: watch::Sender<u64>,
+    accepting: AbortHandle,
+}
+
+impl Proxy {
+    /// A proxy in front of a server on a port of this machine.
+    pub async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let weather = watch::Sender::new(Weather::Fair);
+        let cut = watch::Sender::new(0);
+        let network = Arc::new((weather.clone(), cut.clone()));
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *network.0.borrow() == Weather::Refusing {
+                    continue;
+                }
+                let network = Arc::clone(&network);
+                tokio::spawn(async move {
+                    let mut cuts = network.1.subscribe();
+                    let passing = async {
+                        let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                        let (from_client, to_client) = client.into_split();
+                        let (from_server, to_server) = server.into_split();
+                        tokio::select! {
+                            () = pass(from_client, to_server, network.0.subscribe()) => {}
+                            () = pass(from_server, to_client, network.0.subscribe()) => {}
+                        }
+                    };
+                    tokio::select! {
+                        () = passing => {}
+                        _ = cuts.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { address, weather, cut, accepting: accepting.abort_handle() }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// A DSN with this proxy's port in the place of the server's.
+    pub fn dsn(&self, dsn: &str) -> String {
+        let (head, tail) = dsn.rsplit_once('/').expect("a database");
+        let (head, _) = head.rsplit_once(':').expect("a port");
+        format!("{head}:{}/{tail}", self.port())
+    }
+
+    /// Closes every connection; new ones are accepted.
+    pub fn cut(&self) {
+        self.cut.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Stops passing anything on, in either direction, without closing anything.
+    pub fn stall(&self) {
+        self.weather.send_replace(Weather::Stalled);
+    }
+
+    pub fn delay(&self, by: Duration) {
+        self.weather.send_replace(Weather::Slow(by));
+    }
+
+    /// Closes new connections at once; those that are open stay.
+    pub fn refuse(&self) {
+        self.weather.send_replace(Weather::Refusing);
+    }
+
+    /// Back to a good network; what was stalled is passed on.
+    pub fn heal(&self) {
+        self.weather.send_replace(Weather::Fair);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+    let mut piece = vec![0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut piece).await {
+        let now = *weather.borrow_and_update();
+        if let Weather::Slow(by) = now {
+            tokio::time::sleep(by).await;
+        }
+        if weather.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
+            return;
+        }
+        if to.write_all(&piece[..length]).await.is_err() {
+            return;
+        }
+    }
+}
