@@ -19,10 +19,10 @@ struct NewUser {
 }
 
 #[post("/users")]
-async fn create(user: web::Json<NewUser>, conn: Connection) -> actix_web::Result<impl Responder> {
+async fn create(new: web::Json<NewUser>, conn: Connection) -> actix_web::Result<impl Responder> {
     let sql = "INSERT INTO users (name) VALUES ($1) RETURNING id";
-    match conn.query_one_scalar::<i64>(sql, &[&user.name]).await {
-        Ok(id) => Ok(HttpResponse::Created().json(json!({ "id": id, "name": user.name }))),
+    match conn.query_one_scalar::<i64>(sql, &[&new.name]).await {
+        Ok(id) => Ok(HttpResponse::Created().json(json!({ "id": id, "name": new.name }))),
         Err(err) if err.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
             Err(error::ErrorConflict("that name is taken"))
         }

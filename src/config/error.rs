@@ -1,15 +1,118 @@
 //! What can be wrong with an option.
 
-/// An option that cannot be applied: which one, where it came from, and what it should be.
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// An option that cannot be applied: which one, where it was given, and what it should be.
+///
+/// The text is one sentence for a log or a terminal. It shows no password, no DSN and nothing of
+/// unknown meaning.
 #[derive(Debug, Clone)]
 pub struct ConfigError {
-    pub(crate) message: String,
+    origin: Origin,
+    kind: ConfigErrorKind,
+    problem: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+/// What kind of mistake a [`ConfigError`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigErrorKind {
+    /// No option or driver parameter has this name.
+    Unknown,
+    /// The value has the wrong type, or is none that the option can take.
+    Invalid,
+    /// The value is fine by itself, and contradicts another one.
+    Conflict,
+    /// The option needs a Cargo feature that this build of `actix-pg` lacks.
+    MissingFeature,
+    /// A file that the option names is missing, unreadable, or holds something else.
+    File,
+}
+
+/// Where an option was given, and under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A field of [`Config`](crate::Config), or a key of the file it was read from.
+    Option(String),
+    /// An environment variable.
+    Variable(String),
+    /// A parameter within the DSN.
+    Dsn(String),
+}
+
+impl ConfigError {
+    /// What kind of mistake this is.
+    pub fn kind(&self) -> ConfigErrorKind {
+        self.kind
+    }
+
+    /// Which option is wrong, and where it was given.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn new(origin: Origin, kind: ConfigErrorKind, problem: impl Into<String>) -> Self {
+        Self { origin, kind, problem: problem.into(), source: None }
+    }
+
+    pub(crate) fn invalid(origin: Origin, problem: impl Into<String>) -> Self {
+        Self::new(origin, ConfigErrorKind::Invalid, problem)
+    }
+
+    pub(crate) fn conflict(origin: Origin, problem: impl Into<String>) -> Self {
+        Self::new(origin, ConfigErrorKind::Conflict, problem)
+    }
+
+    pub(crate) fn unknown(origin: Origin, nearest: Option<String>) -> Self {
+        let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        Self::new(origin, ConfigErrorKind::Unknown, format!("is unknown{hint}"))
+    }
+
+    pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Says that the option was read from somewhere else than the code that checked it believed.
+    pub(super) fn at(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
     }
 }
 
-impl std::error::Error for ConfigError {}
+impl Origin {
+    pub(crate) fn option(name: impl Into<String>) -> Self {
+        Self::Option(name.into())
+    }
+
+    pub(super) fn name(&self) -> &str {
+        let (Self::Option(name) | Self::Variable(name) | Self::Dsn(name)) = self;
+        name
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option(name) => write!(f, "option `{name}`"),
+            Self::Variable(name) => write!(f, "environment variable `{name}`"),
+            Self::Dsn(name) => write!(f, "DSN parameter `{name}`"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.origin, self.problem)
+    }
+}
+
+impl Error for ConfigError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

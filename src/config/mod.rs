@@ -1,9 +1,24 @@
 //! What the application asks for: options, DSN, ssl.
 
 mod options;
-mod settings;
+pub mod defaults;
+mod choices;
 mod error;
+mod env;
+mod value;
+mod names;
+mod dsn;
+mod parameters;
+mod check;
+mod server;
+mod ssl;
+mod settings;
 
-pub use error::ConfigError;
-pub use options::{Config, Echo, Reset};
+#[cfg(test)]
+mod tests;
+
+pub use choices::{Echo, IsolationLevel, Reset, SslMode};
+pub use error::{ConfigError, ConfigErrorKind, Origin};
+pub use options::Config;
 pub(crate) use settings::*;
+pub(crate) use ssl::Ssl;

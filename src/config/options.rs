@@ -1,106 +1,230 @@
 //! The options of an application.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _};
 
-use super::{ConfigError, Settings};
+use super::names::{self, masked};
+use super::value::{FromValue, Value, scalar};
+use super::{ConfigError, Echo, IsolationLevel, Origin, Reset, SslMode, defaults, dsn};
 
-/// Every option.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
+/// What an application asks of its database.
+///
+/// Made from the environment, a DSN, any format that serde reads, or by hand:
+///
+/// ```no_run
+/// use actix_pg::Config;
+///
+/// # fn main() -> Result<(), actix_pg::ConfigError> {
+/// let from_env = Config::from_env()?;
+/// let from_dsn = Config::from_dsn("postgres://alice@db.example.com/shop?connect_timeout=3")?;
+/// let by_hand = Config { host: "db.example.com".into(), pool_max_size: 20, ..Config::default() };
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The page [`options`](crate::options) has every option with its default, unit, and name in the
+/// environment.
+///
+/// Deserializing accepts durations as seconds (`30`, `0.5`) or text (`"500ms"`, `"5m"`), and
+/// numbers and booleans as text too. A key that is no option has to be a driver parameter and goes
+/// to [`driver_options`](Self::driver_options). Every option is applied or refused: a name that
+/// nobody knows, a wrong type or a value out of range is a [`ConfigError`] that names it, before
+/// any connection is tried.
+///
+/// `Debug` shows neither the password nor the one within the DSN.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// DSN.
+    /// `tokio-postgres`, the only driver there is. The reference's `asyncpg` and a URL's
+    /// `postgres` and `postgresql` are accepted in its stead.
+    pub driver: String,
+    /// Name or address, several of them separated by commas, or the directory of a Unix-domain
+    /// socket.
+    pub host: String,
+    /// The port at each host.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// What `user` proves it with; empty for none.
+    pub password: String,
+    /// Where `user` works.
+    pub database: String,
+    /// `postgres://user:password@host:port/database?parameter=value`, or libpq's `key=value`.
+    ///
+    /// Replaces the six options above. A driver parameter that is given here and as an option is
+    /// taken from the option.
     pub dsn: Option<String>,
-    /// Floor.
+    /// How many sessions are held idle. Defaults to [`POOL_MIN_SIZE`](defaults::POOL_MIN_SIZE).
     pub pool_min_size: u32,
-    /// Ceiling.
+    /// How many sessions there are at most. Defaults to
+    /// [`POOL_MAX_SIZE`](defaults::POOL_MAX_SIZE).
     pub pool_max_size: u32,
-    /// Bound on the wait for a session.
+    /// What is logged of each statement, at INFO.
+    pub echo: Echo,
+    /// Encryption. `None` is what the DSN says, else [`SslMode::Prefer`].
+    pub ssl: Option<SslMode>,
+    /// Whether the middleware puts a lazy connection on each request.
+    pub use_connection_for_request: bool,
+    /// How often a start is tried, in all.
+    pub retry_limit: u32,
+    /// How long a start pauses between two attempts.
+    pub retry_interval: Duration,
+    /// Bound on one attempt at one address: TCP, TLS and login together.
+    pub connect_timeout: Duration,
+    /// Bound on the wait for a session; past it, the request is answered 503.
     pub acquire_timeout: Duration,
-    // … (the configuration helper writes all of this anew)
+    /// How many may wait for a session; one more is answered 503 at once. `None` is no limit.
+    pub max_waiting: Option<u32>,
+    /// A session that was idle this long is closed. `None` or zero is never.
+    pub idle_timeout: Option<Duration>,
+    /// A session this old is closed when it comes back. `None` or zero is never.
+    pub max_lifetime: Option<Duration>,
+    /// A session that was idle longer is checked by a round trip before it is lent. Zero checks
+    /// each time.
+    pub test_after_idle: Duration,
+    /// How many prepared statements a session keeps. Zero keeps none.
+    pub statement_cache_size: u32,
+    /// When a session is reset at its return.
+    pub reset: Reset,
+    /// Bound on a reset, and on the repair after an abandoned statement; past it, the session is
+    /// discarded.
+    pub reset_timeout: Duration,
+    /// How long closing waits for the sessions in use. Zero does not wait.
+    pub close_timeout: Duration,
+    /// Bound on a statement, kept by the client, which then cancels it on the server. `None` or
+    /// zero is none.
+    pub command_timeout: Option<Duration>,
+    /// Bound on a statement, kept by the server. `None` or zero leaves it to the server's own
+    /// setting.
+    pub statement_timeout: Option<Duration>,
+    /// Isolation of transactions that do not name theirs. `None` leaves it to the server's own
+    /// setting.
+    pub isolation_level: Option<IsolationLevel>,
+    /// Server settings of every session, such as `search_path`. They survive a reset.
+    pub server_settings: BTreeMap<String, String>,
+    /// How the sessions call themselves in `pg_stat_activity`.
+    pub application_name: Option<String>,
+    /// Any further key: libpq's parameters `channel_binding`, `hostaddr`, `keepalives`,
+    /// `keepalives_idle`, `keepalives_interval`, `keepalives_count` (or `keepalives_retries`),
+    /// `load_balance_hosts`, `options`, `sslcert`, `sslkey`, `sslmode`, `sslnegotiation`,
+    /// `sslrootcert`, `target_session_attrs`, `tcp_user_timeout`.
+    pub driver_options: BTreeMap<String, String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { dsn: None, pool_min_size: 5, pool_max_size: 10, acquire_timeout: Duration::from_secs(30) }
+        Self {
+            driver: defaults::DRIVER.into(),
+            host: defaults::HOST.into(),
+            port: defaults::PORT,
+            user: defaults::USER.into(),
+            password: String::new(),
+            database: defaults::DATABASE.into(),
+            dsn: None,
+            pool_min_size: defaults::POOL_MIN_SIZE,
+            pool_max_size: defaults::POOL_MAX_SIZE,
+            echo: Echo::Off,
+            ssl: None,
+            use_connection_for_request: true,
+            retry_limit: defaults::RETRY_LIMIT,
+            retry_interval: defaults::RETRY_INTERVAL,
+            connect_timeout: defaults::CONNECT_TIMEOUT,
+            acquire_timeout: defaults::ACQUIRE_TIMEOUT,
+            max_waiting: None,
+            idle_timeout: Some(defaults::IDLE_TIMEOUT),
+            max_lifetime: Some(defaults::MAX_LIFETIME),
+            test_after_idle: defaults::TEST_AFTER_IDLE,
+            statement_cache_size: defaults::STATEMENT_CACHE_SIZE,
+            reset: Reset::Auto,
+            reset_timeout: defaults::RESET_TIMEOUT,
+            close_timeout: defaults::CLOSE_TIMEOUT,
+            command_timeout: None,
+            statement_timeout: None,
+            isolation_level: None,
+            server_settings: BTreeMap::new(),
+            application_name: None,
+            driver_options: BTreeMap::new(),
+        }
     }
 }
 
 impl Config {
-    pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
-        use super::settings::*;
-        let dsn: crate::tokio_postgres::Config = self
-            .dsn
-            .as_deref()
-            .unwrap_or("")
-            .parse()
-            .map_err(|e: crate::tokio_postgres::Error| ConfigError { message: e.to_string() })?;
-        let hosts = dsn
-            .get_hosts()
-            .iter()
-            .map(|h| Server {
-                host: match h {
-                    crate::tokio_postgres::config::Host::Tcp(t) => Host::Tcp(t.clone()),
-                    crate::tokio_postgres::config::Host::Unix(p) => Host::Unix(p.clone()),
-                },
-                hostaddr: None,
-                port: dsn.get_ports()[0],
-            })
-            .collect();
-        Ok(Settings {
-            server: ServerSettings {
-                hosts,
-                load_balance_hosts: false,
-                target_session_attrs: crate::tokio_postgres::config::TargetSessionAttrs::Any,
-                driver: dsn,
-                tls: crate::database::Tls { mode: crate::tokio_postgres::config::SslMode::Prefer },
-                connect_timeout: Duration::from_secs(5),
-                keepalive: None,
-                tcp_user_timeout: None,
-            },
-            pool: PoolSettings {
-                min_size: self.pool_min_size,
-                max_size: self.pool_max_size,
-                acquire_timeout: self.acquire_timeout,
-                max_waiting: None,
-                idle_timeout: Some(Duration::from_secs(300)),
-                max_lifetime: None,
-                test_after_idle: Duration::from_secs(30),
-                close_timeout: Duration::from_secs(10),
-            },
-            start: StartSettings { retry_limit: 1, retry_interval: Duration::from_secs(1) },
-            session: SessionSettings {
-                statement_cache_size: 100,
-                command_timeout: None,
-                reset: Reset::Auto,
-                reset_timeout: Duration::from_secs(5),
-                echo: Echo::Off,
-            },
-            use_connection_for_request: true,
-        })
+    /// The defaults, with the DSN in the place of host, port, user, password and database.
+    ///
+    /// # Errors
+    ///
+    /// A DSN that cannot be read, and a parameter in it that is unknown or has an impossible value.
+    pub fn from_dsn(dsn: &str) -> Result<Self, ConfigError> {
+        let config = Self { dsn: Some(dsn.to_owned()), ..Self::default() };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Sets the option or driver parameter of that name.
+    pub(super) fn set(&mut self, name: &str, origin: Origin, value: Value) -> Result<(), ConfigError> {
+        let problem = match self.set_option(name, value.clone()) {
+            Some(result) => result,
+            None if names::is_parameter(name) => {
+                scalar(&value).map(|text| drop(self.driver_options.insert(name.to_owned(), text)))
+            }
+            None => return Err(ConfigError::unknown(origin, names::nearest(name))),
+        };
+        problem.map_err(|problem| ConfigError::invalid(origin, problem))
     }
 }
 
-/// When a session is reset at its return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Reset {
-    /// Unless every statement it ran is known to leave nothing behind.
-    Auto,
-    /// Always.
-    Always,
-    /// Never; an open transaction is rolled back all the same.
-    Never,
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut config = Self::default();
+        for (name, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
+            config.set(&name, Origin::option(&name), value).map_err(D::Error::custom)?;
+        }
+        Ok(config)
+    }
 }
 
-/// What is logged of each statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Echo {
-    /// Nothing.
-    Off,
-    /// The SQL, without its parameters.
-    Statements,
-    /// The SQL and its parameters.
-    Full,
+/// What has to be said of each option, once: a field that is missing here does not compile.
+macro_rules! options {
+    ($($name:ident)*) => {
+        /// The names of the options.
+        pub(super) const OPTIONS: &[&str] = &[$(stringify!($name)),*];
+
+        impl Config {
+            /// `None` if there is no such option; an error is the rest of a sentence that begins with its name.
+            fn set_option(&mut self, name: &str, value: Value) -> Option<Result<(), String>> {
+                match name {
+                    $(stringify!($name) => Some(FromValue::from_value(value).map(|value| self.$name = value)),)*
+                    _ => None,
+                }
+            }
+
+            fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let Self { $($name,)* driver_options } = self;
+                let mut debug = f.debug_struct("Config");
+                $(debug.field(stringify!($name), $name);)*
+                debug.field("driver_options", driver_options).finish()
+            }
+        }
+    };
+}
+
+options! {
+    driver host port user password database dsn pool_min_size pool_max_size echo ssl use_connection_for_request retry_limit
+    retry_interval connect_timeout acquire_timeout max_waiting idle_timeout max_lifetime test_after_idle
+    statement_cache_size reset reset_timeout close_timeout command_timeout statement_timeout isolation_level server_settings
+    application_name
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.clone();
+        shown.password = masked("password", &self.password).into();
+        shown.dsn = self.dsn.as_deref().map(dsn::masked);
+        for (name, value) in &mut shown.driver_options {
+            *value = masked(name, value).into();
+        }
+        shown.debug(f)
+    }
 }

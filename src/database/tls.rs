@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::config::{ConfigError, Ssl};
 use crate::tokio_postgres::NoTls;
 use crate::tokio_postgres::config::SslMode;
 
@@ -15,6 +16,14 @@ pub(crate) struct Tls {
 pub(crate) type TlsHandshake = NoTls;
 
 impl Tls {
+    pub(crate) fn new(_ssl: Ssl) -> Result<Self, ConfigError> {
+        Ok(Self::disabled())
+    }
+
+    pub(crate) fn disabled() -> Self {
+        Self { mode: SslMode::Disable }
+    }
+
     /// `host` is the name the certificate has to bear, where the mode checks it.
     pub(crate) fn handshake(&self, _host: &str) -> io::Result<TlsHandshake> {
         Ok(NoTls)

@@ -1,0 +1,99 @@
+//! Options that are one word out of a few.
+
+/// How the connection to the server is encrypted, and how much of the server's certificate is
+/// checked.
+///
+/// The words are [libpq's](https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). All but
+/// `Disable`, and `Prefer`, which then is plain, need the feature `rustls`. A Unix-domain socket is
+/// never encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SslMode {
+    /// Never encrypt.
+    Disable,
+    /// Encrypt if the server can, and trust any certificate; plain otherwise.
+    Prefer,
+    /// Encrypt or fail. Any certificate is trusted, unless `sslrootcert` is given: then as
+    /// `VerifyCa`, as in libpq.
+    Require,
+    /// Encrypt, and trust only a certificate that `sslrootcert` vouches for, whatever name it
+    /// bears.
+    VerifyCa,
+    /// Encrypt, and trust only a certificate that the roots vouch for and that bears the host's
+    /// name.
+    VerifyFull,
+}
+
+/// When a session is reset at its return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reset {
+    /// Unless every statement it ran is known to leave nothing behind.
+    Auto,
+    /// Always.
+    Always,
+    /// Never; an open transaction is rolled back all the same.
+    Never,
+}
+
+/// What is logged of each statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Echo {
+    /// Nothing. Written `false`.
+    Off,
+    /// The SQL, its duration and its rows, without the parameters. Written `"statements"`.
+    Statements,
+    /// The SQL, its duration, its rows and its parameters. Written `true`.
+    Full,
+}
+
+/// The isolation level of transactions that do not name their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IsolationLevel {
+    /// PostgreSQL treats it as `ReadCommitted`.
+    ReadUncommitted,
+    /// Each statement sees what was committed before it began.
+    ReadCommitted,
+    /// Each transaction sees what was committed before its first statement.
+    RepeatableRead,
+    /// As if transactions ran one after the other; some fail with 40001 and are to be repeated.
+    Serializable,
+}
+
+/// The words of a choice, in the order in which an error lists them.
+pub(super) trait Choice: Copy + 'static {
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// Upper case, spaces and underscores are as good as lower case and hyphens.
+    fn from_word(word: &str) -> Option<Self> {
+        let word = word.trim().to_ascii_lowercase().replace([' ', '_'], "-");
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+
+    fn expected() -> String {
+        let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| *word).collect();
+        format!("one of {}", words.join(", "))
+    }
+}
+
+impl Choice for SslMode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("disable", Self::Disable),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+}
+
+impl Choice for Reset {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+}
+
+impl Choice for IsolationLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("read-uncommitted", Self::ReadUncommitted),
+        ("read-committed", Self::ReadCommitted),
+        ("repeatable-read", Self::RepeatableRead),
+        ("serializable", Self::Serializable),
+    ];
+}

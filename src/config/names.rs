@@ -1,0 +1,80 @@
+//! Which names there are, and what somebody may have meant by another one.
+
+use super::options::OPTIONS;
+
+/// The driver parameters that may stand beside the options, and in a DSN.
+pub(super) const PARAMETERS: &[&str] = &[
+    "channel_binding",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+
+/// The parameters that stand in a DSN only, because they are options of their own.
+pub(super) const DSN_PARAMETERS: &[&str] =
+    &["application_name", "connect_timeout", "dbname", "host", "password", "port", "ssl", "user"];
+
+/// What other libraries call it, and what is too far off for a comparison of letters.
+const ALIASES: &[(&str, &str)] = &[
+    ("database", "dbname"),
+    ("dbname", "database"),
+    ("max_inactive_connection_lifetime", "idle_timeout"),
+    ("max_size", "pool_max_size"),
+    ("min_size", "pool_min_size"),
+    ("name", "database"),
+    ("pass", "password"),
+    ("timeout", "connect_timeout"),
+    ("url", "dsn"),
+    ("username", "user"),
+];
+
+pub(super) fn is_parameter(name: &str) -> bool {
+    PARAMETERS.contains(&name)
+}
+
+pub(super) fn is_known(name: &str) -> bool {
+    OPTIONS.contains(&name) || is_parameter(name)
+}
+
+/// The option or parameter that `name` is a slip of.
+pub(super) fn nearest(name: &str) -> Option<String> {
+    nearest_of(name, OPTIONS.iter().chain(PARAMETERS))
+}
+
+/// The parameter that `name` is a slip of, within a DSN.
+pub(super) fn nearest_in_dsn(name: &str) -> Option<String> {
+    nearest_of(name, DSN_PARAMETERS.iter().chain(PARAMETERS))
+}
+
+fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a &'static str> + Clone) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, meant)| *meant);
+    if let Some(meant) = alias.filter(|meant| known.clone().any(|known| known == meant)) {
+        return Some(meant.to_owned());
+    }
+    let slips = if name.len() < 6 { 1 } else { 2 };
+    known
+        .filter(|known| **known != name)
+        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
+        .filter(|(distance, _)| *distance <= slips)
+        .min()
+        .map(|(_, known)| (*known).to_owned())
+}
+
+/// The value as it may be shown: hidden if it is a password, or if nobody knows what it is.
+pub(super) fn masked<'a>(name: &str, value: &'a str) -> &'a str {
+    let is_known = is_parameter(name) || DSN_PARAMETERS.contains(&name);
+    if value.is_empty() || (is_known && name != "password") { value } else { "***" }
+}

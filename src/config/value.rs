@@ -1,0 +1,254 @@
+//! A value as a file, a variable or a DSN gives it, before anyone knows what it is for.
+//!
+//! serde's derive would neither take `"5"` for a number, as the environment needs, nor name the
+//! option in its errors.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::choices::{Choice, Echo};
+
+/// Anything that TOML, YAML, JSON or a variable can say.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    List,
+    Map(BTreeMap<String, Value>),
+}
+
+/// A type that an option can have. The error is the rest of a sentence that begins with the
+/// option's name.
+pub(super) trait FromValue: Sized {
+    /// Whether `"off"` and `"none"` mean that there is none of it.
+    const CAN_BE_OFF: bool = false;
+
+    fn from_value(value: Value) -> Result<Self, String>;
+}
+
+impl Value {
+    fn refused<T>(&self, expected: impl fmt::Display) -> Result<T, String> {
+        Err(format!("must be {expected}, not {self}"))
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value}"),
+            Self::Text(value) => write!(f, "`{}`", value.escape_debug()),
+            Self::List => f.write_str("a list"),
+            Self::Map(_) => f.write_str("a table"),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Null => Ok(None),
+            Value::Text(word) if T::CAN_BE_OFF && matches!(&*word, "off" | "none") => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+/// Numbers are refused: `password = 0123` would silently lose its zero. The value stays out of the
+/// error.
+impl FromValue for String {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => Ok(text),
+            _ => Err("must be a string, in quotes".into()),
+        }
+    }
+}
+
+macro_rules! whole_number {
+    ($($type:ty)*) => {$(
+        impl FromValue for $type {
+            const CAN_BE_OFF: bool = true;
+
+            fn from_value(value: Value) -> Result<Self, String> {
+                let number = match &value {
+                    Value::Integer(number) => (*number).try_into().ok(),
+                    Value::Text(text) => text.trim().parse().ok(),
+                    _ => None,
+                };
+                number.map_or_else(|| value.refused(format_args!("a whole number from 0 to {}", Self::MAX)), Ok)
+            }
+        }
+    )*};
+}
+
+whole_number!(u16 u32);
+
+impl FromValue for bool {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Bool(value) => Ok(*value),
+            Value::Integer(0) => Ok(false),
+            Value::Integer(1) => Ok(true),
+            Value::Text(text) => match &*text.trim().to_ascii_lowercase() {
+                "true" | "on" | "yes" | "1" => Ok(true),
+                "false" | "off" | "no" | "0" => Ok(false),
+                _ => value.refused("true or false"),
+            },
+            _ => value.refused("true or false"),
+        }
+    }
+}
+
+impl FromValue for Duration {
+    const CAN_BE_OFF: bool = true;
+
+    fn from_value(value: Value) -> Result<Self, String> {
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let duration = match &value {
+            Value::Integer(number) => u64::try_from(*number).ok().map(Duration::from_secs),
+            Value::Float(number) => seconds(*number),
+            Value::Text(text) => match text.trim().parse() {
+                Ok(number) => seconds(number),
+                Err(_) => humantime::parse_duration(text).ok(),
+            },
+            _ => None,
+        };
+        duration.map_or_else(|| value.refused(r#"seconds, or a duration such as "500ms" or "5m""#), Ok)
+    }
+}
+
+impl<T: Choice> FromValue for T {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Text(word) => T::from_word(word).map_or_else(|| value.refused(T::expected()), Ok),
+            _ => value.refused(T::expected()),
+        }
+    }
+}
+
+impl FromValue for Echo {
+    fn from_value(value: Value) -> Result<Self, String> {
+        match &value {
+            Value::Text(word) if word == "statements" => Ok(Echo::Statements),
+            _ => match bool::from_value(value.clone()) {
+                Ok(full) => Ok(if full { Echo::Full } else { Echo::Off }),
+                Err(_) => value.refused(r#"true, false or "statements""#),
+            },
+        }
+    }
+}
+
+/// A table, whose own tables become dotted names, or `name=value` pairs as in a DSN.
+impl FromValue for BTreeMap<String, String> {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let mut settings = BTreeMap::new();
+        match &value {
+            Value::Map(map) => flatten("", map, &mut settings)?,
+            Value::Text(text) => settings.extend(super::dsn::pairs(text)?),
+            _ => return value.refused("a table or `name=value` pairs"),
+        }
+        Ok(settings)
+    }
+}
+
+fn flatten(
+    prefix: &str,
+    map: &BTreeMap<String, Value>,
+    into: &mut BTreeMap<String, String>,
+) -> Result<(), String> {
+    for (name, value) in map {
+        match value {
+            Value::Map(inner) => flatten(&format!("{prefix}{name}."), inner, into)?,
+            value => {
+                let text =
+                    scalar(value).map_err(|problem| format!("has a `{prefix}{name}` that {problem}"))?;
+                into.insert(format!("{prefix}{name}"), text);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A value that goes on as text, to the server or to the parser of a driver parameter.
+pub(super) fn scalar(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Bool(_) | Value::Integer(_) | Value::Float(_) => Ok(value.to_string()),
+        _ => value.refused("a string, a number or a boolean"),
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of an option")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+        Value::deserialize(inner)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::List)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((name, value)) = access.next_entry()? {
+            map.insert(name, value);
+        }
+        Ok(Value::Map(map))
+    }
+}

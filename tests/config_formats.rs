@@ -1,0 +1,145 @@
+//! `Config` reads the same from every format that applications keep their configuration in.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix_pg::{Config, Echo, IsolationLevel, SslMode};
+use config::{Environment, File, FileFormat, Source as _};
+
+const TOML: &str = r#"
+host = "db.example.com"
+port = 6000
+user = "alice"
+password = "0123"
+pool_max_size = 20
+acquire_timeout = 2.5
+idle_timeout = "10m"
+max_lifetime = "off"
+echo = "statements"
+ssl = "verify-full"
+isolation_level = "serializable"
+use_connection_for_request = false
+keepalives_idle = 20
+[server_settings]
+search_path = "app, public"
+app.tenant = 7
+"#;
+
+const YAML: &str = r#"
+host: db.example.com
+port: 6000
+user: alice
+password: "0123"
+pool_max_size: 20
+acquire_timeout: 2.5
+idle_timeout: 10m
+max_lifetime: ~
+echo: statements
+ssl: verify-full
+isolation_level: SERIALIZABLE
+use_connection_for_request: false
+keepalives_idle: 20
+server_settings:
+  search_path: app, public
+  app.tenant: 7
+"#;
+
+const JSON: &str = r#"{
+    "host": "db.example.com", "port": 6000, "user": "alice", "password": "0123", "pool_max_size": 20,
+    "acquire_timeout": 2.5, "idle_timeout": "10m", "max_lifetime": null, "echo": "statements",
+    "ssl": "verify-full", "isolation_level": "serializable", "use_connection_for_request": false,
+    "keepalives_idle": 20, "server_settings": {"search_path": "app, public", "app.tenant": 7}
+}"#;
+
+fn expected() -> Config {
+    Config {
+        host: "db.example.com".into(),
+        port: 6000,
+        user: "alice".into(),
+        password: "0123".into(),
+        pool_max_size: 20,
+        acquire_timeout: Duration::from_millis(2500),
+        idle_timeout: Some(Duration::from_secs(600)),
+        max_lifetime: None,
+        echo: Echo::Statements,
+        ssl: Some(SslMode::VerifyFull),
+        isolation_level: Some(IsolationLevel::Serializable),
+        use_connection_for_request: false,
+        driver_options: [("keepalives_idle".into(), "20".into())].into(),
+        server_settings: [("search_path".into(), "app, public".into()), ("app.tenant".into(), "7".into())]
+            .into(),
+        ..Config::default()
+    }
+}
+
+fn read(text: &str, format: FileFormat) -> Result<Config, config::ConfigError> {
+    let source = File::from_str(text, format);
+    config::Config::builder().add_source(source).build()?.try_deserialize()
+}
+
+#[test]
+fn toml_yaml_and_json_read_alike() {
+    assert_eq!(read(TOML, FileFormat::Toml).unwrap(), expected());
+    assert_eq!(read(YAML, FileFormat::Yaml).unwrap(), expected());
+    assert_eq!(read(JSON, FileFormat::Json).unwrap(), expected());
+    assert_eq!(serde_json::from_str::<Config>(JSON).unwrap(), expected());
+}
+
+#[test]
+fn the_environment_gives_everything_as_text() {
+    let variables = HashMap::from(
+        [
+            ("APP_DB_HOST", "db.example.com"),
+            ("APP_DB_PORT", "6000"),
+            ("APP_DB_USER", "alice"),
+            ("APP_DB_PASSWORD", "0123"),
+            ("APP_DB_POOL_MAX_SIZE", "20"),
+            ("APP_DB_ACQUIRE_TIMEOUT", "2.5"),
+            ("APP_DB_IDLE_TIMEOUT", "10m"),
+            ("APP_DB_MAX_LIFETIME", "0"),
+            ("APP_DB_ECHO", "statements"),
+            ("APP_DB_SSL", "verify-full"),
+            ("APP_DB_ISOLATION_LEVEL", "serializable"),
+            ("APP_DB_USE_CONNECTION_FOR_REQUEST", "false"),
+            ("APP_DB_KEEPALIVES_IDLE", "20"),
+            ("APP_DB_SERVER_SETTINGS", "search_path='app, public' app.tenant=7"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let source = Environment::with_prefix("APP_DB").source(Some(variables));
+    let config: Config =
+        config::Config::builder().add_source(source).build().unwrap().try_deserialize().unwrap();
+    let expected = Config { max_lifetime: Some(Duration::ZERO), ..expected() };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_config_may_be_a_part_of_an_applications_own() {
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        listen: String,
+        #[serde(default)]
+        database: Config,
+    }
+    let text = "listen = \"127.0.0.1:80\"\n[database]\nhost = \"db\"";
+    let source = File::from_str(text, FileFormat::Toml);
+    assert!(source.collect().is_ok());
+    let settings: Settings =
+        config::Config::builder().add_source(source).build().unwrap().try_deserialize().unwrap();
+    assert_eq!((&*settings.listen, &*settings.database.host), ("127.0.0.1:80", "db"));
+}
+
+#[test]
+fn every_format_names_the_option_that_is_wrong() {
+    for (text, format) in [
+        ("pool_max_size = \"ten\"", FileFormat::Toml),
+        ("pool_max_size: ten", FileFormat::Yaml),
+        ("{\"pool_max_size\": \"ten\"}", FileFormat::Json),
+    ] {
+        let err = read(text, format).unwrap_err().to_string();
+        let expected = "option `pool_max_size` must be a whole number from 0 to 4294967295, not `ten`";
+        assert!(err.contains(expected), "{err}");
+    }
+    let err = read("pool_maxsize = 3", FileFormat::Toml).unwrap_err().to_string();
+    assert!(err.contains("option `pool_maxsize` is unknown; did you mean `pool_max_size`?"), "{err}");
+}
