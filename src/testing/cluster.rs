@@ -35,11 +35,9 @@ impl Cluster {
         let Some(binaries) = binaries::find(&search_path).map(Path::to_owned) else {
             return Err(Error::NoBinaries { searched: search_path });
         };
-        let folder = folder()?;
-        let owner = Owner::for_files_like(folder.path())?;
-        let supervisor = Supervisor::start(folder.path())
-            .map_err(|source| Error::Program { program: "sh".into(), source })?;
-        let cluster = Self { folder: folder.keep(), owner, binaries };
+        let (supervisor, folder) = Supervisor::start(&parent()).map_err(Error::Folder)?;
+        let owner = Owner::for_files_like(&folder)?;
+        let cluster = Self { folder, owner, binaries };
         owner.give(&cluster.folder).map_err(Error::Folder)?;
         fs::create_dir(cluster.sockets())
             .and_then(|()| owner.give(&cluster.sockets()))
@@ -157,12 +155,11 @@ impl Cluster {
     }
 }
 
-/// In the folder for temporary files, unless the server's user could not get in there, or its socket's path would be too long.
-fn folder() -> Result<tempfile::TempDir, Error> {
+/// The folder for temporary files, unless the server's user could not get in there, or its socket's path would be too long.
+fn parent() -> PathBuf {
     let usual = env::temp_dir();
     let short = usual.as_os_str().len() + "/actix-pg-123456/run/.s.PGSQL.12345".len() <= LONGEST_SOCKET;
-    let parent = if short && is_open_to_all(&usual) { usual } else { "/tmp".into() };
-    tempfile::Builder::new().prefix("actix-pg-").tempdir_in(parent).map_err(Error::Folder)
+    if short && is_open_to_all(&usual) { usual } else { "/tmp".into() }
 }
 
 /// Ours alone is good enough where we are not root, as the server then runs as us.

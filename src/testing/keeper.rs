@@ -45,7 +45,7 @@ impl Keeper {
             .name("actix-pg-testing".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    let mut work = Work::new(admin);
+                    let mut work = Work::new(admin, origin);
                     let _ = started.send(match origin {
                         Origin::Ours => Ok(()),
                         Origin::Given => work.drop_orphans().await,

@@ -1,36 +1,41 @@
 //! Ends the server and removes its folder when this process has gone, however it went.
 
-use std::io::{self, Write};
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Reads `SIGNAL PROCESS` lines: what to do, at the end of the input, before the folder is removed. The last line counts.
+/// Makes a folder, says its name, and reads `SIGNAL PROCESS` lines: what to do at the end of the input, before the folder is
+/// removed. The last line counts.
 ///
 /// A process that has ended but was not waited for still answers `kill -0`; in a container whose first process waits for
-/// nobody it does so for ever, hence the look at its state.
+/// nobody it does so for ever, hence the look at its state. What is killed need not be waited for.
 const SCRIPT: &str = r#"
-trap '' HUP INT TERM
+trap '' HUP INT TERM PIPE
+folder=$(mktemp -d "$1/actix-pg-XXXXXX") || exit
+echo "$folder"
 signal= target= tries=0
 while read -r line_signal line_target; do signal=$line_signal target=$line_target; done
 alive() {
-    kill -0 "$target" 2>/dev/null || return 1
-    case $(cat "/proc/$target/stat" 2>/dev/null) in *') Z '*) return 1 ;; esac
+    kill -0 "$target" || return 1
+    case $(cat "/proc/$target/stat") in *') Z '*) return 1 ;; esac
 }
-nap() { sleep 0.02 2>/dev/null || sleep 1; }
+nap() { sleep 0.02 || sleep 1; }
 if [ -n "$target" ]; then
     kill "-$signal" "$target"
     kill -CONT "$target"
-    while alive && [ "$tries" -lt 600 ]; do
-        tries=$((tries + 1))
-        [ "$tries" -ne 500 ] || kill -KILL "$target"
+    while [ "$signal" != KILL ] && alive; do
         nap
+        tries=$((tries + 1))
+        [ "$tries" -lt 500 ] || { signal=KILL; kill -KILL "$target"; }
     done
 fi
 tries=0
-while rm -rf "$1"; [ -e "$1" ] && [ "$tries" -lt 100 ]; do
-    tries=$((tries + 1))
+while rm -rf "$folder"; [ -e "$folder" ] && [ "$tries" -lt 100 ]; do
     nap
+    tries=$((tries + 1))
 done
 "#;
 
@@ -42,18 +47,28 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) fn start(folder: &Path) -> io::Result<Self> {
+    /// The supervisor and the folder it has made in `parent`, which only we can enter.
+    pub(super) fn start(parent: &Path) -> io::Result<(Self, PathBuf)> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "sh"])
-            .arg(folder)
+            .arg(parent)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()?;
-        let pipe = shell.stdin.take();
-        Ok(Self { shell, pipe })
+        let (pipe, output) = (shell.stdin.take(), shell.stdout.take());
+        let mut folder = Vec::new();
+        if let Some(output) = output {
+            BufReader::new(output).read_until(b'\n', &mut folder)?;
+        }
+        folder.pop();
+        let supervisor = Self { shell, pipe };
+        if folder.is_empty() {
+            return Err(io::Error::other(format!("no folder can be made in {}", parent.display())));
+        }
+        Ok((supervisor, OsString::from_vec(folder).into()))
     }
 
     /// Starts `command` in a process group of its own, in a way that it never runs unsupervised: it waits until the

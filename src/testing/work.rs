@@ -8,10 +8,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::Error;
+use super::keeper::Origin;
 use crate::tokio_postgres::{self, Client, NoTls};
 
 /// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no other way.
 const FIRST_WITH_STRATEGY: u32 = 15;
+
+const EMPTY: &str = "template1";
 
 /// What processes that have ended left on a given server. A living one is connected under the name its databases begin with.
 const ORPHANS: &str = r"
@@ -43,8 +46,13 @@ pub(super) struct Work {
     made: u64,
     /// The database for each schema.
     templates: HashMap<String, String>,
-    /// Nobody waits for these: they are dropped when nothing else is to be done.
+    /// A copy of a template, ready for the next one who asks.
+    spares: HashMap<String, String>,
+    /// Templates that a spare is to be made of, when nothing else is to be done; none where it might stay behind.
+    wanted: VecDeque<String>,
+    /// To be dropped after that.
     unneeded: VecDeque<String>,
+    origin: Origin,
 }
 
 struct Connected {
@@ -53,25 +61,45 @@ struct Connected {
 }
 
 impl Work {
-    pub(super) fn new(mut admin: tokio_postgres::Config) -> Self {
+    pub(super) fn new(mut admin: tokio_postgres::Config, origin: Origin) -> Self {
         let prefix = format!("actix_pg_{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
         admin.application_name(&prefix);
-        Self { admin, connected: None, prefix, made: 0, templates: HashMap::new(), unneeded: VecDeque::new() }
+        Self {
+            admin,
+            connected: None,
+            prefix,
+            made: 0,
+            templates: HashMap::new(),
+            spares: HashMap::new(),
+            wanted: VecDeque::new(),
+            unneeded: VecDeque::new(),
+            origin,
+        }
     }
 
     pub(super) async fn serve(&mut self, mut requests: UnboundedReceiver<Request>) {
         loop {
-            let request = match self.unneeded.is_empty() {
+            let idle = self.wanted.is_empty() && self.unneeded.is_empty();
+            let request = match idle {
                 true => requests.recv().await,
                 false => requests.try_recv().ok(),
             };
             match request {
                 Some(request) => self.answer(request).await,
-                None => match self.unneeded.pop_front() {
-                    Some(name) => drop(self.drop_database(&name).await),
-                    None => return,
-                },
+                None if idle => return,
+                None => self.tidy().await,
             }
+        }
+    }
+
+    /// One of the things that nobody waits for. What fails here, will be tried again by whoever needs it.
+    async fn tidy(&mut self) {
+        if let Some(template) = self.wanted.pop_front() {
+            if let Ok(spare) = self.create(&template).await {
+                self.spares.insert(template, spare);
+            }
+        } else if let Some(name) = self.unneeded.pop_front() {
+            let _ = self.drop_database(&name).await;
         }
     }
 
@@ -79,9 +107,9 @@ impl Work {
         match request {
             Request::Create(source, reply) => {
                 let created = match source {
-                    Source::Nothing => self.create(None).await,
+                    Source::Nothing => self.fresh(EMPTY).await,
                     Source::Schema(schema) => self.create_with(schema).await,
-                    Source::Database(template) => self.create(Some(&template)).await,
+                    Source::Database(template) => self.create(&template).await,
                 };
                 // The test was cancelled meanwhile.
                 if let Err(Ok(name)) = reply.send(created) {
@@ -104,26 +132,38 @@ impl Work {
         }
     }
 
-    async fn create(&mut self, template: Option<&str>) -> Result<String, Error> {
-        self.made += 1;
-        let name = format!("{}_{}", self.prefix, self.made);
-        let create = self.connected().await?.create;
-        let template = template.unwrap_or("template1");
-        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE {template}{create}")).await?;
-        Ok(name)
-    }
-
     async fn create_with(&mut self, schema: String) -> Result<String, Error> {
         if let Some(template) = self.templates.get(&schema).cloned() {
-            return self.create(Some(&template)).await;
+            return self.fresh(&template).await;
         }
-        let template = self.create(None).await?;
+        let template = self.create(EMPTY).await?;
         if let Err(err) = self.prepare(&template, &schema).await {
             let _ = self.drop_database(&template).await;
             return Err(err);
         }
         self.templates.insert(schema, template.clone());
-        self.create(Some(&template)).await
+        self.fresh(&template).await
+    }
+
+    /// A copy of a template that nobody changes.
+    async fn fresh(&mut self, template: &str) -> Result<String, Error> {
+        let spare = self.spares.remove(template);
+        if self.origin == Origin::Ours && !self.wanted.iter().any(|wanted| wanted == template) {
+            self.wanted.push_back(template.to_owned());
+        }
+        match spare {
+            Some(spare) => Ok(spare),
+            None => self.create(template).await,
+        }
+    }
+
+    async fn create(&mut self, template: &str) -> Result<String, Error> {
+        self.made += 1;
+        let name = format!("{}_{}", self.prefix, self.made);
+        let options = self.connected().await?.create;
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {template}{options}");
+        self.run("create a database", &sql).await?;
+        Ok(name)
     }
 
     async fn prepare(&self, template: &str, schema: &str) -> Result<(), Error> {

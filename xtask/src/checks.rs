@@ -1,0 +1,45 @@
+//! What every change has to pass besides the tests.
+
+use std::fs;
+
+use crate::run::{self, Result};
+
+pub(crate) fn all() -> Result {
+    run::cargo(["fmt", "--all", "--check"])?;
+    run::cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])?;
+    run::cargo_with(&[("RUSTDOCFLAGS", "-D warnings")], ["doc", "--all-features", "--no-deps"])?;
+    run::cargo(["test", "--package", "xtask"])?;
+    run::cargo(["check", "--lib", "--no-default-features"])?;
+    features()?.iter().try_for_each(|feature| {
+        run::cargo(["check", "--lib", "--no-default-features", "--features", feature])
+    })
+}
+
+/// The names in the crate's `[features]` table.
+fn features() -> std::result::Result<Vec<String>, String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let manifest = fs::read_to_string(path).map_err(|err| format!("{path} cannot be read: {err}"))?;
+    Ok(feature_names(&manifest))
+}
+
+fn feature_names(manifest: &str) -> Vec<String> {
+    manifest
+        .lines()
+        .skip_while(|line| line.trim() != "[features]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter(|line| !line.starts_with([' ', '#', ']']))
+        .filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()))
+        .filter(|name| name != "default")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_features_are_read_from_the_manifest() {
+        let manifest = "[package]\nname = 'x'\n\n[features]\n# TLS = yes\ndefault = []\nrustls = [\n  'a',\n]\n\
+                        with-uuid-1 = ['b']\n\n[dependencies]\nserde = '1'\n";
+        assert_eq!(super::feature_names(manifest), ["rustls", "with-uuid-1"]);
+    }
+}

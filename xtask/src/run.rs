@@ -1,0 +1,65 @@
+//! Runs a command, and says which.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+/// What went wrong, in a sentence.
+pub(crate) type Result = std::result::Result<(), String>;
+
+/// The cargo that runs us, in the workspace.
+pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result {
+    cargo_with(&[], arguments)
+}
+
+pub(crate) fn cargo_with<'a>(
+    variables: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Result {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(arguments);
+    run(command.envs(variables.iter().copied()), "cargo")
+}
+
+/// With sudo where we are not root.
+pub(crate) fn as_root(arguments: &[&str]) -> Result {
+    let (program, rest) = match is_root() {
+        true => (arguments[0], &arguments[1..]),
+        false => ("sudo", arguments),
+    };
+    run(Command::new(program).args(rest), program)
+}
+
+pub(crate) fn plain(program: &str, arguments: &[&str]) -> Result {
+    run(Command::new(program).args(arguments), program)
+}
+
+fn run(command: &mut Command, name: &str) -> Result {
+    let words = command.get_args().map(|word| quoted(&word.to_string_lossy()));
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        Some(format!("{}={} ", name.to_string_lossy(), quoted(&value?.to_string_lossy())))
+    });
+    let line: String =
+        variables.chain([name.to_owned()]).chain(words.map(|word| format!(" {word}"))).collect();
+    eprintln!("$ {line}");
+    if env::var_os("XTASK_DRY_RUN").is_some() {
+        return Ok(());
+    }
+    let status = command.status().map_err(|err| format!("{name} cannot be run: {err}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("this has failed ({status}): {line}")),
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").stderr(Stdio::null()).output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=@:,+".contains(character);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}

@@ -1,0 +1,101 @@
+//! What the crate's tests and examples need of the machine: looked for, and installed where it is missing.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::binaries;
+use crate::run::{self, Result};
+
+/// Debian's package makes a cluster and starts it, unless this file says otherwise. One that is there already is left alone.
+const NO_CLUSTER: &str = "file=/etc/postgresql-common/createcluster.conf; \
+    test -e $file || { mkdir -p ${file%/*} && echo 'create_main_cluster = false' >$file; }";
+
+/// Install a PostgreSQL server unless the machine has one, or one of `variables` names another.
+pub(crate) fn postgres(variables: &[&str]) -> Result {
+    if variables.iter().any(|name| env::var_os(name).is_some_and(|url| !url.is_empty())) || has_postgres() {
+        return Ok(());
+    }
+    eprintln!("There is no PostgreSQL server on this machine: installing one.");
+    let manager = Manager::of_this_machine("PostgreSQL")?;
+    if manager == Manager::Apt {
+        run::as_root(&["sh", "-c", NO_CLUSTER])?;
+    }
+    manager.install(match manager {
+        Manager::Apt | Manager::Apk => "postgresql",
+        Manager::Dnf => "postgresql-server",
+        Manager::Brew => "postgresql@17",
+    })?;
+    match has_postgres() || is_dry_run() {
+        true => Ok(()),
+        false => Err("the package is installed, but no folder with initdb and postgres is found".into()),
+    }
+}
+
+/// Install a C compiler unless the machine has one: rustls is built with it, and so is whatever Rust links.
+pub(crate) fn c_compiler() -> Result {
+    if has_program("cc") {
+        return Ok(());
+    }
+    eprintln!("There is no C compiler on this machine: installing one.");
+    let manager = Manager::of_this_machine("a C compiler")?;
+    match manager {
+        Manager::Apt => manager.install("build-essential"),
+        Manager::Dnf => manager.install("gcc"),
+        Manager::Apk => manager.install("build-base"),
+        Manager::Brew => Err("install Apple's command line tools with: xcode-select --install".into()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manager {
+    Apt,
+    Dnf,
+    Apk,
+    Brew,
+}
+
+impl Manager {
+    const ALL: [(&str, Self); 4] =
+        [("apt-get", Self::Apt), ("dnf", Self::Dnf), ("apk", Self::Apk), ("brew", Self::Brew)];
+
+    fn of_this_machine(wanted: &str) -> std::result::Result<Self, String> {
+        let wished = env::var("XTASK_PACKAGE_MANAGER").ok();
+        let found = Self::ALL.into_iter().find(|(program, _)| match &wished {
+            Some(wished) => wished == program,
+            None => has_program(program),
+        });
+        let nothing = || format!("none of apt-get, dnf, apk and brew is here: install {wanted} by hand");
+        found.map(|(_, manager)| manager).ok_or_else(nothing)
+    }
+
+    fn install(self, package: &str) -> Result {
+        match self {
+            Self::Apt => {
+                run::as_root(&["apt-get", "update"])?;
+                let noninteractive = ["env", "DEBIAN_FRONTEND=noninteractive"];
+                let install = ["apt-get", "install", "-y", "--no-install-recommends", package];
+                run::as_root(&[&noninteractive[..], &install[..]].concat())
+            }
+            Self::Dnf => run::as_root(&["dnf", "install", "-y", package]),
+            Self::Apk => run::as_root(&["apk", "add", package]),
+            Self::Brew => run::plain("brew", &["install", package]),
+        }
+    }
+}
+
+fn has_postgres() -> bool {
+    binaries::find(&match env::var_os("XTASK_POSTGRES_PATH") {
+        Some(path) => env::split_paths(&path).collect(),
+        None => binaries::search_path(),
+    })
+    .is_some()
+}
+
+fn has_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder: PathBuf| folder.join(name)).any(|program| program.is_file())
+}
+
+fn is_dry_run() -> bool {
+    env::var_os("XTASK_DRY_RUN").is_some()
+}

@@ -1,0 +1,51 @@
+//! What is installed with what, as the commands are printed.
+
+use std::process::Command;
+
+#[test]
+fn a_missing_server_is_installed_with_the_packages_of_the_platform() {
+    for (manager, command) in [
+        ("apt-get", "apt-get install -y --no-install-recommends postgresql"),
+        ("dnf", "dnf install -y postgresql-server"),
+        ("apk", "apk add postgresql"),
+        ("brew", "brew install postgresql@17"),
+    ] {
+        let printed = printed(&["test", "--quiet"], &[("XTASK_PACKAGE_MANAGER", manager)]);
+        assert!(printed.contains(command), "{printed}");
+        assert!(printed.ends_with("$ cargo test --all-features --quiet\n"), "{printed}");
+    }
+}
+
+#[test]
+fn debian_is_told_to_start_no_server_of_its_own() {
+    let printed = printed(&["test"], &[("XTASK_PACKAGE_MANAGER", "apt-get")]);
+    let (no_cluster, install) =
+        (printed.find("create_main_cluster = false"), printed.find("apt-get install"));
+    assert!(no_cluster.is_some() && no_cluster < install, "{printed}");
+}
+
+#[test]
+fn a_server_that_is_named_is_enough() {
+    let named = printed(&["test"], &[("TEST_DATABASE_URL", "postgres://there")]);
+    assert_eq!(named, "$ cargo test --all-features\n");
+    let named = printed(&["quickstart"], &[("DATABASE_URL", "postgres://there")]);
+    assert_eq!(named, "$ cargo run --example quickstart --\n");
+}
+
+#[test]
+fn an_unknown_command_is_answered_with_the_usage() {
+    assert!(printed(&["tset"], &[]).starts_with("Usage: cargo xtask <command>"));
+}
+
+fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .env_remove("TEST_DATABASE_URL")
+        .env_remove("DATABASE_URL")
+        .env("XTASK_DRY_RUN", "1")
+        .env("XTASK_POSTGRES_PATH", "/nonexistent")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
