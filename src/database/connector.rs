@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use rand::seq::SliceRandom;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::connect_error::{Cause, ConnectError};
+use super::driver::Driver;
 use super::session::Session;
 use super::stream::{Address, Stream};
 use crate::config::{ServerSettings, Settings};
@@ -42,7 +43,7 @@ impl Connector {
         }
     }
 
-    /// Opens a session whose driver runs on the current runtime.
+    /// Opens a session whose home is the current runtime.
     ///
     /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS);
     /// the error is that of the last one.
@@ -97,27 +98,29 @@ impl Connector {
     async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Session, Cause> {
         let server = &self.settings.server;
         let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
+        let moved = stream.moved();
         let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
         let mut driver = server.driver.clone();
         driver.ssl_mode(ssl_mode(server, address));
         let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::Postgres)?;
 
-        let (goodbye, dropped) = oneshot::channel::<()>();
         let alive = Alive::new(&self.alive);
-        let driver = self.drivers.spawn(async move {
-            let _alive = alive;
-            let ended = match select(connection, dropped).await {
-                Either::Left((ended, _)) => Ok(ended),
-                Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
-            };
-            match ended {
-                Ok(Ok(())) => telemetry::session_closed(),
-                Ok(Err(err)) => telemetry::session_lost(&err),
-                Err(_) => telemetry::session_abandoned(),
-            }
+        let driver = Driver::start(moved, |dropped| {
+            self.drivers.track_future(async move {
+                let _alive = alive;
+                let ended = match select(connection, dropped).await {
+                    Either::Left((ended, _)) => Ok(ended),
+                    Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
+                };
+                match ended {
+                    Ok(Ok(())) => telemetry::session_closed(),
+                    Ok(Err(err)) => telemetry::session_lost(&err),
+                    Err(_) => telemetry::session_abandoned(),
+                }
+            })
         });
         // From here on a drop ends the session as it ends any other.
-        let session = Session::new(client, address.clone(), driver, goodbye, &self.settings);
+        let session = Session::new(client, address.clone(), driver, &self.settings);
         check_target(session.client(), server.target_session_attrs).await?;
         telemetry::session_opened(address);
         Ok(session)

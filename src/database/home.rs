@@ -1,4 +1,4 @@
-//! The runtime on which everything of bb8's and all work of the background runs.
+//! The runtime on which all of bb8's and all work of the background runs.
 //!
 //! A worker of Actix Web is a runtime of its own. In a pool that workers share, what one of them spawned would stall when it
 //! blocks, and die when it stops; so nothing is spawned on them.

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::request::{Connection, ConnectionMiddleware, Scope};
 use crate::{Result, telemetry};
 
 mod pool;
 mod place;
+mod shelf;
 mod home;
 mod lease;
 mod reset;
 mod statement;
 mod session;
+mod driver;
 mod sql;
 mod connector;
 mod connect_error;
@@ -82,31 +82,6 @@ impl Database {
         Ok(Self { pool, use_connection_for_request: settings.use_connection_for_request })
     }
 
-    /// The middleware to wrap an App or a scope in.
-    ///
-    /// ```no_run
-    /// # use actix_web::App;
-    /// # fn app(db: actix_pg::Database) {
-    /// let app = App::new().wrap(db.middleware());
-    /// # }
-    /// ```
-    pub fn middleware(&self) -> ConnectionMiddleware {
-        ConnectionMiddleware::new(self.clone())
-    }
-
-    /// A connection outside of any request: lazy and shared among its clones, returned by
-    /// [`release`](Connection::release) or with the last of them.
-    pub fn connection(&self) -> Connection {
-        Connection::new(Scope::new(Arc::clone(&self.pool)))
-    }
-
-    /// The request's connection to this database, for requests that talk to several.
-    ///
-    /// The extractor [`Connection`] is that of the innermost middleware.
-    pub fn connection_of(&self, req: &HttpRequest) -> Connection {
-        Connection::of(req, self)
-    }
-
     /// The pool at this moment.
     pub fn status(&self) -> Status {
         self.pool.status()
@@ -119,7 +94,8 @@ impl Database {
     /// What a statement could fail with: [`Error::Acquire`](crate::Error::Acquire),
     /// [`Error::Postgres`](crate::Error::Postgres), [`Error::CommandTimeout`](crate::Error::CommandTimeout).
     pub async fn ping(&self) -> Result<()> {
-        self.connection().batch_execute("").await
+        let lease = self.pool.acquire().await?;
+        batch_execute(lease.enter()?, "").await
     }
 
     /// Stops lending, waits for what is lent, says goodbye to the server.

@@ -9,6 +9,7 @@ use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::pool::Pool;
 use super::session::Session;
+use super::shelf::{Shelf, Token};
 
 /// A place in the pool, with room for one session. Dropped empty, it may be given to a new one.
 #[derive(Debug)]
@@ -27,10 +28,15 @@ impl Place {
         &self.pool
     }
 
+    /// Takes the session of this place off the shelf.
+    pub(super) fn take(&mut self) -> Option<Session> {
+        self.slot.as_mut()?.spend()
+    }
+
     /// Makes a session idle again.
     pub(super) fn put(mut self, session: Session) {
         if let Some(slot) = &mut self.slot {
-            slot.replace(session);
+            slot.restore(session);
         }
     }
 }
@@ -45,26 +51,29 @@ impl Drop for Place {
     }
 }
 
-/// A session of bb8's, or the place it left.
+/// A token in bb8's keeping, or on loan from it.
 pub(super) type Slot = PooledConnection<'static, Manager>;
 
-/// Opens sessions for bb8, which knows no more about them than that they are there.
+/// Opens sessions for bb8.
 #[derive(Debug)]
-pub(super) struct Manager(pub(super) Arc<Connector>);
+pub(super) struct Manager {
+    pub(super) connector: Arc<Connector>,
+    pub(super) shelf: Arc<Shelf>,
+}
 
 impl ManageConnection for Manager {
-    type Connection = Option<Session>;
+    type Connection = Token;
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        self.0.open().await.map(Some)
+        Ok(self.shelf.stock(self.connector.open().await?))
     }
 
     async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    fn has_broken(&self, session: &mut Self::Connection) -> bool {
-        session.is_none()
+    fn has_broken(&self, token: &mut Self::Connection) -> bool {
+        token.is_spent()
     }
 }

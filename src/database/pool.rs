@@ -17,6 +17,7 @@ use super::home::{AtHome, Home};
 use super::lease::Lease;
 use super::place::{Manager, Place, Slot};
 use super::session::Session;
+use super::shelf::Shelf;
 use super::sql::Traces;
 use super::status::Status;
 use crate::config::{PoolSettings, SessionSettings, Settings};
@@ -52,6 +53,7 @@ impl Pool {
     /// A pool at home on the current runtime, with these sessions in it.
     pub(crate) fn new(settings: &Settings, connector: Arc<Connector>, sessions: Vec<Session>) -> Arc<Self> {
         let PoolSettings { min_size, max_size, idle_timeout, max_lifetime, .. } = settings.pool;
+        let shelf = Arc::<Shelf>::default();
         let idle = bb8::Pool::builder()
             .max_size(max_size)
             .min_idle(min_size)
@@ -63,9 +65,9 @@ impl Pool {
             .max_lifetime(max_lifetime.unwrap_or(UNBOUNDED))
             .reaper_rate(REAPER_RATE)
             .queue_strategy(bb8::QueueStrategy::Lifo)
-            .build_unchecked(Manager(Arc::clone(&connector)));
+            .build_unchecked(Manager { connector: Arc::clone(&connector), shelf: Arc::clone(&shelf) });
         for session in sessions {
-            let _ = idle.add(Some(session));
+            let _ = idle.add(shelf.stock(session));
         }
         let gate = Arc::new(Semaphore::new(max_size as usize));
         Arc::new(Self {
@@ -178,10 +180,11 @@ impl Pool {
         self.home.run(async move { sessions.get_owned().await })
     }
 
-    fn place(self: &Arc<Self>, mut slot: Slot, permit: OwnedSemaphorePermit) -> Option<(Session, Place)> {
-        let session = slot.take();
-        let place = Place::new(slot, permit, Arc::clone(self));
-        session.map(|session| (session, place))
+    fn place(self: &Arc<Self>, slot: Slot, permit: OwnedSemaphorePermit) -> Option<(Session, Place)> {
+        let mut place = Place::new(slot, permit, Arc::clone(self));
+        let session = place.take()?;
+        session.driver().adopt();
+        Some((session, place))
     }
 
     /// Whether a session that may have died while it idled is alive. One that has not idled for long is not asked.
@@ -237,7 +240,7 @@ impl Pool {
         let _ = timeout_at(deadline, self.all_returned()).await;
         while let Some(Ok(mut slot)) = (self.idle() > 0).then(|| self.slot().now_or_never()).flatten() {
             let _home = self.home().enter();
-            drop(slot.take());
+            drop(slot.spend());
             drop(slot);
         }
         let _ = timeout_at(deadline, self.connector.ended()).await;

@@ -106,6 +106,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     let Some(cleaning) = cleaning else {
         return true;
     };
+    session.driver().go_home();
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if unseen && timeout(PATIENCE, session.client().check_connection()).await.is_err() {
@@ -131,6 +132,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
 /// No later statement can be hit: the request is known to have been carried out before the session is probed, and the
 /// probe is answered by a backend that has seen it.
 pub(super) async fn quieten(session: &Session, connector: &Connector) -> Result<(), Error> {
+    session.driver().go_home();
     let token = session.client().cancel_token();
     if let Err(err) = connector.cancel(&token, session.address()).await {
         telemetry::cancel_failed(&err);

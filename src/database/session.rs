@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::runtime::Id;
 
+use super::driver::Driver;
 use super::sql::{Traces, traces};
 use super::stream::Address;
 use crate::config::Settings;
@@ -25,8 +25,7 @@ pub(crate) struct Session {
     stale: AtomicBool,
     retire_at: Option<Instant>,
     idle_since: Instant,
-    driver: JoinHandle<()>,
-    _goodbye: oneshot::Sender<()>,
+    driver: Driver,
 }
 
 /// A statement, and what it may leave behind.
@@ -37,13 +36,7 @@ pub(crate) struct Prepared {
 }
 
 impl Session {
-    pub(super) fn new(
-        client: Client,
-        address: Address,
-        driver: JoinHandle<()>,
-        goodbye: oneshot::Sender<()>,
-        settings: &Settings,
-    ) -> Self {
+    pub(super) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Self {
         let now = Instant::now();
         Self {
             client,
@@ -54,7 +47,6 @@ impl Session {
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
             driver,
-            _goodbye: goodbye,
         }
     }
 
@@ -64,6 +56,16 @@ impl Session {
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What drives the connection.
+    pub(super) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// The runtime that does so.
+    pub(super) fn runtime(&self) -> Id {
+        self.driver.runtime()
     }
 
     /// The statement from the cache.
@@ -109,7 +111,7 @@ impl Session {
 
     /// Why the session must not be lent again, if so.
     pub(crate) fn unfit(&self) -> Option<&'static str> {
-        if self.client.is_closed() || self.driver.is_finished() {
+        if self.client.is_closed() {
             Some("the connection is closed")
         } else if self.stale.load(Ordering::Relaxed) {
             Some("its prepared statements were thrown away")
@@ -130,10 +132,9 @@ impl Session {
 
     /// Says goodbye and returns when the server has hung up, or has been given up on.
     pub(crate) async fn end(self) {
-        let Self { client, driver, _goodbye, .. } = self;
+        let Self { client, driver, .. } = self;
         drop(client);
-        drop(_goodbye);
-        let _ = driver.await;
+        driver.end().await;
     }
 }
 

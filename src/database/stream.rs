@@ -6,9 +6,12 @@
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -73,12 +76,15 @@ impl fmt::Display for Address {
 pub(crate) struct Stream {
     socket: Socket,
     write_closed: bool,
+    moved: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// It could not be moved to another runtime.
+    Lost,
 }
 
 impl Stream {
@@ -92,7 +98,24 @@ impl Stream {
             }
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
         };
-        Ok(Self { socket, write_closed: false })
+        Ok(Self { socket, write_closed: false, moved: Arc::default() })
+    }
+
+    /// Set, it has the stream register with the runtime that polls it next.
+    pub(crate) fn moved(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.moved)
+    }
+
+    fn socket(&mut self) -> io::Result<&mut Socket> {
+        if self.moved.load(Ordering::Relaxed) {
+            self.moved.store(false, Ordering::Relaxed);
+            self.socket = match mem::replace(&mut self.socket, Socket::Lost) {
+                Socket::Tcp(tcp) => Socket::Tcp(TcpStream::from_std(tcp.into_std()?)?),
+                Socket::Unix(unix) => Socket::Unix(UnixStream::from_std(unix.into_std()?)?),
+                Socket::Lost => Socket::Lost,
+            };
+        }
+        Ok(&mut self.socket)
     }
 }
 
@@ -114,39 +137,22 @@ fn watch_for_silence(tcp: &TcpStream, settings: &ServerSettings) -> io::Result<(
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut().socket()? {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut().socket()? {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Socket::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+            Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -155,9 +161,10 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.write_closed {
-            ready!(match &mut self.socket {
+            ready!(match self.socket()? {
                 Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
                 Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+                Socket::Lost => Poll::Ready(Ok(())),
             })?;
             self.write_closed = true;
         }

@@ -153,6 +153,21 @@ impl Connection {
     }
 }
 
+impl Database {
+    /// A connection outside of any request: lazy and shared among its clones, returned by
+    /// [`release`](Connection::release) or with the last of them.
+    pub fn connection(&self) -> Connection {
+        Connection::new(Scope::new(Arc::clone(self.pool())))
+    }
+
+    /// The request's connection to this database, for requests that talk to several.
+    ///
+    /// The extractor [`Connection`] is that of the innermost middleware.
+    pub fn connection_of(&self, req: &HttpRequest) -> Connection {
+        Connection::of(req, self)
+    }
+}
+
 fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {
     Ok(row.try_get(0)?)
 }

@@ -24,9 +24,17 @@ pub struct ConnectionMiddleware {
     database: Database,
 }
 
-impl ConnectionMiddleware {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+impl Database {
+    /// The middleware to wrap an App or a scope in.
+    ///
+    /// ```no_run
+    /// # use actix_web::App;
+    /// # fn app(db: actix_pg::Database) {
+    /// let app = App::new().wrap(db.middleware());
+    /// # }
+    /// ```
+    pub fn middleware(&self) -> ConnectionMiddleware {
+        ConnectionMiddleware { database: self.clone() }
     }
 }
 

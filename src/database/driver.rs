@@ -1,0 +1,186 @@
+//! What drives a session's connection, on the runtime of whoever uses the session.
+//!
+//! A driver on another thread costs every statement two hops between threads; one on a worker's thread would stall when
+//! that worker blocks, and die when it stops. So a driver is not tied to the task that polls it. A borrower
+//! [adopts](Driver::adopt) it: from then on a task of the borrower's runtime polls it, and the former task, which need
+//! not run for that, finds nothing left to do. A runtime that stops hands its drivers home, and whatever is done to a
+//! session in the background is done [at home](Driver::go_home).
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::{Handle, Id};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+/// Drives one connection until it ends. Dropped, it has the connection end at home.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    /// Dropped, it tells the connection that nobody will use it any more.
+    goodbye: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+struct Shared {
+    home: Handle,
+    /// Tells the connection's stream that it is polled on another runtime now.
+    moved: Arc<AtomicBool>,
+    seat: Mutex<Seat>,
+}
+
+/// Who polls the connection.
+struct Seat {
+    /// `None` when it has ended.
+    connection: Option<BoxFuture<'static, ()>>,
+    /// The task with this ticket does; every other has been relieved.
+    ticket: u64,
+    runtime: Id,
+    task: Option<AbortHandle>,
+}
+
+impl Driver {
+    /// Starts to drive a connection on the current runtime, its home.
+    ///
+    /// The connection is told to end through the receiver; `moved` is shared with its stream.
+    pub(super) fn start<F>(
+        moved: Arc<AtomicBool>,
+        connection: impl FnOnce(oneshot::Receiver<()>) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (goodbye, dropped) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let connection = connection(dropped);
+        let connection: BoxFuture<'static, ()> = Box::pin(async move {
+            let _ending = ending;
+            connection.await;
+        });
+        let home = Handle::current();
+        let seat = Seat { connection: Some(connection), ticket: 0, runtime: home.id(), task: None };
+        let shared = Arc::new(Shared { home, moved, seat: Mutex::new(seat) });
+        shared.move_to(&shared.home);
+        Self { shared, goodbye: Some(goodbye), ended }
+    }
+
+    /// Has the current runtime drive the connection from now on.
+    pub(super) fn adopt(&self) {
+        if let Ok(here) = Handle::try_current() {
+            self.shared.move_unless_there(&here);
+        }
+    }
+
+    /// Has the home runtime drive the connection from now on.
+    pub(super) fn go_home(&self) {
+        self.shared.move_unless_there(&self.shared.home);
+    }
+
+    /// The runtime that drives the connection.
+    pub(super) fn runtime(&self) -> Id {
+        self.shared.seat().runtime
+    }
+
+    /// Lets the connection end, and returns when it has.
+    pub(super) async fn end(mut self) {
+        self.go_home();
+        self.goodbye = None;
+        let _ = (&mut self.ended).await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.go_home();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("runtime", &self.runtime()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn seat(&self) -> MutexGuard<'_, Seat> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_unless_there(self: &Arc<Self>, runtime: &Handle) {
+        let seat = self.seat();
+        let there =
+            seat.runtime == runtime.id() && seat.task.as_ref().is_some_and(|task| !task.is_finished());
+        let ended = seat.connection.is_none();
+        drop(seat);
+        if !there && !ended {
+            self.move_to(runtime);
+        }
+    }
+
+    fn move_to(self: &Arc<Self>, runtime: &Handle) {
+        let mut seat = self.seat();
+        seat.ticket += 1;
+        seat.runtime = runtime.id();
+        self.moved.store(true, Ordering::Relaxed);
+        let ticket = seat.ticket;
+        let relieved = seat.task.take();
+        drop(seat);
+        // Not under the lock: a runtime that is shutting down drops the task here and now.
+        let task = runtime.spawn(Turn { shared: Arc::clone(self), ticket }).abort_handle();
+        let mut seat = self.seat();
+        if seat.ticket == ticket {
+            seat.task = Some(task);
+        }
+        drop(seat);
+        if let Some(relieved) = relieved {
+            relieved.abort();
+        }
+    }
+}
+
+/// The task that polls a connection until that ends, or another one takes over.
+struct Turn {
+    shared: Arc<Shared>,
+    ticket: u64,
+}
+
+impl Future for Turn {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut seat = self.shared.seat();
+        if seat.ticket != self.ticket {
+            return Poll::Ready(());
+        }
+        // Taken out, so that a connection that panics is gone.
+        let Some(mut connection) = seat.connection.take() else {
+            return Poll::Ready(());
+        };
+        let polled = connection.as_mut().poll(cx);
+        if polled.is_pending() {
+            seat.connection = Some(connection);
+        }
+        polled
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut seat = self.shared.seat();
+        if seat.ticket != self.ticket || seat.connection.is_none() {
+            return;
+        }
+        // The runtime is shutting down.
+        if seat.runtime == self.shared.home.id() {
+            let orphan = seat.connection.take();
+            drop(seat);
+            drop(orphan);
+        } else {
+            drop(seat);
+            self.shared.move_to(&self.shared.home);
+        }
+    }
+}
