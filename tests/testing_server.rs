@@ -3,9 +3,10 @@
 use std::env;
 use std::error::Error as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,7 +18,7 @@ use actix_pg::tokio_postgres::{self, Client, NoTls};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Says to `a_process_that_is_killed` that it is the child.
+/// Says to `a_process_of_its_own` that it is the child, and what to do.
 const CHILD: &str = "ACTIX_PG_TEST_CHILD";
 
 #[tokio::test]
@@ -209,7 +210,7 @@ fn a_panic_leaves_nothing() {
 
 #[test]
 fn a_killed_process_leaves_nothing() -> TestResult {
-    let mut child = child("a_process_that_is_killed", "wait")?;
+    let mut child = child("wait").spawn()?;
     let traces = Traces::read(&mut BufReader::new(child.stdout.take().unwrap()))?;
     assert!(traces.any());
     child.kill()?;
@@ -219,16 +220,21 @@ fn a_killed_process_leaves_nothing() -> TestResult {
 }
 
 #[test]
+fn an_interrupt_from_the_terminal_leaves_nothing() -> TestResult {
+    let mut child = child("wait").process_group(0).spawn()?;
+    let traces = Traces::read(&mut BufReader::new(child.stdout.take().unwrap()))?;
+    Command::new("sh").args(["-c", &format!("kill -INT -{}", child.id())]).status()?;
+    assert!(!child.wait()?.success());
+    traces.await_end();
+    Ok(())
+}
+
+#[test]
 fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
     let folder = tempfile::Builder::new().prefix("t").tempdir_in("/tmp")?;
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
     for delay in [5, 20, 60, 120, 250, 400, 500, 550, 600] {
-        let mut child = Command::new(env::current_exe()?)
-            .args(["--exact", "a_process_that_is_killed", "--ignored", "--nocapture"])
-            .env(CHILD, "wait")
-            .env("TMPDIR", folder.path())
-            .stdout(Stdio::null())
-            .spawn()?;
+        let mut child = child("wait").env("TMPDIR", folder.path()).spawn()?;
         thread::sleep(Duration::from_millis(delay));
         child.kill()?;
         child.wait()?;
@@ -239,7 +245,7 @@ fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
 
 #[test]
 fn a_process_that_ends_with_a_static_server_leaves_nothing() -> TestResult {
-    let mut child = child("a_process_that_is_killed", "end")?;
+    let mut child = child("end").spawn()?;
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let traces = Traces::read(&mut output)?;
     std::io::copy(&mut output, &mut std::io::sink())?;
@@ -248,21 +254,57 @@ fn a_process_that_ends_with_a_static_server_leaves_nothing() -> TestResult {
     Ok(())
 }
 
-#[test]
+#[tokio::test]
+async fn a_given_server_is_used_and_what_is_left_there_is_removed() -> TestResult {
+    let postgres = Postgres::builder().start()?;
+    let observer = connect(postgres.dsn()).await?;
+    let left = "SELECT count(*)::text FROM pg_database WHERE datname LIKE 'actix%'";
+    let given = || child("given").env("TEST_DATABASE_URL", postgres.dsn()).status();
+
+    assert!(given()?.success());
+    assert_eq!(value(&observer, left).await?, "0");
+
+    let mut living = child("given, wait").env("TEST_DATABASE_URL", postgres.dsn()).spawn()?;
+    let mut output = BufReader::new(living.stdout.take().unwrap());
+    output.by_ref().lines().find(|line| line.as_ref().is_ok_and(|line| line == "made"));
+    assert!(given()?.success());
+    assert_eq!(value(&observer, left).await?, "3");
+
+    living.kill()?;
+    living.wait()?;
+    let connected = "SELECT count(*)::text FROM pg_stat_activity WHERE application_name LIKE 'actix%'";
+    while value(&observer, connected).await? != "0" {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(given()?.success());
+    assert_eq!(value(&observer, left).await?, "0");
+    Ok(())
+}
+
+#[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
-fn a_process_that_is_killed() -> TestResult {
+async fn a_process_of_its_own() -> TestResult {
     let Ok(what) = env::var(CHILD) else {
         return Ok(());
     };
-    let postgres = match env::var("TEST_DATABASE_URL") {
-        Ok(_) => Box::leak(Box::new(Postgres::builder().start()?)),
-        Err(_) => Postgres::shared()?,
-    };
-    Traces::of(postgres)?.write(&mut std::io::stdout())?;
-    if what == "wait" {
-        thread::sleep(Duration::from_secs(600));
+    if what.starts_with("given") {
+        let postgres = Postgres::start()?;
+        let _databases = (postgres.database_with("CREATE TABLE users ()").await?, postgres.database().await?);
+        assert_eq!(postgres.dsn(), env::var("TEST_DATABASE_URL")?);
+        assert!(matches!(postgres.stop(), Err(Error::NotOurs)));
+        println!("\nmade");
+        wait_if_told(&what);
+    } else {
+        Traces::of(Postgres::shared()?)?.write(&mut std::io::stdout())?;
+        wait_if_told(&what);
     }
     Ok(())
+}
+
+fn wait_if_told(what: &str) {
+    if what.ends_with("wait") {
+        thread::sleep(Duration::from_secs(60));
+    }
 }
 
 /// What a server leaves if it is not cleaned up.
@@ -299,10 +341,12 @@ impl Traces {
         self.folder.exists() || self.is_running()
     }
 
+    /// What has ended and was not waited for, as its parent was killed, does not run.
     fn is_running(&self) -> bool {
-        let ps = Command::new("sh").args(["-c", "ps -o pid=,stat= -A | grep -v ' Z'"]).output().unwrap();
-        let ps = String::from_utf8(ps.stdout).unwrap();
-        ps.lines().any(|line| line.split_whitespace().next() == Some(&self.process.to_string()))
+        let process = self.process;
+        let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let known = Command::new("sh").args(["-c", &format!("kill -0 {process}")]).output().unwrap();
+        known.status.success() && !state.contains(") Z ")
     }
 
     fn await_end(&self) {
@@ -318,12 +362,15 @@ fn await_that(done: impl Fn() -> bool, folder: &Path) {
     }
 }
 
-fn child(test: &str, what: &str) -> std::io::Result<std::process::Child> {
-    Command::new(env::current_exe()?)
-        .args(["--exact", test, "--ignored", "--nocapture"])
+/// This binary, running `a_process_of_its_own`.
+fn child(what: &str) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", "a_process_of_its_own", "--ignored", "--nocapture"])
         .env(CHILD, what)
-        .stdout(Stdio::piped())
-        .spawn()
+        .env_remove("TEST_DATABASE_URL")
+        .stdout(Stdio::piped());
+    command
 }
 
 async fn connect(dsn: &str) -> Result<Client, tokio_postgres::Error> {

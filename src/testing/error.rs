@@ -64,10 +64,10 @@ pub enum Error {
 }
 
 impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoBinaries { searched } => {
-                f.write_str(
+                out.write_str(
                     "no PostgreSQL server found: there is no folder with both initdb and postgres. Install it\n\
                      \x20 on Debian, Ubuntu:  apt-get install postgresql\n\
                      \x20 on Fedora, RHEL:    dnf install postgresql-server\n\
@@ -75,26 +75,26 @@ impl fmt::Display for Error {
                      \x20 on macOS:           brew install postgresql@17\n\
                      or set TEST_DATABASE_URL to a server that tests may create databases on. Searched:",
                 )?;
-                searched.iter().try_for_each(|folder| write!(f, "\n  {}", folder.display()))
+                searched.iter().try_for_each(|folder| write!(out, "\n  {}", folder.display()))
             }
-            Self::NoUser => f.write_str(
+            Self::NoUser => out.write_str(
                 "PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as",
             ),
-            Self::NoPort(_) => f.write_str("no free TCP port on 127.0.0.1"),
-            Self::Folder(_) => f.write_str("the folder of the throwaway server cannot be made or written to"),
-            Self::Program { program, .. } => write!(f, "{program} cannot be run"),
-            Self::Init { log } => write!(f, "initdb failed:\n{log}"),
-            Self::Start { log } => write!(f, "the server ended while it started; the end of its log:\n{log}"),
+            Self::NoPort(_) => out.write_str("no free TCP port on 127.0.0.1"),
+            Self::Folder(_) => out.write_str("the folder of the throwaway server cannot be made or written to"),
+            Self::Program { program, .. } => write!(out, "{program} cannot be run"),
+            Self::Init { log } => write!(out, "initdb failed:\n{log}"),
+            Self::Start { log } => write!(out, "the server ended while it started; the end of its log:\n{log}"),
             Self::StartTimedOut { waited, log } => {
-                write!(f, "the server was not ready after {} s; the end of its log:\n{log}", waited.as_secs())
+                write!(out, "the server was not ready after {} s; the end of its log:\n{log}", waited.as_secs())
             }
-            Self::NotOurs => f.write_str(
+            Self::NotOurs => out.write_str(
                 "the server is that of TEST_DATABASE_URL: it has no folder here and cannot be stopped or reconfigured; \
                  Postgres::builder() always starts one of its own",
             ),
-            Self::Url(_) => f.write_str("TEST_DATABASE_URL is not a PostgreSQL DSN"),
-            Self::Database { action, .. } => write!(f, "cannot {action}"),
-            Self::Ended => f.write_str("the thread that makes test databases has ended"),
+            Self::Url(_) => out.write_str("TEST_DATABASE_URL is not a PostgreSQL DSN"),
+            Self::Database { action, .. } => write!(out, "cannot {action}"),
+            Self::Ended => out.write_str("the thread that makes test databases has ended"),
         }
     }
 }

@@ -12,7 +12,7 @@
 //! let database = postgres.database_with("CREATE TABLE users (id bigint PRIMARY KEY, name text)").await?;
 //! let config = database.config();
 //! assert_eq!(config.dsn.as_deref(), Some(database.dsn()));
-//! # Ok::<(), actix_pg::testing::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

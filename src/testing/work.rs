@@ -18,10 +18,10 @@ const EMPTY: &str = "template1";
 
 /// What processes that have ended left on a given server. A living one is connected under the name its databases begin with.
 const ORPHANS: &str = r"
-    SELECT datname::text FROM pg_database
+    SELECT datname::text FROM pg_database AS ours
     WHERE datname LIKE 'actix\_pg\_%' AND datdba = current_user::regrole AND NOT EXISTS (
         SELECT FROM pg_stat_activity
-        WHERE application_name LIKE 'actix\_pg\_%' AND starts_with(datname, application_name || '_')
+        WHERE application_name LIKE 'actix\_pg\_%' AND starts_with(ours.datname, application_name || '_')
     )";
 
 pub(super) enum Request {
@@ -184,7 +184,10 @@ impl Work {
         let action = "look for databases that were left behind";
         let orphans = self.connected().await?.client.query(ORPHANS, &[]).await;
         let orphans = orphans.map_err(|source| Error::Database { action, source })?;
-        self.unneeded.extend(orphans.iter().map(|row| row.get::<_, String>(0)));
+        // Another process that starts may be faster.
+        for orphan in &orphans {
+            let _ = self.drop_database(orphan.get(0)).await;
+        }
         Ok(())
     }
 
