@@ -1,0 +1,109 @@
+//! rustls as the driver wants it.
+//!
+//! tokio-postgres-rustls does the same, but version 0.13.0 never binds a login to its channel: it
+//! reads the certificate as if it were the part of it that is signed, and takes the failure for "no
+//! binding". With `channel_binding = require` no login succeeds.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ring::digest;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+
+use super::client::{ALPN, parsed};
+use crate::tokio_postgres::tls::{self, ChannelBinding, TlsConnect};
+
+/// The handshake with one server; `None` where TLS is disabled, so that there will be none.
+pub(crate) struct TlsHandshake(pub(super) Option<(Arc<ClientConfig>, ServerName<'static>)>);
+
+impl<S> TlsConnect<S> for TlsHandshake
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    type Stream = TlsStream<S>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TlsStream<S>>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async {
+            let (config, name) = self.0.ok_or_else(|| io::Error::other("TLS is disabled"))?;
+            let is_direct = !config.alpn_protocols.is_empty();
+            let stream = TlsConnector::from(config).connect(name, stream).await?;
+            // As libpq: or else a server of another protocol could be talked into this one.
+            if is_direct && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+                return Err(io::Error::other(
+                    "the server did not agree on the protocol \"postgresql\" (ALPN)",
+                ));
+            }
+            Ok(TlsStream(stream))
+        })
+    }
+}
+
+/// An encrypted stream that knows what a login can be bound to.
+pub(crate) struct TlsStream<S>(tokio_rustls::client::TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> tls::TlsStream for TlsStream<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        let certificates = self.0.get_ref().1.peer_certificates();
+        let end_point = certificates
+            .and_then(|certificates| certificates.first())
+            .and_then(end_point);
+        end_point.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+/// The hash of [RFC 5929](https://www.rfc-editor.org/rfc/rfc5929#section-4.1): that of the certificate's signature, and SHA-256
+/// for MD5 and SHA-1. A signature without a hash of its own, such as Ed25519's, has no binding in
+/// PostgreSQL either.
+fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let algorithm = match &*parsed(certificate)
+        .ok()?
+        .signature_algorithm
+        .oid
+        .to_string()
+    {
+        // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256.
+        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" | "1.2.840.113549.1.1.11" => {
+            &digest::SHA256
+        }
+        "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => &digest::SHA256,
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => &digest::SHA384,
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => &digest::SHA512,
+        _ => return None,
+    };
+    Some(digest::digest(algorithm, certificate).as_ref().to_vec())
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
+    }
+}
