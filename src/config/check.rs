@@ -1,17 +1,17 @@
 //! `Config` -> `Settings`: every option is applied or refused.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::choices::Choice;
 use super::parameters::Parameters;
-use super::server;
 use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
-use super::ssl::{Ssl, ssl};
-use super::{Config, ConfigError, Host, IsolationLevel, Origin, Settings, SslMode, defaults, names};
+use super::startup::{self, Startup};
+use super::{
+    Config, ConfigError, Host, Origin, Settings, Ssl, SslMode, defaults, hosts, names, tcp,
+};
 use crate::database::Tls;
 use crate::tokio_postgres;
-use crate::tokio_postgres::config::{LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
@@ -44,7 +44,7 @@ impl Config {
             pool_min_size,
             pool_max_size,
             echo,
-            ssl: ssl_mode,
+            ssl,
             use_connection_for_request,
             retry_limit,
             retry_interval,
@@ -91,29 +91,34 @@ impl Config {
                 parameters
             }
         };
+        if let Some(mode) = ssl {
+            parameters.give_option("ssl", mode.word())?;
+        }
+        if let Some(name) = application_name {
+            parameters.give_option("application_name", name)?;
+        }
         for (name, value) in driver_options {
             if !names::is_parameter(name) {
                 return Err(ConfigError::unknown(Origin::option(name), names::nearest(name)));
             }
             parameters.give_option(name, value)?;
         }
-        if let Some(name) = application_name {
-            parameters.give_option("application_name", name)?;
-        }
-        let connect_timeout = match parameters.take_as::<Duration>("connect_timeout")? {
-            Some((timeout, origin)) if *connect_timeout == defaults::CONNECT_TIMEOUT => {
-                positive(origin, timeout)?
-            }
-            _ => positive(Origin::option("connect_timeout"), *connect_timeout)?,
+        let connect_timeout = match parameters.take_as("connect_timeout")? {
+            Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
+            _ => (*connect_timeout, Origin::option("connect_timeout")),
         };
-        let startup = startup_settings(server_settings, *statement_timeout, *isolation_level)?;
+        let startup = startup::settings(
+            server_settings,
+            unless_off(*statement_timeout),
+            *isolation_level,
+        )?;
 
         let settings = Settings {
-            server: server_of(&mut parameters, *ssl_mode, tls, &startup, connect_timeout)?,
+            server: server(&mut parameters, &startup, positive(connect_timeout)?, tls)?,
             pool: PoolSettings {
                 min_size: *pool_min_size,
                 max_size: *pool_max_size,
-                acquire_timeout: positive(Origin::option("acquire_timeout"), *acquire_timeout)?,
+                acquire_timeout: positive((*acquire_timeout, Origin::option("acquire_timeout")))?,
                 max_waiting: *max_waiting,
                 idle_timeout: unless_off(*idle_timeout),
                 max_lifetime: unless_off(*max_lifetime),
@@ -128,7 +133,7 @@ impl Config {
                 statement_cache_size: *statement_cache_size as usize,
                 command_timeout: unless_off(*command_timeout),
                 reset: *reset,
-                reset_timeout: positive(Origin::option("reset_timeout"), *reset_timeout)?,
+                reset_timeout: positive((*reset_timeout, Origin::option("reset_timeout")))?,
                 echo: *echo,
             },
             use_connection_for_request: *use_connection_for_request,
@@ -138,30 +143,18 @@ impl Config {
     }
 }
 
-fn server_of(
+fn server(
     parameters: &mut Parameters,
-    ssl_mode: Option<SslMode>,
-    tls: impl FnOnce(Ssl) -> Result<Tls, ConfigError>,
-    startup: &BTreeMap<&str, (Origin, String)>,
+    startup: &Startup,
     connect_timeout: Duration,
+    tls: impl FnOnce(Ssl) -> Result<Tls, ConfigError>,
 ) -> Result<ServerSettings, ConfigError> {
-    let hosts = server::hosts(parameters)?;
-    let keepalive = server::keepalive(parameters)?;
-    let tcp_user_timeout = server::tcp_user_timeout(parameters)?;
-    let target_session_attrs = parameters.take_word(
-        "target_session_attrs",
-        &[
-            ("any", TargetSessionAttrs::Any),
-            ("read-write", TargetSessionAttrs::ReadWrite),
-            ("read-only", TargetSessionAttrs::ReadOnly),
-        ],
-    )?;
-    let load_balance_hosts = parameters.take_word(
-        "load_balance_hosts",
-        &[("disable", LoadBalanceHosts::Disable), ("random", LoadBalanceHosts::Random)],
-    )?;
-    let mut ssl = ssl(ssl_mode, parameters)?;
-    if hosts.iter().all(|server| matches!(server.host, Host::Unix(_))) {
+    let hosts = hosts::hosts(parameters)?;
+    let mut ssl = Ssl::take(parameters)?;
+    if hosts
+        .iter()
+        .all(|server| matches!(server.host, Host::Unix(_)))
+    {
         ssl.mode = SslMode::Disable;
     }
 
@@ -178,56 +171,32 @@ fn server_of(
     if let Some(name) = parameters.take_text("application_name") {
         driver.application_name(name);
     }
-    let options = server::startup_options(parameters.take("options"), startup)?;
+    let options = startup::options(parameters, startup)?;
     if !options.is_empty() {
         driver.options(options);
     }
-    driver.channel_binding(server::channel_binding(parameters, ssl.mode != SslMode::Disable)?);
-    if ssl.direct {
-        driver.ssl_negotiation(SslNegotiation::Direct);
+    match parameters.take_as("channel_binding")? {
+        Some((ChannelBinding::Require, origin)) if ssl.mode == SslMode::Disable => {
+            let problem = "needs an encrypted connection, as with `ssl = require`";
+            return Err(ConfigError::conflict(origin, problem));
+        }
+        Some((binding, _)) => drop(driver.channel_binding(binding)),
+        None => {}
     }
+    driver.ssl_negotiation(ssl.negotiation);
+
+    let order = parameters.take_as::<LoadBalanceHosts>("load_balance_hosts")?;
+    let attrs = parameters.take_as("target_session_attrs")?;
     Ok(ServerSettings {
         hosts,
-        load_balance_hosts: load_balance_hosts.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
-        target_session_attrs: target_session_attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
+        load_balance_hosts: order.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
+        target_session_attrs: attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
         driver,
         tls: tls(ssl)?,
         connect_timeout,
-        keepalive,
-        tcp_user_timeout,
+        keepalive: tcp::keepalive(parameters)?,
+        tcp_user_timeout: tcp::user_timeout(parameters)?,
     })
-}
-
-/// The server settings by name, each with the option that gave it.
-fn startup_settings<'a>(
-    server_settings: &'a BTreeMap<String, String>,
-    statement_timeout: Option<Duration>,
-    isolation_level: Option<IsolationLevel>,
-) -> Result<BTreeMap<&'a str, (Origin, String)>, ConfigError> {
-    let entry =
-        |(name, value): (&'a String, &String)| (&**name, (Origin::option("server_settings"), value.clone()));
-    let mut settings: BTreeMap<_, _> = server_settings.iter().map(entry).collect();
-    let encoding = settings.keys().find(|name| name.eq_ignore_ascii_case("client_encoding"));
-    if encoding.is_some() {
-        let problem = "must not contain `client_encoding`: the driver speaks UTF-8 only";
-        return Err(ConfigError::invalid(Origin::option("server_settings"), problem));
-    }
-    let statement_timeout = unless_off(statement_timeout).map(|timeout| {
-        // Zero would be no bound at all.
-        ("statement_timeout", "statement_timeout", timeout.as_millis().clamp(1, i32::MAX as u128).to_string())
-    });
-    let isolation_level = isolation_level.map(|level| {
-        let word =
-            IsolationLevel::WORDS.iter().find(|(_, known)| *known == level).map_or("", |(word, _)| word);
-        ("isolation_level", "default_transaction_isolation", word.replace('-', " "))
-    });
-    for (option, name, value) in statement_timeout.into_iter().chain(isolation_level) {
-        if settings.insert(name, (Origin::option(option), value)).is_some() {
-            let problem = format!("says the same as `{name}` in `server_settings`; give one of them");
-            return Err(ConfigError::conflict(Origin::option(option), problem));
-        }
-    }
-    Ok(settings)
 }
 
 fn at_least(option: &str, value: u32, least: u32, shown: &str) -> Result<(), ConfigError> {
@@ -237,7 +206,7 @@ fn at_least(option: &str, value: u32, least: u32, shown: &str) -> Result<(), Con
     Err(ConfigError::invalid(Origin::option(option), format!("must be at least {shown}, not {value}")))
 }
 
-fn positive(origin: Origin, duration: Duration) -> Result<Duration, ConfigError> {
+fn positive((duration, origin): (Duration, Origin)) -> Result<Duration, ConfigError> {
     if duration.is_zero() {
         return Err(ConfigError::invalid(origin, "must be longer than zero"));
     }

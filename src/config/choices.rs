@@ -1,5 +1,9 @@
 //! Options that are one word out of a few.
 
+use crate::tokio_postgres::config::{
+    ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
+};
+
 /// How the connection to the server is encrypted, and how much of the server's certificate is
 /// checked.
 ///
@@ -59,13 +63,20 @@ pub enum IsolationLevel {
 }
 
 /// The words of a choice, in the order in which an error lists them.
-pub(super) trait Choice: Copy + 'static {
+pub(super) trait Choice: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 
     /// Upper case, spaces and underscores are as good as lower case and hyphens.
     fn from_word(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+    }
+
+    fn word(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(_, known)| *known == self)
+            .map_or("", |(word, _)| word)
     }
 
     fn expected() -> String {
@@ -95,5 +106,32 @@ impl Choice for IsolationLevel {
         ("read-committed", Self::ReadCommitted),
         ("repeatable-read", Self::RepeatableRead),
         ("serializable", Self::Serializable),
+    ];
+}
+
+impl Choice for ChannelBinding {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("disable", Self::Disable),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+    ];
+}
+
+impl Choice for LoadBalanceHosts {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("disable", Self::Disable), ("random", Self::Random)];
+}
+
+impl Choice for SslNegotiation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("postgres", Self::Postgres), ("direct", Self::Direct)];
+}
+
+/// libpq's other words need a question that this driver does not ask.
+impl Choice for TargetSessionAttrs {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("any", Self::Any),
+        ("read-write", Self::ReadWrite),
+        ("read-only", Self::ReadOnly),
     ];
 }

@@ -67,11 +67,20 @@ impl ConfigError {
         Self::new(origin, ConfigErrorKind::Conflict, problem)
     }
 
+    /// `other` is another name of the same.
+    pub(crate) fn twice(origin: Origin, other: &str) -> Self {
+        Self::conflict(
+            origin,
+            format!("says the same as `{other}`; give one of them"),
+        )
+    }
+
     pub(crate) fn unknown(origin: Origin, nearest: Option<String>) -> Self {
         let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
         Self::new(origin, ConfigErrorKind::Unknown, format!("is unknown{hint}"))
     }
 
+    #[cfg(feature = "rustls")]
     pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self

@@ -10,7 +10,9 @@ mod names;
 mod dsn;
 mod parameters;
 mod check;
-mod server;
+mod hosts;
+mod tcp;
+mod startup;
 mod ssl;
 mod settings;
 
@@ -21,4 +23,6 @@ pub use choices::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, Origin};
 pub use options::Config;
 pub(crate) use settings::*;
+#[cfg(feature = "rustls")]
+pub(crate) use ssl::PemFile;
 pub(crate) use ssl::Ssl;

@@ -1,7 +1,7 @@
 //! libpq's parameters, whoever gave them: the DSN, or an option.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::mem::discriminant;
 
 use super::value::{FromValue, Value};
 use super::{ConfigError, Origin, dsn, names};
@@ -12,8 +12,8 @@ pub(super) struct Parameters(BTreeMap<String, Given>);
 
 /// A value, and where it was given.
 pub(super) struct Given {
-    pub(super) origin: Origin,
     pub(super) value: String,
+    pub(super) origin: Origin,
 }
 
 impl Parameters {
@@ -22,41 +22,50 @@ impl Parameters {
         let mut parameters = Self::default();
         for (name, value) in dsn::parse(text).map_err(refused)? {
             let origin = Origin::Dsn(name.clone());
-            match &*name {
-                "ssl" if parameters.0.contains_key("sslmode") => {
-                    return Err(ConfigError::conflict(
-                        origin,
-                        "says the same as `sslmode`; give one of them",
-                    ));
-                }
-                // As libpq: `ssl=true` comes from JDBC, `ssl=<mode>` from asyncpg.
-                "ssl" if value == "true" => parameters.give("sslmode", origin, "require")?,
-                "ssl" => parameters.give("sslmode", origin, &value)?,
-                "sslmode" if parameters.0.contains_key("sslmode") => {
-                    return Err(ConfigError::conflict(origin, "says the same as `ssl`; give one of them"));
-                }
-                known if names::DSN_PARAMETERS.contains(&known) || names::is_parameter(known) => {
-                    parameters.give(known, origin, &value)?;
-                }
-                unknown => {
-                    return Err(ConfigError::unknown(origin, names::nearest_in_dsn(unknown)));
-                }
+            if !names::DSN_PARAMETERS.contains(&&*name) && !names::is_parameter(&name) {
+                return Err(ConfigError::unknown(origin, names::nearest_in_dsn(&name)));
             }
+            // As libpq: `ssl=true` comes from JDBC.
+            let value = if name == "ssl" && value == "true" {
+                "require"
+            } else {
+                &value
+            };
+            parameters.give(&name, value, origin)?;
         }
         Ok(parameters)
     }
 
-    /// Replaces what was given before.
-    pub(super) fn give(&mut self, name: &str, origin: Origin, value: &str) -> Result<(), ConfigError> {
+    /// An option replaces what the DSN said. Two names of the same parameter, side by side, are
+    /// refused.
+    fn give(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), ConfigError> {
+        let name = match name {
+            "keepalives_retries" => "keepalives_count",
+            "ssl" => "sslmode",
+            name => name,
+        };
         if value.contains('\0') {
             return Err(ConfigError::invalid(origin, "must not contain a NUL character"));
         }
-        self.0.insert(name.to_owned(), Given { origin, value: value.to_owned() });
-        Ok(())
+        match self.0.get(name) {
+            Some(other) if discriminant(&other.origin) == discriminant(&origin) => {
+                Err(ConfigError::twice(origin, other.origin.name()))
+            }
+            _ => {
+                self.0.insert(
+                    name.to_owned(),
+                    Given {
+                        value: value.to_owned(),
+                        origin,
+                    },
+                );
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn give_option(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        self.give(name, Origin::option(name), value)
+        self.give(name, value, Origin::option(name))
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<Given> {
@@ -68,39 +77,11 @@ impl Parameters {
         self.take(name).map(|given| given.value).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn take_as<T: FromValue>(&mut self, name: &str) -> Result<Option<(T, Origin)>, ConfigError> {
-        self.take(name).map(Given::parse).transpose()
-    }
-
-    /// One of a few words, each of which stands for a value.
-    pub(super) fn take_word<T: Copy>(
+    pub(super) fn take_as<T: FromValue>(
         &mut self,
         name: &str,
-        words: &[(&str, T)],
     ) -> Result<Option<(T, Origin)>, ConfigError> {
-        let Some(given) = self.take(name) else {
-            return Ok(None);
-        };
-        match words.iter().find(|(word, _)| *word == given.value) {
-            Some((_, value)) => Ok(Some((*value, given.origin))),
-            None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                let problem =
-                    format!("must be one of {}, not `{}`", known.join(", "), given.value.escape_debug());
-                Err(ConfigError::invalid(given.origin, problem))
-            }
-        }
-    }
-
-    /// Whole seconds up to what the operating system takes; zero is its own default, as in libpq.
-    pub(super) fn take_seconds(&mut self, name: &str) -> Result<Option<Duration>, ConfigError> {
-        const LONGEST: u64 = i16::MAX as u64;
-        match self.take_as::<Duration>(name)? {
-            Some((duration, origin)) if duration.subsec_nanos() != 0 || duration.as_secs() > LONGEST => {
-                Err(ConfigError::invalid(origin, format!("must be whole seconds, at most {LONGEST}")))
-            }
-            given => Ok(given.map(|(duration, _)| duration)),
-        }
+        self.take(name).map(Given::read).transpose()
     }
 
     /// Refuses what is left.
@@ -113,7 +94,7 @@ impl Parameters {
 }
 
 impl Given {
-    pub(super) fn parse<T: FromValue>(self) -> Result<(T, Origin), ConfigError> {
+    pub(super) fn read<T: FromValue>(self) -> Result<(T, Origin), ConfigError> {
         match T::from_value(Value::Text(self.value)) {
             Ok(value) => Ok((value, self.origin)),
             Err(problem) => Err(ConfigError::invalid(self.origin, problem)),

@@ -255,7 +255,20 @@ fn every_parameter_of_a_dsn_has_an_effect() {
 }
 
 fn ssl_of(dsn: &str, chosen: Option<SslMode>) -> Ssl {
-    ssl::ssl(chosen, &mut parameters::Parameters::of_dsn(dsn).unwrap()).unwrap()
+    let mut ssl = None;
+    let config = Config {
+        ssl: chosen,
+        dsn: Some(dsn.into()),
+        ..Config::default()
+    };
+    let tls = |of_config: Ssl| {
+        ssl = Some(of_config);
+        Ok(crate::database::Tls::disabled())
+    };
+    config
+        .settings_with(tls)
+        .unwrap_or_else(|err| panic!("{dsn}: {err}"));
+    ssl.unwrap()
 }
 
 #[test]
@@ -272,15 +285,62 @@ fn encryption_is_read_as_libpq_reads_it() {
         ("host=a sslrootcert=system", None, VerifyFull),
         ("postgres://a?ssl=true", None, Require),
         ("postgres://a?ssl=verify-full", None, VerifyFull),
+        ("host=/run/pg sslmode=require", None, Disable),
     ] {
         assert_eq!(ssl_of(dsn, option).mode, mode, "{dsn}");
     }
-    let ssl =
-        ssl_of("host=a sslmode=require sslrootcert=/ca sslcert=/c sslkey=/k sslnegotiation=direct", None);
-    assert_eq!(ssl.root.unwrap().0, PathBuf::from("/ca"));
-    let client = ssl.client.unwrap();
-    assert_eq!((client.cert.0, client.key.0), (PathBuf::from("/c"), PathBuf::from("/k")));
-    assert!(ssl.direct);
+    let dsn = "host=a sslmode=require sslrootcert=/ca sslcert=/c sslkey=/k sslnegotiation=direct";
+    let ssl = ssl_of(dsn, None);
+    assert_eq!(ssl.root.unwrap().path, PathBuf::from("/ca"));
+    let (cert, key) = ssl.client.unwrap();
+    assert_eq!(
+        (cert.path, key.path),
+        (PathBuf::from("/c"), PathBuf::from("/k"))
+    );
+    assert_eq!(ssl.negotiation, SslNegotiation::Direct);
+}
+
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn without_the_feature_encryption_is_refused_by_name() {
+    for (config, text) in [
+        (
+            Config {
+                ssl: Some(SslMode::Require),
+                ..Config::default()
+            },
+            "option `ssl`",
+        ),
+        (
+            Config {
+                dsn: Some("host=a sslmode=verify-full".into()),
+                ..Config::default()
+            },
+            "DSN parameter `sslmode`",
+        ),
+        (
+            Config {
+                dsn: Some("host=a sslrootcert=/ca".into()),
+                ..Config::default()
+            },
+            "DSN parameter `sslrootcert`",
+        ),
+    ] {
+        let err = config.settings().unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            format!("{text} needs the feature `rustls` of actix-pg")
+        );
+        assert_eq!(err.kind(), ConfigErrorKind::MissingFeature);
+    }
+    let prefer = Config {
+        ssl: Some(SslMode::Prefer),
+        ..Config::default()
+    };
+    assert_eq!(
+        prefer.settings().unwrap().server.tls.mode,
+        crate::tokio_postgres::config::SslMode::Disable
+    );
 }
 
 #[test]
@@ -439,7 +499,7 @@ fn a_wrong_option_is_refused_in_one_sentence() {
         (r#"{"server_settings": {"a b": 1}}"#, "option `server_settings` has `a b`, which is no name of a setting".into()),
         (r#"{"server_settings": {"a": "\u0000"}}"#, "option `server_settings` has a NUL character in `a`".into()),
         (r#"{"server_settings": {"client_encoding": "LATIN1"}}"#, "option `server_settings` must not contain `client_encoding`: the driver speaks UTF-8 only".into()),
-        (r#"{"server_settings": {"statement_timeout": 1}, "statement_timeout": 1}"#, "option `statement_timeout` says the same as `statement_timeout` in `server_settings`; give one of them".into()),
+        (r#"{"server_settings": {"statement_timeout": 1}, "statement_timeout": 1}"#, "option `statement_timeout` says the same as `server_settings.statement_timeout`; give one of them".into()),
         (r#"{"application_name": 1}"#, format!("option `application_name` {string}")),
         (r#"{"application_name": "\u0000"}"#, "option `application_name` must not contain a NUL character".into()),
         (r#"{"keepalives": "x"}"#, "option `keepalives` must be true or false, not `x`".into()),
@@ -632,14 +692,17 @@ proptest! {
         // Without a default that the value may happen to be, and with what some values need.
         let needed = if name.starts_with("ssl") && name != "sslmode" && name != "ssl" { "sslmode=require " } else { "" };
         let paired = match name { "sslcert" => "sslkey=/k ", "sslkey" => "sslcert=/c ", _ => "" };
-        let text = |config: &str| {
-            let mut parameters = parameters::Parameters::of_dsn(config).ok()?;
-            let ssl = ssl::ssl(None, &mut parameters).ok()?;
-            let config = Config::from_dsn(config).ok()?;
-            let server = config.settings_with(|_| Ok(crate::database::Tls::disabled())).ok()?.server;
+        let text = |dsn: &str| {
+            let mut ssl = None;
+            let config = Config::from_dsn(dsn).ok()?;
+            let tls = |of_config: Ssl| {
+                ssl = Some((of_config.mode, of_config.root, of_config.client));
+                Ok(crate::database::Tls::disabled())
+            };
+            let server = config.settings_with(tls).ok()?.server;
             let password = server.driver.get_password().map(<[u8]>::to_vec);
             let negotiation = server.driver.get_ssl_negotiation();
-            Some(format!("{server:?} {password:?} {negotiation:?} {:?} {:?} {:?} {}", ssl.mode, ssl.root, ssl.client, ssl.direct))
+            Some(format!("{server:?} {password:?} {negotiation:?} {ssl:?}"))
         };
         let without = text(&format!("{needed}user=u")).unwrap();
         if let Some(with) = text(&format!("{needed}{paired}{}{name}={value}", if name == "user" { "" } else { "user=u " })) {

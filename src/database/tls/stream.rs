@@ -4,10 +4,10 @@
 //! reads the certificate as if it were the part of it that is signed, and takes the failure for "no
 //! binding". With `channel_binding = require` no login succeeds.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use ring::digest;
 use rustls::ClientConfig;
@@ -15,11 +15,61 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
-use super::client::{ALPN, parsed};
+use super::trust::{self, ALPN, parsed};
+use crate::config::{self, ConfigError, Ssl};
+use crate::tokio_postgres::config::SslMode;
 use crate::tokio_postgres::tls::{self, ChannelBinding, TlsConnect};
 
+/// The application's TLS settings; roots and certificates are loaded once.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    /// What the driver is told: never, if the server can, or always.
+    pub(crate) mode: SslMode,
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl Tls {
+    /// Reads the files that `ssl` names.
+    pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
+        let mode = match ssl.mode {
+            config::SslMode::Disable => return Ok(Self::disabled()),
+            config::SslMode::Prefer => SslMode::Prefer,
+            _ => SslMode::Require,
+        };
+        Ok(Self {
+            mode,
+            config: Some(Arc::new(trust::config(ssl)?)),
+        })
+    }
+
+    pub(crate) fn disabled() -> Self {
+        Self {
+            mode: SslMode::Disable,
+            config: None,
+        }
+    }
+
+    /// The handshake with one server; `host` is the name its certificate has to bear, where the
+    /// mode checks it.
+    pub(crate) fn handshake(&self, host: &str) -> io::Result<TlsHandshake> {
+        let Some(config) = &self.config else {
+            return Ok(TlsHandshake(None));
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        Ok(TlsHandshake(Some((config.clone(), name))))
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The handshake with one server; `None` where TLS is disabled, so that there will be none.
-pub(crate) struct TlsHandshake(pub(super) Option<(Arc<ClientConfig>, ServerName<'static>)>);
+pub(crate) struct TlsHandshake(Option<(Arc<ClientConfig>, ServerName<'static>)>);
 
 impl<S> TlsConnect<S> for TlsHandshake
 where
@@ -58,20 +108,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> tls::TlsStream for TlsStream<S> {
     }
 }
 
-/// The hash of [RFC 5929](https://www.rfc-editor.org/rfc/rfc5929#section-4.1): that of the certificate's signature, and SHA-256
-/// for MD5 and SHA-1. A signature without a hash of its own, such as Ed25519's, has no binding in
-/// PostgreSQL either.
+/// The hash of [RFC 5929](https://www.rfc-editor.org/rfc/rfc5929#section-4.1): that of the
+/// certificate's signature, and SHA-256 for MD5 and SHA-1. A signature without a hash of its own,
+/// such as Ed25519's, has no binding in PostgreSQL either.
 fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let algorithm = match &*parsed(certificate)
-        .ok()?
-        .signature_algorithm
-        .oid
-        .to_string()
-    {
-        // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256.
-        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" | "1.2.840.113549.1.1.11" => {
-            &digest::SHA256
-        }
+    let signature = parsed(certificate).ok()?.signature_algorithm.oid.to_string();
+    let algorithm = match &*signature {
+        // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256; both with SHA-384, with SHA-512.
+        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" => &digest::SHA256,
+        "1.2.840.113549.1.1.11" => &digest::SHA256,
         "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => &digest::SHA256,
         "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => &digest::SHA384,
         "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => &digest::SHA512,

@@ -33,7 +33,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate_for(algorithm).unwrap();
         let name = format!("Authority of {:?}", key.public_key_raw());
-        params.distinguished_name.push(DnType::CommonName, &name[..40]);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, &name[..40]);
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         let authority = Self {
             issuer,
@@ -167,7 +169,11 @@ impl Server {
 
     /// Connects as the pool does. Says how the connection is encrypted, or why there is none.
     async fn connect(&self, parameters: &str) -> Result<String, String> {
-        let host = if parameters.contains("host=") { "" } else { "host=localhost" };
+        let host = if parameters.contains("host=") {
+            ""
+        } else {
+            "host=localhost"
+        };
         let port = self.port;
         let dsn = format!("{host} hostaddr=127.0.0.1 port={port} dbname=postgres {parameters}");
         let server = Config::from_dsn(&dsn)

@@ -1,6 +1,5 @@
 //! Which certificates are trusted, and which one is shown.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,7 +16,8 @@ use rustls::{
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
-use crate::config::{ConfigError, ConfigErrorKind, Origin, Ssl, SslMode};
+use crate::config::{ConfigError, ConfigErrorKind, Origin, PemFile, Ssl, SslMode};
+use crate::tokio_postgres::config::SslNegotiation;
 
 /// What a direct handshake has to agree on.
 pub(super) const ALPN: &[u8] = b"postgresql";
@@ -28,7 +28,7 @@ pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
         origin,
         root,
         client,
-        direct,
+        negotiation,
     } = ssl;
     let provider = crypto::ring::default_provider();
     let roots = match (mode, &root) {
@@ -48,56 +48,43 @@ pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match client {
         None => builder.with_no_client_auth(),
-        Some(client) => {
-            let chain = certificates(&client.cert)?;
-            let (path, origin) = &client.key;
-            let key = PrivateKeyDer::from_pem_file(path).map_err(|err| {
-                unreadable(
-                    &client.key,
-                    "private key (PKCS#8, PKCS#1 or SEC1, not encrypted)",
-                    err,
-                )
-            })?;
-            builder.with_client_auth_cert(chain, key).map_err(|err| {
-                let problem = format!(
-                    "names `{}`, which does not fit the certificate",
-                    path.display()
-                );
-                refused(origin, problem).because(err)
-            })?
+        Some((cert, key)) => {
+            let (chain, private) = (certificates(&cert)?, private_key(&key)?);
+            let misfit = format!("{}, which does not fit the certificate", names(&key));
+            let result = builder.with_client_auth_cert(chain, private);
+            result.map_err(|err| refused(&key.origin, misfit).because(err))?
         }
     };
-    if direct {
+    if negotiation == SslNegotiation::Direct {
         config.alpn_protocols = vec![ALPN.to_vec()];
     }
     Ok(config)
 }
 
-fn certificates(file: &(PathBuf, Origin)) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let read = || CertificateDer::pem_file_iter(&file.0)?.collect::<Result<Vec<_>, _>>();
-    match read() {
-        Ok(certificates) if certificates.is_empty() => {
-            Err(unreadable(file, "certificate", pem::Error::NoItemsFound))
-        }
-        Ok(certificates) => Ok(certificates),
-        Err(err) => Err(unreadable(file, "certificate", err)),
-    }
+fn certificates(file: &PemFile) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let read = || match CertificateDer::pem_file_iter(&file.path)?.collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) if certificates.is_empty() => Err(pem::Error::NoItemsFound),
+        result => result,
+    };
+    read().map_err(|err| unreadable(file, "certificate", err))
 }
 
-fn unreadable((path, origin): &(PathBuf, Origin), wanted: &str, err: pem::Error) -> ConfigError {
-    let path = path.display();
-    match err {
-        pem::Error::Io(err) => refused(
-            origin,
-            format!("names `{path}`, which cannot be read: {err}"),
-        )
-        .because(err),
-        err => refused(
-            origin,
-            format!("names `{path}`, which holds no {wanted} in PEM"),
-        )
-        .because(err),
-    }
+fn private_key(file: &PemFile) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let wanted = "private key (PKCS#8, PKCS#1 or SEC1, not encrypted)";
+    PrivateKeyDer::from_pem_file(&file.path).map_err(|err| unreadable(file, wanted, err))
+}
+
+fn unreadable(file: &PemFile, wanted: &str, err: pem::Error) -> ConfigError {
+    let names = names(file);
+    let problem = match &err {
+        pem::Error::Io(err) => format!("{names}, which cannot be read: {err}"),
+        _ => format!("{names}, which holds no {wanted} in PEM"),
+    };
+    refused(&file.origin, problem).because(err)
+}
+
+fn names(file: &PemFile) -> String {
+    format!("names `{}`", file.path.display())
 }
 
 fn refused(origin: &Origin, problem: impl Into<String>) -> ConfigError {
@@ -116,7 +103,7 @@ struct Roots {
 }
 
 impl Roots {
-    fn of_file(file: &(PathBuf, Origin)) -> Result<Self, ConfigError> {
+    fn of_file(file: &PemFile) -> Result<Self, ConfigError> {
         let mut store = RootCertStore::empty();
         let pinned = certificates(file)?;
         let (added, _) = store.add_parsable_certificates(pinned.iter().cloned());
@@ -230,10 +217,16 @@ fn verify_validity(cert: &CertificateDer<'_>, now: UnixTime) -> Result<(), Certi
     let not_before = UnixTime::since_unix_epoch(validity.not_before.to_unix_duration());
     let not_after = UnixTime::since_unix_epoch(validity.not_after.to_unix_duration());
     if now < not_before {
-        return Err(CertificateError::NotValidYetContext { time: now, not_before });
+        return Err(CertificateError::NotValidYetContext {
+            time: now,
+            not_before,
+        });
     }
     if now > not_after {
-        return Err(CertificateError::ExpiredContext { time: now, not_after });
+        return Err(CertificateError::ExpiredContext {
+            time: now,
+            not_after,
+        });
     }
     Ok(())
 }

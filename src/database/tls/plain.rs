@@ -1,0 +1,57 @@
+//! No TLS at all.
+
+use std::io;
+
+use crate::config::{self, ConfigError, ConfigErrorKind, Ssl};
+pub(crate) use crate::tokio_postgres::NoTls as TlsHandshake;
+use crate::tokio_postgres::config::SslMode;
+
+/// The application's TLS settings: there is none.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub(crate) mode: SslMode,
+}
+
+impl Tls {
+    /// Refuses what only the feature `rustls` can do.
+    pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
+        let Ssl {
+            mode,
+            origin,
+            root,
+            client,
+            negotiation: _,
+        } = ssl;
+        let file = root.or(client.map(|(cert, _)| cert));
+        let wants_tls = match (mode, file) {
+            (config::SslMode::Disable, _) => None,
+            (config::SslMode::Prefer, file) => file.map(|file| file.origin),
+            _ => Some(origin),
+        };
+        if let Some(origin) = wants_tls {
+            let problem = "needs the feature `rustls` of actix-pg";
+            return Err(ConfigError::new(
+                origin,
+                ConfigErrorKind::MissingFeature,
+                problem,
+            ));
+        }
+        if mode == config::SslMode::Prefer {
+            tracing::warn!(
+                "connections are not encrypted: `ssl = prefer` needs the feature `rustls` of actix-pg"
+            );
+        }
+        Ok(Self::disabled())
+    }
+
+    pub(crate) fn disabled() -> Self {
+        Self {
+            mode: SslMode::Disable,
+        }
+    }
+
+    /// Never used, as the mode says that there is no handshake.
+    pub(crate) fn handshake(&self, _host: &str) -> io::Result<TlsHandshake> {
+        Ok(TlsHandshake)
+    }
+}
