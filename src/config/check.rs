@@ -6,9 +6,7 @@ use super::choices::Choice;
 use super::parameters::Parameters;
 use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
 use super::startup::{self, Startup};
-use super::{
-    Config, ConfigError, Host, Origin, Settings, Ssl, SslMode, defaults, hosts, names, tcp,
-};
+use super::{Config, ConfigError, Host, Origin, Settings, Ssl, SslMode, defaults, hosts, names, tcp};
 use crate::database::Tls;
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
@@ -107,11 +105,7 @@ impl Config {
             Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
             _ => (*connect_timeout, Origin::option("connect_timeout")),
         };
-        let startup = startup::settings(
-            server_settings,
-            unless_off(*statement_timeout),
-            *isolation_level,
-        )?;
+        let startup = startup::settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
 
         let settings = Settings {
             server: server(&mut parameters, &startup, positive(connect_timeout)?, tls)?,
@@ -151,10 +145,7 @@ fn server(
 ) -> Result<ServerSettings, ConfigError> {
     let hosts = hosts::hosts(parameters)?;
     let mut ssl = Ssl::take(parameters)?;
-    if hosts
-        .iter()
-        .all(|server| matches!(server.host, Host::Unix(_)))
-    {
+    if hosts.iter().all(|server| matches!(server.host, Host::Unix(_))) {
         ssl.mode = SslMode::Disable;
     }
 

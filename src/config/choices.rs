@@ -1,8 +1,6 @@
 //! Options that are one word out of a few.
 
-use crate::tokio_postgres::config::{
-    ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs,
-};
+use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
 /// How the connection to the server is encrypted, and how much of the server's certificate is
 /// checked.
@@ -73,10 +71,7 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
     }
 
     fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, known)| *known == self)
-            .map_or("", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, known)| *known == self).map_or("", |(word, _)| word)
     }
 
     fn expected() -> String {
@@ -110,28 +105,20 @@ impl Choice for IsolationLevel {
 }
 
 impl Choice for ChannelBinding {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("disable", Self::Disable),
-        ("prefer", Self::Prefer),
-        ("require", Self::Require),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("disable", Self::Disable), ("prefer", Self::Prefer), ("require", Self::Require)];
 }
 
 impl Choice for LoadBalanceHosts {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("disable", Self::Disable), ("random", Self::Random)];
+    const WORDS: &'static [(&'static str, Self)] = &[("disable", Self::Disable), ("random", Self::Random)];
 }
 
 impl Choice for SslNegotiation {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("postgres", Self::Postgres), ("direct", Self::Direct)];
+    const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("direct", Self::Direct)];
 }
 
 /// libpq's other words need a question that this driver does not ask.
 impl Choice for TargetSessionAttrs {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("any", Self::Any),
-        ("read-write", Self::ReadWrite),
-        ("read-only", Self::ReadOnly),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("any", Self::Any), ("read-write", Self::ReadWrite), ("read-only", Self::ReadOnly)];
 }

@@ -69,10 +69,7 @@ impl ConfigError {
 
     /// `other` is another name of the same.
     pub(crate) fn twice(origin: Origin, other: &str) -> Self {
-        Self::conflict(
-            origin,
-            format!("says the same as `{other}`; give one of them"),
-        )
+        Self::conflict(origin, format!("says the same as `{other}`; give one of them"))
     }
 
     pub(crate) fn unknown(origin: Origin, nearest: Option<String>) -> Self {

@@ -8,15 +8,10 @@ use super::{ConfigError, Host, Origin, Server, defaults};
 /// As many as there are names; a single port is every host's, and an address without a name is its
 /// own name.
 pub(super) fn hosts(parameters: &mut Parameters) -> Result<Vec<Server>, ConfigError> {
-    let [names, addresses, ports] =
-        ["host", "hostaddr", "port"].map(|name| List::take(parameters, name));
+    let [names, addresses, ports] = ["host", "hostaddr", "port"].map(|name| List::take(parameters, name));
     let count = names.len().max(addresses.len()).max(1);
     if addresses.len() != 0 && names.len() != 0 && addresses.len() != names.len() {
-        let problem = format!(
-            "has {} entries, `host` has {}",
-            addresses.len(),
-            names.len()
-        );
+        let problem = format!("has {} entries, `host` has {}", addresses.len(), names.len());
         return Err(ConfigError::conflict(addresses.origin, problem));
     }
     if ports.len() > 1 && ports.len() != count {
@@ -26,22 +21,16 @@ pub(super) fn hosts(parameters: &mut Parameters) -> Result<Vec<Server>, ConfigEr
     let server = |index| {
         let refused = |list: &List, problem| ConfigError::invalid(list.origin.clone(), problem);
         let hostaddr = addresses.get(index).map(str::parse::<IpAddr>).transpose();
-        let hostaddr = hostaddr
-            .map_err(|_| refused(&addresses, "must be IP addresses, separated by commas"))?;
+        let hostaddr =
+            hostaddr.map_err(|_| refused(&addresses, "must be IP addresses, separated by commas"))?;
         let host = match (names.get(index), hostaddr) {
             (Some(name), _) => host(name).map_err(|problem| refused(&names, problem))?,
             (None, Some(address)) => Host::Tcp(address.to_string()),
             (None, None) => Host::Tcp(defaults::HOST.into()),
         };
-        let port = ports
-            .get(if ports.len() == 1 { 0 } else { index })
-            .map_or(Ok(defaults::PORT), str::parse);
+        let port = ports.get(if ports.len() == 1 { 0 } else { index }).map_or(Ok(defaults::PORT), str::parse);
         match port {
-            Ok(port) if port > 0 => Ok(Server {
-                host,
-                hostaddr,
-                port,
-            }),
+            Ok(port) if port > 0 => Ok(Server { host, hostaddr, port }),
             _ => Err(refused(&ports, "must be a number from 1 to 65535")),
         }
     };
@@ -71,21 +60,12 @@ struct List {
 
 impl List {
     fn take(parameters: &mut Parameters, name: &str) -> Self {
-        match parameters
-            .take(name)
-            .filter(|given| !given.value.is_empty())
-        {
+        match parameters.take(name).filter(|given| !given.value.is_empty()) {
             Some(given) => {
                 let entries = given.value.split(',').map(|entry| entry.trim().to_owned());
-                Self {
-                    origin: given.origin,
-                    entries: entries.collect(),
-                }
+                Self { origin: given.origin, entries: entries.collect() }
             }
-            None => Self {
-                origin: Origin::option(name),
-                entries: Vec::new(),
-            },
+            None => Self { origin: Origin::option(name), entries: Vec::new() },
         }
     }
 
@@ -94,9 +74,6 @@ impl List {
     }
 
     fn get(&self, index: usize) -> Option<&str> {
-        self.entries
-            .get(index)
-            .map(String::as_str)
-            .filter(|entry| !entry.is_empty())
+        self.entries.get(index).map(String::as_str).filter(|entry| !entry.is_empty())
     }
 }

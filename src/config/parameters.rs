@@ -26,11 +26,7 @@ impl Parameters {
                 return Err(ConfigError::unknown(origin, names::nearest_in_dsn(&name)));
             }
             // As libpq: `ssl=true` comes from JDBC.
-            let value = if name == "ssl" && value == "true" {
-                "require"
-            } else {
-                &value
-            };
+            let value = if name == "ssl" && value == "true" { "require" } else { &value };
             parameters.give(&name, value, origin)?;
         }
         Ok(parameters)
@@ -52,13 +48,7 @@ impl Parameters {
                 Err(ConfigError::twice(origin, other.origin.name()))
             }
             _ => {
-                self.0.insert(
-                    name.to_owned(),
-                    Given {
-                        value: value.to_owned(),
-                        origin,
-                    },
-                );
+                self.0.insert(name.to_owned(), Given { value: value.to_owned(), origin });
                 Ok(())
             }
         }
@@ -77,10 +67,7 @@ impl Parameters {
         self.take(name).map(|given| given.value).filter(|value| !value.is_empty())
     }
 
-    pub(super) fn take_as<T: FromValue>(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<(T, Origin)>, ConfigError> {
+    pub(super) fn take_as<T: FromValue>(&mut self, name: &str) -> Result<Option<(T, Origin)>, ConfigError> {
         self.take(name).map(Given::read).transpose()
     }
 

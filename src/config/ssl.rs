@@ -38,10 +38,7 @@ impl Ssl {
             // As libpq sees it: the system's authorities give anybody a certificate, only not with
             // this name.
             Some(system) if mode.is_some_and(|mode| mode != SslMode::VerifyFull) => {
-                return conflict(
-                    system.origin,
-                    "can only be `system` with `ssl = verify-full`",
-                );
+                return conflict(system.origin, "can only be `system` with `ssl = verify-full`");
             }
             Some(_) => SslMode::VerifyFull,
             None => mode.unwrap_or(SslMode::Prefer),
@@ -49,10 +46,7 @@ impl Ssl {
         if mode == SslMode::VerifyCa && root.is_none() {
             return conflict(origin, "needs a `sslrootcert`, or better be `verify-full`");
         }
-        let client = match (
-            PemFile::take(parameters, "sslcert"),
-            PemFile::take(parameters, "sslkey"),
-        ) {
+        let client = match (PemFile::take(parameters, "sslcert"), PemFile::take(parameters, "sslkey")) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (Some(cert), None) => return conflict(cert.origin, "needs a `sslkey`"),
             (None, Some(key)) => return conflict(key.origin, "needs a `sslcert`"),
@@ -60,40 +54,21 @@ impl Ssl {
         };
         let unused = root.as_ref().or(client.as_ref().map(|(cert, _)| cert));
         if let (SslMode::Disable, Some(unused)) = (mode, unused) {
-            return conflict(
-                unused.origin.clone(),
-                "has no effect when `ssl` is `disable`",
-            );
+            return conflict(unused.origin.clone(), "has no effect when `ssl` is `disable`");
         }
         let negotiation = match parameters.take_as("sslnegotiation")? {
-            Some((SslNegotiation::Direct, origin))
-                if matches!(mode, SslMode::Disable | SslMode::Prefer) =>
-            {
-                return conflict(
-                    origin,
-                    "can only be `direct` with `ssl = require` or stricter",
-                );
+            Some((SslNegotiation::Direct, origin)) if matches!(mode, SslMode::Disable | SslMode::Prefer) => {
+                return conflict(origin, "can only be `direct` with `ssl = require` or stricter");
             }
             given => given.map_or(SslNegotiation::Postgres, |(negotiation, _)| negotiation),
         };
-        Ok(Self {
-            mode,
-            origin,
-            root,
-            client,
-            negotiation,
-        })
+        Ok(Self { mode, origin, root, client, negotiation })
     }
 }
 
 impl PemFile {
     fn take(parameters: &mut Parameters, name: &str) -> Option<Self> {
-        let given = parameters
-            .take(name)
-            .filter(|given| !given.value.is_empty())?;
-        Some(Self {
-            path: given.value.into(),
-            origin: given.origin,
-        })
+        let given = parameters.take(name).filter(|given| !given.value.is_empty())?;
+        Some(Self { path: given.value.into(), origin: given.origin })
     }
 }

@@ -256,18 +256,12 @@ fn every_parameter_of_a_dsn_has_an_effect() {
 
 fn ssl_of(dsn: &str, chosen: Option<SslMode>) -> Ssl {
     let mut ssl = None;
-    let config = Config {
-        ssl: chosen,
-        dsn: Some(dsn.into()),
-        ..Config::default()
-    };
+    let config = Config { ssl: chosen, dsn: Some(dsn.into()), ..Config::default() };
     let tls = |of_config: Ssl| {
         ssl = Some(of_config);
         Ok(crate::database::Tls::disabled())
     };
-    config
-        .settings_with(tls)
-        .unwrap_or_else(|err| panic!("{dsn}: {err}"));
+    config.settings_with(tls).unwrap_or_else(|err| panic!("{dsn}: {err}"));
     ssl.unwrap()
 }
 
@@ -293,10 +287,7 @@ fn encryption_is_read_as_libpq_reads_it() {
     let ssl = ssl_of(dsn, None);
     assert_eq!(ssl.root.unwrap().path, PathBuf::from("/ca"));
     let (cert, key) = ssl.client.unwrap();
-    assert_eq!(
-        (cert.path, key.path),
-        (PathBuf::from("/c"), PathBuf::from("/k"))
-    );
+    assert_eq!((cert.path, key.path), (PathBuf::from("/c"), PathBuf::from("/k")));
     assert_eq!(ssl.negotiation, SslNegotiation::Direct);
 }
 
@@ -304,43 +295,22 @@ fn encryption_is_read_as_libpq_reads_it() {
 #[test]
 fn without_the_feature_encryption_is_refused_by_name() {
     for (config, text) in [
+        (Config { ssl: Some(SslMode::Require), ..Config::default() }, "option `ssl`"),
         (
-            Config {
-                ssl: Some(SslMode::Require),
-                ..Config::default()
-            },
-            "option `ssl`",
-        ),
-        (
-            Config {
-                dsn: Some("host=a sslmode=verify-full".into()),
-                ..Config::default()
-            },
+            Config { dsn: Some("host=a sslmode=verify-full".into()), ..Config::default() },
             "DSN parameter `sslmode`",
         ),
         (
-            Config {
-                dsn: Some("host=a sslrootcert=/ca".into()),
-                ..Config::default()
-            },
+            Config { dsn: Some("host=a sslrootcert=/ca".into()), ..Config::default() },
             "DSN parameter `sslrootcert`",
         ),
     ] {
         let err = config.settings().unwrap_err();
-        assert_eq!(
-            err.to_string(),
-            format!("{text} needs the feature `rustls` of actix-pg")
-        );
+        assert_eq!(err.to_string(), format!("{text} needs the feature `rustls` of actix-pg"));
         assert_eq!(err.kind(), ConfigErrorKind::MissingFeature);
     }
-    let prefer = Config {
-        ssl: Some(SslMode::Prefer),
-        ..Config::default()
-    };
-    assert_eq!(
-        prefer.settings().unwrap().server.tls.mode,
-        crate::tokio_postgres::config::SslMode::Disable
-    );
+    let prefer = Config { ssl: Some(SslMode::Prefer), ..Config::default() };
+    assert_eq!(prefer.settings().unwrap().server.tls.mode, crate::tokio_postgres::config::SslMode::Disable);
 }
 
 #[test]

@@ -15,13 +15,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// Refuses what only the feature `rustls` can do.
     pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
-        let Ssl {
-            mode,
-            origin,
-            root,
-            client,
-            negotiation: _,
-        } = ssl;
+        let Ssl { mode, origin, root, client, negotiation: _ } = ssl;
         let file = root.or(client.map(|(cert, _)| cert));
         let wants_tls = match (mode, file) {
             (config::SslMode::Disable, _) => None,
@@ -30,11 +24,7 @@ impl Tls {
         };
         if let Some(origin) = wants_tls {
             let problem = "needs the feature `rustls` of actix-pg";
-            return Err(ConfigError::new(
-                origin,
-                ConfigErrorKind::MissingFeature,
-                problem,
-            ));
+            return Err(ConfigError::new(origin, ConfigErrorKind::MissingFeature, problem));
         }
         if mode == config::SslMode::Prefer {
             tracing::warn!(
@@ -45,9 +35,7 @@ impl Tls {
     }
 
     pub(crate) fn disabled() -> Self {
-        Self {
-            mode: SslMode::Disable,
-        }
+        Self { mode: SslMode::Disable }
     }
 
     /// Never used, as the mode says that there is no handshake.

@@ -36,17 +36,11 @@ impl Tls {
             config::SslMode::Prefer => SslMode::Prefer,
             _ => SslMode::Require,
         };
-        Ok(Self {
-            mode,
-            config: Some(Arc::new(trust::config(ssl)?)),
-        })
+        Ok(Self { mode, config: Some(Arc::new(trust::config(ssl)?)) })
     }
 
     pub(crate) fn disabled() -> Self {
-        Self {
-            mode: SslMode::Disable,
-            config: None,
-        }
+        Self { mode: SslMode::Disable, config: None }
     }
 
     /// The handshake with one server; `host` is the name its certificate has to bear, where the
@@ -62,9 +56,7 @@ impl Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        f.debug_struct("Tls").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
@@ -101,9 +93,7 @@ pub(crate) struct TlsStream<S>(tokio_rustls::client::TlsStream<S>);
 impl<S: AsyncRead + AsyncWrite + Unpin> tls::TlsStream for TlsStream<S> {
     fn channel_binding(&self) -> ChannelBinding {
         let certificates = self.0.get_ref().1.peer_certificates();
-        let end_point = certificates
-            .and_then(|certificates| certificates.first())
-            .and_then(end_point);
+        let end_point = certificates.and_then(|certificates| certificates.first()).and_then(end_point);
         end_point.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
@@ -126,21 +116,13 @@ fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().0).poll_write(cx, buf)
     }
 

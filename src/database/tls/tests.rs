@@ -9,9 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm, date_time_ymd,
 };
 use tokio::net::TcpStream;
 
@@ -33,14 +32,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate_for(algorithm).unwrap();
         let name = format!("Authority of {:?}", key.public_key_raw());
-        params
-            .distinguished_name
-            .push(DnType::CommonName, &name[..40]);
+        params.distinguished_name.push(DnType::CommonName, &name[..40]);
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
-        let authority = Self {
-            issuer,
-            folder: tempfile::tempdir().unwrap(),
-        };
+        let authority = Self { issuer, folder: tempfile::tempdir().unwrap() };
         fs::set_permissions(authority.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         authority.write("ca.crt", &authority.issuer.pem());
         authority
@@ -48,11 +42,8 @@ impl Authority {
 
     /// Writes `name.crt` and `name.key`.
     fn issue(&self, name: &str, common_name: &str, change: impl FnOnce(&mut CertificateParams)) {
-        let mut params =
-            CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
+        let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common_name);
         change(&mut params);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -94,12 +85,8 @@ impl Server {
 
     /// With `server.crt` and `server.key` of that authority.
     fn with_tls(authority: &Authority) -> Self {
-        let settings = [
-            "ssl=on",
-            "ssl_cert_file=server.crt",
-            "ssl_key_file=server.key",
-            "ssl_ca_file=ca.crt",
-        ];
+        let settings =
+            ["ssl=on", "ssl_cert_file=server.crt", "ssl_key_file=server.key", "ssl_ca_file=ca.crt"];
         Self::start(&settings, |data| {
             for name in ["server.crt", "server.key", "ca.crt"] {
                 fs::copy(authority.path(name), data.join(name)).unwrap();
@@ -118,68 +105,31 @@ impl Server {
         }
         let data = folder.path().join("data");
         let output = program("initdb", folder.path())
-            .args([
-                "--auth=trust",
-                "--no-sync",
-                "--username=postgres",
-                "--encoding=UTF8",
-                "--pgdata",
-            ])
+            .args(["--auth=trust", "--no-sync", "--username=postgres", "--encoding=UTF8", "--pgdata"])
             .arg(&data)
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         fs::write(data.join("pg_hba.conf"), HBA).unwrap();
         prepare(&data);
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut postgres = program("postgres", folder.path());
-        postgres
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string()]);
-        for setting in [
-            "listen_addresses=127.0.0.1",
-            "unix_socket_directories=",
-            "fsync=off",
-        ]
-        .iter()
-        .chain(settings)
+        postgres.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        for setting in
+            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"].iter().chain(settings)
         {
             postgres.args(["-c", setting]);
         }
-        let child = postgres
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            port,
-            child,
-            folder,
-        }
+        let child = postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { port, child, folder }
     }
 
     /// Connects as the pool does. Says how the connection is encrypted, or why there is none.
     async fn connect(&self, parameters: &str) -> Result<String, String> {
-        let host = if parameters.contains("host=") {
-            ""
-        } else {
-            "host=localhost"
-        };
+        let host = if parameters.contains("host=") { "" } else { "host=localhost" };
         let port = self.port;
         let dsn = format!("{host} hostaddr=127.0.0.1 port={port} dbname=postgres {parameters}");
-        let server = Config::from_dsn(&dsn)
-            .and_then(|config| config.settings())
-            .unwrap()
-            .server;
+        let server = Config::from_dsn(&dsn).and_then(|config| config.settings()).unwrap().server;
         let crate::config::Host::Tcp(name) = &server.hosts[0].host else {
             unreachable!("the host is a name")
         };
@@ -188,13 +138,8 @@ impl Server {
         let begun = Instant::now();
         let (client, connection) = loop {
             let attempt = async {
-                let stream = TcpStream::connect(("127.0.0.1", self.port))
-                    .await
-                    .map_err(|_| None)?;
-                driver
-                    .connect_raw(stream, server.tls.handshake(name).unwrap())
-                    .await
-                    .map_err(Some)
+                let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|_| None)?;
+                driver.connect_raw(stream, server.tls.handshake(name).unwrap()).await.map_err(Some)
             };
             match attempt.await {
                 Ok(connected) => break connected,
@@ -203,10 +148,7 @@ impl Server {
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
-            assert!(
-                begun.elapsed() < Duration::from_secs(30),
-                "the server did not start"
-            );
+            assert!(begun.elapsed() < Duration::from_secs(30), "the server did not start");
         };
         let connection = tokio::spawn(connection);
         let sql = "SELECT coalesce(version, 'plain') FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -218,14 +160,9 @@ impl Server {
 
     async fn execute(&self, sql: &str) {
         self.connect("user=postgres sslmode=prefer").await.unwrap();
-        let dsn = format!(
-            "host=127.0.0.1 port={} user=postgres sslmode=disable",
-            self.port
-        );
+        let dsn = format!("host=127.0.0.1 port={} user=postgres sslmode=disable", self.port);
         let (client, connection) =
-            crate::tokio_postgres::connect(&dsn, crate::tokio_postgres::NoTls)
-                .await
-                .unwrap();
+            crate::tokio_postgres::connect(&dsn, crate::tokio_postgres::NoTls).await.unwrap();
         let connection = tokio::spawn(connection);
         client.batch_execute(sql).await.unwrap();
         drop(client);
@@ -233,19 +170,11 @@ impl Server {
     }
 
     async fn version(&self) -> u32 {
-        let dsn = format!(
-            "host=127.0.0.1 port={} user=postgres sslmode=disable",
-            self.port
-        );
+        let dsn = format!("host=127.0.0.1 port={} user=postgres sslmode=disable", self.port);
         let (client, connection) =
-            crate::tokio_postgres::connect(&dsn, crate::tokio_postgres::NoTls)
-                .await
-                .unwrap();
+            crate::tokio_postgres::connect(&dsn, crate::tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        let row = client
-            .query_one("SHOW server_version_num", &[])
-            .await
-            .unwrap();
+        let row = client.query_one("SHOW server_version_num", &[]).await.unwrap();
         row.get::<_, String>(0).parse::<u32>().unwrap() / 10_000
     }
 }
@@ -253,45 +182,28 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let data = self.folder.path().join("data");
-        let _ = program("pg_ctl", self.folder.path())
-            .args(["stop", "-m", "immediate", "-D"])
-            .arg(data)
-            .output();
+        let _ =
+            program("pg_ctl", self.folder.path()).args(["stop", "-m", "immediate", "-D"]).arg(data).output();
         let _ = self.child.wait();
     }
 }
 
 /// A program of PostgreSQL, which refuses to run as root.
 fn program(name: &str, folder: &Path) -> Command {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let newest = versions
-        .map(|version| version.path().join("bin").join(name))
-        .filter(|path| path.exists())
-        .max();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).max();
     let mut command = Command::new(newest.unwrap_or_else(|| name.into()));
     let owner = fs::metadata(folder).unwrap();
     if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
-        command
-            .uid(owner.uid())
-            .gid(owner.gid())
-            .current_dir(folder);
+        command.uid(owner.uid()).gid(owner.gid()).current_dir(folder);
     }
     command
 }
 
 fn id(flag: &str) -> u32 {
-    let output = Command::new("id")
-        .args([flag, "postgres"])
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap()
+    let output = Command::new("id").args([flag, "postgres"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
 /// The error with its causes.
@@ -315,50 +227,17 @@ async fn each_mode_trusts_what_it_says() {
         ("sslmode=disable", Ok("plain")),
         ("sslmode=prefer", Ok(encrypted)),
         ("sslmode=require", Ok(encrypted)),
-        (
-            &format!("sslmode=prefer sslrootcert={theirs}"),
-            Err(wrong_root),
-        ),
-        (
-            &format!("sslmode=require sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=require sslrootcert={theirs}"),
-            Err(wrong_root),
-        ),
-        (
-            &format!("sslmode=require host=other sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=verify-ca sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=verify-ca host=other sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=verify-ca sslrootcert={theirs}"),
-            Err(wrong_root),
-        ),
-        (
-            &format!("sslmode=verify-full sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=verify-full host=127.0.0.1 sslrootcert={ours}"),
-            Ok(encrypted),
-        ),
-        (
-            &format!("sslmode=verify-full host=other sslrootcert={ours}"),
-            Err(wrong_name),
-        ),
-        (
-            &format!("sslmode=verify-full sslrootcert={theirs}"),
-            Err(wrong_root),
-        ),
+        (&format!("sslmode=prefer sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=require sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=require sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=require host=other sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=verify-ca sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=verify-ca host=other sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=verify-ca sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=verify-full sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=verify-full host=127.0.0.1 sslrootcert={ours}"), Ok(encrypted)),
+        (&format!("sslmode=verify-full host=other sslrootcert={ours}"), Err(wrong_name)),
+        (&format!("sslmode=verify-full sslrootcert={theirs}"), Err(wrong_root)),
         ("sslmode=verify-full", Err(wrong_root)),
         ("sslmode=verify-full sslrootcert=system", Err(wrong_root)),
     ] {
@@ -379,23 +258,11 @@ async fn an_expired_certificate_is_refused_by_whoever_looks_at_it() {
         params.not_after = date_time_ymd(2002, 1, 1);
     });
     let server = Server::with_tls(&authority);
-    assert_eq!(
-        server
-            .connect("user=postgres sslmode=require")
-            .await
-            .as_deref(),
-        Ok("TLSv1.3")
-    );
+    assert_eq!(server.connect("user=postgres sslmode=require").await.as_deref(), Ok("TLSv1.3"));
     for mode in ["require", "verify-ca", "verify-full"] {
         let root = authority.shown("ca.crt");
-        let said = server
-            .connect(&format!("user=postgres sslmode={mode} sslrootcert={root}"))
-            .await;
-        assert!(
-            said.as_ref()
-                .is_err_and(|said| said.contains("certificate expired")),
-            "{said:?}"
-        );
+        let said = server.connect(&format!("user=postgres sslmode={mode} sslrootcert={root}")).await;
+        assert!(said.as_ref().is_err_and(|said| said.contains("certificate expired")), "{said:?}");
     }
 }
 
@@ -413,23 +280,13 @@ async fn a_self_signed_certificate_vouches_for_itself() {
         authority.write("server.key", &key.serialize_pem());
         let server = Server::with_tls(&authority);
         let root = authority.shown("server.crt");
-        let said = server
-            .connect(&format!(
-                "user=postgres sslmode=verify-full sslrootcert={root}"
-            ))
-            .await;
+        let said = server.connect(&format!("user=postgres sslmode=verify-full sslrootcert={root}")).await;
         match outcome {
             Ok(expected) => assert_eq!(said.as_deref(), Ok(expected)),
-            Err(expected) => assert!(
-                said.as_ref().is_err_and(|said| said.contains(expected)),
-                "{said:?}"
-            ),
+            Err(expected) => assert!(said.as_ref().is_err_and(|said| said.contains(expected)), "{said:?}"),
         }
-        let said = server
-            .connect(&format!(
-                "user=postgres sslmode=verify-full host=other sslrootcert={root}"
-            ))
-            .await;
+        let said =
+            server.connect(&format!("user=postgres sslmode=verify-full host=other sslrootcert={root}")).await;
         assert!(said.is_err(), "{said:?}");
     }
 }
@@ -444,35 +301,17 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
     let server = Server::with_tls(&authority);
     server.execute("CREATE ROLE certified LOGIN").await;
     let shown = |authority: &Authority, name: &str| {
-        let (cert, key) = (
-            authority.shown(&format!("{name}.crt")),
-            authority.shown(&format!("{name}.key")),
-        );
+        let (cert, key) = (authority.shown(&format!("{name}.crt")), authority.shown(&format!("{name}.key")));
         format!("user=certified sslmode=require sslcert={cert} sslkey={key}")
     };
-    assert_eq!(
-        server
-            .connect(&shown(&authority, "client"))
-            .await
-            .as_deref(),
-        Ok("TLSv1.3")
-    );
+    assert_eq!(server.connect(&shown(&authority, "client")).await.as_deref(), Ok("TLSv1.3"));
     for (parameters, reason) in [
-        (
-            "user=certified sslmode=require",
-            "requires a valid client certificate",
-        ),
-        (
-            &shown(&authority, "other"),
-            "certificate authentication failed",
-        ),
+        ("user=certified sslmode=require", "requires a valid client certificate"),
+        (&shown(&authority, "other"), "certificate authentication failed"),
         (&shown(&stranger, "client"), "UnknownCA"),
     ] {
         let said = server.connect(parameters).await;
-        assert!(
-            said.as_ref().is_err_and(|said| said.contains(reason)),
-            "{parameters}: {said:?}"
-        );
+        assert!(said.as_ref().is_err_and(|said| said.contains(reason)), "{parameters}: {said:?}");
     }
 }
 
@@ -480,65 +319,35 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
 async fn a_server_without_tls_will_do_for_prefer_only() {
     let server = Server::plain();
     let authority = Authority::new();
-    assert_eq!(
-        server.connect("user=postgres").await.as_deref(),
-        Ok("plain")
-    );
-    assert_eq!(
-        server
-            .connect("user=postgres sslmode=disable")
-            .await
-            .as_deref(),
-        Ok("plain")
-    );
+    assert_eq!(server.connect("user=postgres").await.as_deref(), Ok("plain"));
+    assert_eq!(server.connect("user=postgres sslmode=disable").await.as_deref(), Ok("plain"));
     for mode in ["require", "verify-ca", "verify-full"] {
         let root = authority.shown("ca.crt");
-        let said = server
-            .connect(&format!("user=postgres sslmode={mode} sslrootcert={root}"))
-            .await;
-        assert!(
-            said.as_ref()
-                .is_err_and(|said| said.contains("server does not support TLS")),
-            "{said:?}"
-        );
+        let said = server.connect(&format!("user=postgres sslmode={mode} sslrootcert={root}")).await;
+        assert!(said.as_ref().is_err_and(|said| said.contains("server does not support TLS")), "{said:?}");
     }
 }
 
 #[tokio::test]
 async fn a_login_is_bound_to_its_channel() {
-    for (algorithm, can_be_bound) in [
-        (&PKCS_ECDSA_P256_SHA256, true),
-        (&PKCS_ECDSA_P384_SHA384, true),
-        (&PKCS_ED25519, false),
-    ] {
+    for (algorithm, can_be_bound) in
+        [(&PKCS_ECDSA_P256_SHA256, true), (&PKCS_ECDSA_P384_SHA384, true), (&PKCS_ED25519, false)]
+    {
         let authority = Authority::signing_with(algorithm);
         authority.issue("server", "localhost", |_| ());
         let server = Server::with_tls(&authority);
-        server
-            .execute("CREATE ROLE alice LOGIN PASSWORD 'secret'; CREATE ROLE plain LOGIN")
-            .await;
+        server.execute("CREATE ROLE alice LOGIN PASSWORD 'secret'; CREATE ROLE plain LOGIN").await;
         for binding in ["disable", "prefer"] {
-            let parameters =
-                format!("user=alice password=secret sslmode=require channel_binding={binding}");
-            assert_eq!(
-                server.connect(&parameters).await.as_deref(),
-                Ok("TLSv1.3"),
-                "{algorithm:?}"
-            );
+            let parameters = format!("user=alice password=secret sslmode=require channel_binding={binding}");
+            assert_eq!(server.connect(&parameters).await.as_deref(), Ok("TLSv1.3"), "{algorithm:?}");
         }
         let parameters = "user=alice password=secret sslmode=require channel_binding=require";
         let said = server.connect(parameters).await;
         match can_be_bound {
             true => assert_eq!(said.as_deref(), Ok("TLSv1.3"), "{algorithm:?}"),
-            false => assert!(
-                said.as_ref()
-                    .is_err_and(|said| said.contains("channel binding")),
-                "{said:?}"
-            ),
+            false => assert!(said.as_ref().is_err_and(|said| said.contains("channel binding")), "{said:?}"),
         }
-        let said = server
-            .connect("user=plain sslmode=prefer channel_binding=require")
-            .await;
+        let said = server.connect("user=plain sslmode=prefer channel_binding=require").await;
         assert!(said.is_err(), "{said:?}");
     }
 }
@@ -551,9 +360,7 @@ async fn a_direct_handshake_needs_postgresql_17() {
     let root = authority.shown("ca.crt");
     server.connect("user=postgres").await.unwrap();
     let said = server
-        .connect(&format!(
-            "user=postgres sslmode=verify-full sslrootcert={root} sslnegotiation=direct"
-        ))
+        .connect(&format!("user=postgres sslmode=verify-full sslrootcert={root} sslnegotiation=direct"))
         .await;
     match server.version().await {
         17.. => assert_eq!(said.as_deref(), Ok("TLSv1.3")),
@@ -570,29 +377,19 @@ async fn a_statement_is_cancelled_through_tls() {
     authority.issue("server", "localhost", |_| ());
     let server = Server::with_tls(&authority);
     server.connect("user=postgres").await.unwrap();
-    let dsn = format!(
-        "host=localhost port={} user=postgres sslmode=require",
-        server.port
-    );
+    let dsn = format!("host=localhost port={} user=postgres sslmode=require", server.port);
     let settings = Config::from_dsn(&dsn).unwrap().settings().unwrap().server;
     let stream = || TcpStream::connect(("127.0.0.1", server.port));
     let handshake = || settings.tls.handshake("localhost").unwrap();
     let mut driver = settings.driver.clone();
     driver.ssl_mode(settings.tls.mode);
-    let (client, connection) = driver
-        .connect_raw(stream().await.unwrap(), handshake())
-        .await
-        .unwrap();
+    let (client, connection) = driver.connect_raw(stream().await.unwrap(), handshake()).await.unwrap();
     tokio::spawn(connection);
     let statement = client.batch_execute("SELECT pg_sleep(30)");
     let cancel = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let stream = stream().await.unwrap();
-        client
-            .cancel_token()
-            .cancel_query_raw(stream, handshake())
-            .await
-            .unwrap();
+        client.cancel_token().cancel_query_raw(stream, handshake()).await.unwrap();
     };
     let (said, ()) = tokio::join!(statement, cancel);
     assert_eq!(said.unwrap_err().code().unwrap().code(), "57014");
@@ -604,10 +401,7 @@ fn a_file_that_will_not_do_is_refused_before_connecting() {
     authority.issue("client", "certified", |_| ());
     authority.issue("other", "certified", |_| ());
     authority.write("empty", "");
-    authority.write(
-        "broken",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    );
+    authority.write("broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let path = |name: &str| authority.shown(name);
     for (parameters, text) in [
         (
@@ -632,22 +426,14 @@ fn a_file_that_will_not_do_is_refused_before_connecting() {
             ),
         ),
         (
-            format!(
-                "sslmode=require sslcert={} sslkey={}",
-                path("client.crt"),
-                path("client.crt")
-            ),
+            format!("sslmode=require sslcert={} sslkey={}", path("client.crt"), path("client.crt")),
             format!(
                 "DSN parameter `sslkey` names `{}`, which holds no private key (PKCS#8, PKCS#1 or SEC1, not encrypted) in PEM",
                 path("client.crt")
             ),
         ),
         (
-            format!(
-                "sslmode=require sslcert={} sslkey={}",
-                path("client.crt"),
-                path("other.key")
-            ),
+            format!("sslmode=require sslcert={} sslkey={}", path("client.crt"), path("other.key")),
             format!(
                 "DSN parameter `sslkey` names `{}`, which does not fit the certificate",
                 path("other.key")

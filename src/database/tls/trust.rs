@@ -6,13 +6,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{self, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
@@ -23,13 +19,7 @@ use crate::tokio_postgres::config::SslNegotiation;
 pub(super) const ALPN: &[u8] = b"postgresql";
 
 pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
-    let Ssl {
-        mode,
-        origin,
-        root,
-        client,
-        negotiation,
-    } = ssl;
+    let Ssl { mode, origin, root, client, negotiation } = ssl;
     let provider = crypto::ring::default_provider();
     let roots = match (mode, &root) {
         (_, Some(root)) => Some(Roots::of_file(root)?),
@@ -108,11 +98,7 @@ impl Roots {
         let pinned = certificates(file)?;
         let (added, _) = store.add_parsable_certificates(pinned.iter().cloned());
         if added == 0 {
-            return Err(unreadable(
-                file,
-                "certificate that can be used",
-                pem::Error::NoItemsFound,
-            ));
+            return Err(unreadable(file, "certificate that can be used", pem::Error::NoItemsFound));
         }
         Ok(Self { store, pinned })
     }
@@ -122,15 +108,9 @@ impl Roots {
         let loaded = rustls_native_certs::load_native_certs();
         store.add_parsable_certificates(loaded.certs);
         if !store.is_empty() {
-            return Ok(Self {
-                store,
-                pinned: Vec::new(),
-            });
+            return Ok(Self { store, pinned: Vec::new() });
         }
-        let err = refused(
-            origin,
-            "finds no root certificates on this system; give a `sslrootcert`",
-        );
+        let err = refused(origin, "finds no root certificates on this system; give a `sslrootcert`");
         Err(match loaded.errors.into_iter().next() {
             Some(cause) => err.because(cause),
             None => err,
@@ -163,13 +143,7 @@ impl ServerCertVerifier for Verifier {
             verify_validity(end_entity, now)?;
         } else {
             let algorithms = self.algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &cert,
-                &roots.store,
-                intermediates,
-                now,
-                algorithms,
-            )?;
+            verify_server_cert_signed_by_trust_anchor(&cert, &roots.store, intermediates, now, algorithms)?;
         }
         if self.checks_name {
             verify_server_name(&cert, server_name)?;
@@ -195,10 +169,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let key = parsed(cert)?
-            .tbs_certificate
-            .subject_public_key_info
-            .to_der();
+        let key = parsed(cert)?.tbs_certificate.subject_public_key_info.to_der();
         let key = SubjectPublicKeyInfoDer::from(key.map_err(|_| CertificateError::BadEncoding)?);
         crypto::verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
     }
@@ -217,16 +188,10 @@ fn verify_validity(cert: &CertificateDer<'_>, now: UnixTime) -> Result<(), Certi
     let not_before = UnixTime::since_unix_epoch(validity.not_before.to_unix_duration());
     let not_after = UnixTime::since_unix_epoch(validity.not_after.to_unix_duration());
     if now < not_before {
-        return Err(CertificateError::NotValidYetContext {
-            time: now,
-            not_before,
-        });
+        return Err(CertificateError::NotValidYetContext { time: now, not_before });
     }
     if now > not_after {
-        return Err(CertificateError::ExpiredContext {
-            time: now,
-            not_after,
-        });
+        return Err(CertificateError::ExpiredContext { time: now, not_after });
     }
     Ok(())
 }
