@@ -10,7 +10,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::runtime::{EnterGuard, Handle};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+
+use super::gate::Gate;
 use tokio::task::JoinHandle;
 
 /// The runtime that called [`Database::connect`](crate::Database::connect).
@@ -22,7 +24,7 @@ pub(crate) struct Home {
 
 impl Home {
     /// Closes the gate when the runtime stops, so that nobody waits for sessions that nobody drives.
-    pub(super) fn current(gate: &Arc<Semaphore>) -> Self {
+    pub(super) fn current<T: Send + 'static>(gate: &Arc<Gate<T>>) -> Self {
         let (pool_dropped, dropped) = oneshot::channel();
         let closing = CloseOnDrop(Arc::clone(gate));
         let runtime = Handle::current();
@@ -50,9 +52,9 @@ impl Home {
     }
 }
 
-struct CloseOnDrop(Arc<Semaphore>);
+struct CloseOnDrop<T>(Arc<Gate<T>>);
 
-impl Drop for CloseOnDrop {
+impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
         self.0.close();
     }

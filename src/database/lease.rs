@@ -66,6 +66,15 @@ impl Lease {
         Arc::new(Self { loan, activity: Mutex::default(), repaired: Notify::new() })
     }
 
+    /// Makes the session of a lease that nobody had idle again.
+    pub(super) fn put_back(self: Arc<Self>) {
+        if let Some(mut lease) = Arc::into_inner(self)
+            && let Some((session, place)) = lease.loan.take()
+        {
+            place.put(session);
+        }
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.loan().0
     }

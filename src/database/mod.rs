@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::{Result, telemetry};
 
 mod pool;
+mod gate;
 mod place;
 mod shelf;
 mod home;

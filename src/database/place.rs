@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use bb8_postgres::bb8::{ManageConnection, PooledConnection};
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::connect_error::ConnectError;
 use super::connector::Connector;
+use super::gate::Permit;
+use super::lease::Lease;
 use super::pool::Pool;
 use super::session::Session;
 use super::shelf::{Shelf, Token};
+use bb8_postgres::bb8::{ManageConnection, PooledConnection};
 
 /// A place in the pool, with room for one session. Dropped empty, it may be given to a new one.
 #[derive(Debug)]
 pub(crate) struct Place {
     slot: Option<Slot>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit<Arc<Lease>>>,
     pool: Arc<Pool>,
 }
 
 impl Place {
-    pub(super) fn new(slot: Slot, permit: OwnedSemaphorePermit, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(slot: Slot, permit: Permit<Arc<Lease>>, pool: Arc<Pool>) -> Self {
         Self { slot: Some(slot), permit: Some(permit), pool }
     }
 

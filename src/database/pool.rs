@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bb8_postgres::bb8;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
+use super::gate::{Entry, Gate, Grant, Permit};
 use super::home::{AtHome, Home};
 use super::lease::Lease;
 use super::place::{Manager, Place, Slot};
@@ -42,8 +44,7 @@ pub(crate) struct Pool {
     session_settings: SessionSettings,
     connector: Arc<Connector>,
     sessions: bb8::Pool<Manager>,
-    gate: Arc<Semaphore>,
-    waiting: AtomicU32,
+    gate: Arc<Gate<Arc<Lease>>>,
     home: Home,
     closed: AtomicBool,
     returned: Notify,
@@ -69,7 +70,7 @@ impl Pool {
         for session in sessions {
             let _ = idle.add(shelf.stock(session));
         }
-        let gate = Arc::new(Semaphore::new(max_size as usize));
+        let gate = Gate::new(max_size);
         Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
@@ -77,7 +78,6 @@ impl Pool {
             sessions: idle,
             home: Home::current(&gate),
             gate,
-            waiting: AtomicU32::new(0),
             closed: AtomicBool::new(false),
             returned: Notify::new(),
         })
@@ -101,7 +101,7 @@ impl Pool {
 
     /// Lends a session without waiting, if one is idle that needs no check.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Arc<Lease>> {
-        while let Ok(permit) = Arc::clone(&self.gate).try_acquire_owned() {
+        while let Some(permit) = self.gate.try_enter() {
             let slot = self.slot().now_or_never()?.ok()?;
             let Some((session, place)) = self.place(slot, permit) else {
                 continue;
@@ -122,11 +122,15 @@ impl Pool {
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
         let deadline = Instant::now() + self.settings.acquire_timeout;
         loop {
-            let permit = self.permit(deadline).await?;
-            let slot = self.slot_until(deadline).await?;
-            let Some((session, place)) = self.place(slot, permit) else {
-                continue;
+            let permit = match self.enter(deadline).await? {
+                Grant::Permit(permit) => permit,
+                Grant::Handed(lease) => {
+                    lease.session().driver().adopt();
+                    return Ok(lease);
+                }
             };
+            let slot = self.slot_until(deadline).await?;
+            let Some((session, place)) = self.place(slot, permit) else { continue };
             let lease = Lease::new(session, place);
             if self.answers(&lease).await {
                 return Ok(lease);
@@ -134,17 +138,32 @@ impl Pool {
         }
     }
 
-    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, AcquireError> {
-        match Arc::clone(&self.gate).try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(self.stopped()),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        let _waiting = self.join_queue()?;
-        match timeout_at(deadline, Arc::clone(&self.gate).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(self.stopped()),
+    async fn enter(&self, deadline: Instant) -> Result<Grant<Arc<Lease>>, AcquireError> {
+        let here = Handle::try_current().ok().map(|here| here.id());
+        let ticket = match self.gate.enter(here, self.settings.max_waiting) {
+            Entry::Permit(permit) => return Ok(Grant::Permit(permit)),
+            Entry::Wait(ticket) => ticket,
+            Entry::Full => {
+                let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
+                return Err(AcquireError::QueueFull { max_waiting });
+            }
+            Entry::Closed => return Err(self.stopped()),
+        };
+        match timeout_at(deadline, ticket).await {
+            Ok(Some(grant)) => Ok(grant),
+            Ok(None) => Err(self.stopped()),
             Err(_) => Err(self.timed_out(None)),
+        }
+    }
+
+    /// Lends a session that has come back to one who waits, or makes it idle.
+    pub(super) fn pass_on(&self, session: Session, place: Place) {
+        if self.gate.waiting() == 0 {
+            return place.put(session);
+        }
+        let runtime = session.runtime();
+        if let Err(lease) = self.gate.hand_over(runtime, Lease::new(session, place)) {
+            lease.put_back();
         }
     }
 
@@ -180,7 +199,7 @@ impl Pool {
         self.home.run(async move { sessions.get_owned().await })
     }
 
-    fn place(self: &Arc<Self>, slot: Slot, permit: OwnedSemaphorePermit) -> Option<(Session, Place)> {
+    fn place(self: &Arc<Self>, slot: Slot, permit: Permit<Arc<Lease>>) -> Option<(Session, Place)> {
         let mut place = Place::new(slot, permit, Arc::clone(self));
         let session = place.take()?;
         session.driver().adopt();
@@ -212,15 +231,6 @@ impl Pool {
         }
         usage.give_up();
         false
-    }
-
-    fn join_queue(&self) -> Result<Waiting<'_>, AcquireError> {
-        let ahead = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(&self.waiting);
-        match self.settings.max_waiting {
-            Some(max_waiting) if ahead >= max_waiting => Err(AcquireError::QueueFull { max_waiting }),
-            _ => Ok(waiting),
-        }
     }
 
     fn timed_out(&self, cause: Option<ConnectError>) -> AcquireError {
@@ -269,7 +279,7 @@ impl Pool {
     }
 
     fn lent(&self) -> u32 {
-        self.settings.max_size.saturating_sub(self.gate.available_permits() as u32)
+        self.settings.max_size.saturating_sub(self.gate.free())
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -279,16 +289,7 @@ impl Pool {
             open: state.connections,
             idle: state.idle_connections,
             used: state.connections.saturating_sub(state.idle_connections),
-            pending_requests: self.waiting.load(Ordering::Relaxed),
+            pending_requests: self.gate.waiting(),
         }
-    }
-}
-
-/// One of those who wait at the gate.
-struct Waiting<'a>(&'a AtomicU32);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -41,13 +41,13 @@ pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity)
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
     let unseen = activity.unseen;
     match (activity.health, session.unfit()) {
-        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => place.put(session),
+        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => pool.pass_on(session, place),
         (Health::Sound, None) => {
             let home = Arc::clone(&pool);
             home.home().spawn(async move {
                 let cleaned = clean(&pool, &session, cleaning, unseen).await;
                 match session.unfit() {
-                    None if cleaned && !pool.is_closed() => place.put(session),
+                    None if cleaned && !pool.is_closed() => pool.pass_on(session, place),
                     _ => discard(&pool, session, place, !cleaned).await,
                 }
             });
