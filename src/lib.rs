@@ -1,4 +1,49 @@
-//! A lazy, shared PostgreSQL connection per request for Actix Web.
+//! A lazy, shared PostgreSQL connection per request for [Actix Web](actix_web).
+//!
+//! Wrap the app once with [`Database::middleware`] and extract [`Connection`] in a handler. A session is borrowed from the
+//! pool on the first query, shared by everything in that request, returned when the response is ready, and released early,
+//! with one call, before something slow.
+//!
+//! ```no_run
+//! use actix_pg::{Config, Connection, Database};
+//! use actix_web::{App, HttpServer, Responder, get, web};
+//!
+//! #[get("/users/{id}")]
+//! async fn user(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+//!     let row = conn.query_one("SELECT name FROM users WHERE id = $1", &[&*id]).await?; // borrowed here
+//!     conn.release()?; // back to the pool before something slow
+//!     let avatar = fetch_avatar().await;
+//!     conn.execute("INSERT INTO visits (user_id) VALUES ($1)", &[&*id]).await?; // borrowed again
+//!     Ok(format!("{} {avatar}", row.get::<_, String>("name")))
+//! } // back to the pool with the response
+//!
+//! #[actix_web::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let db = Database::connect(Config::from_env()?).await?;
+//!     let app = db.clone();
+//!     HttpServer::new(move || App::new().wrap(app.middleware()).service(user))
+//!         .bind(("127.0.0.1", 8080))?
+//!         .run()
+//!         .await?;
+//!     db.close().await;
+//!     Ok(())
+//! }
+//! # async fn fetch_avatar() -> &'static str { "" }
+//! ```
+//!
+//! - What an application asks for: [`Config`]; [`options`] has every option on one page.
+//! - What lives as long as the application: [`Database`], and its [`Status`].
+//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`].
+//! - What can fail, and what the client is told: [`Error`].
+//! - A server for your tests: the module `testing`, with the feature of that name.
+//!
+//! # What `reset = "auto"` cannot see
+//!
+//! A session that ran nothing but plain `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE` and `VALUES`, calling only functions
+//! of a fixed list of built-ins, goes back without a reset. Whoever reads SQL cannot see what a trigger, a rule, a view, a
+//! default, a policy, an operator or a cast runs, nor that a built-in was replaced through `search_path`. If yours change the
+//! session (its settings, its role, its advisory locks), set `reset = "always"`. Whatever is done through
+//! [`Connection::client`] is reset in any case.
 
 mod config;
 mod database;
@@ -10,6 +55,10 @@ pub mod testing;
 
 #[doc = include_str!("../docs/options.md")]
 pub mod options {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub use bb8_postgres::tokio_postgres;
 pub use config::{

@@ -91,15 +91,6 @@ pub(crate) fn check_failed(err: &(dyn Error + 'static)) {
     info!(error = %Chain(err), "an idle session turned out to be dead");
 }
 
-pub(crate) fn acquire_timed_out(waited: Duration, cause: Option<&ConnectError>) {
-    match cause {
-        Some(err) => {
-            warn!(?waited, error = %Chain(err), "no session in time, and none could be opened")
-        }
-        None => warn!(?waited, "no session in time: the pool is exhausted"),
-    }
-}
-
 /// `echo`: what ran, with what, for how long.
 pub(crate) fn echo(sql: &str, params: Option<Params<'_>>, rows: Option<u64>, elapsed: Duration) {
     match params {

@@ -146,10 +146,6 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    pub(crate) fn lease(&self) -> &Arc<Lease> {
-        &self.lease
-    }
-
     pub(crate) fn session(&self) -> &Session {
         self.lease.session()
     }

@@ -66,9 +66,8 @@ pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity)
 pub(super) async fn discard(pool: &Pool, session: Session, place: Place, busy: bool) {
     if busy {
         let token = session.client().cancel_token();
-        match timeout(LAST_CANCEL, pool.connector().cancel(&token, session.address())).await {
-            Ok(Err(err)) => telemetry::cancel_failed(&err),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(err)) = timeout(LAST_CANCEL, pool.connector().cancel(&token, session.address())).await {
+            telemetry::cancel_failed(&err);
         }
     }
     session.end().await;

@@ -9,7 +9,7 @@ mod stream;
 #[cfg(feature = "rustls")]
 mod trust;
 #[cfg(feature = "rustls")]
-pub(crate) use stream::{Tls, TlsHandshake};
+pub(crate) use stream::Tls;
 
 #[cfg(not(feature = "rustls"))]
 mod plain;
