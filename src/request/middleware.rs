@@ -49,11 +49,10 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let database = self.database.clone();
         let mut data = Extensions::new();
-        data.insert(web::Data::new(database.clone()));
-        data.insert(database.clone());
-        ready(Ok(ConnectionService { service, database, data: Rc::new(data) }))
+        data.insert(self.database.clone());
+        data.insert(web::Data::new(self.database.clone()));
+        ready(Ok(ConnectionService { service, data: Rc::new(data) }))
     }
 }
 
@@ -62,7 +61,6 @@ where
 #[derive(Debug)]
 pub struct ConnectionService<S> {
     service: S,
-    database: Database,
     data: Rc<Extensions>,
 }
 
@@ -78,7 +76,7 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        Answer { answer: self.service.call(req), database: self.database.clone() }
+        Answer { answer: self.service.call(req), data: Rc::clone(&self.data) }
     }
 }
 
@@ -89,7 +87,7 @@ pin_project! {
     pub struct Answer<F> {
         #[pin]
         answer: F,
-        database: Database,
+        data: Rc<Extensions>,
     }
 }
 
@@ -104,7 +102,7 @@ where
         let answer = try_ready!(this.answer.poll(cx));
         // An error has no request; its connection ends in the drop of the request's extensions.
         if let Ok(res) = &answer {
-            RequestScopes::end(res.request(), this.database);
+            RequestScopes::end(res.request(), this.data);
         }
         Poll::Ready(answer)
     }
@@ -130,18 +128,21 @@ impl RequestScopes {
     }
 
     fn find_or_add(&mut self, database: &Database) -> Arc<Scope> {
-        if let Some(scope) = self.0.iter().find(|scope| scope.is_of(database.pool())) {
-            return Arc::clone(scope);
-        }
-        let scope = Scope::new(Arc::clone(database.pool()));
-        self.0.push(Arc::clone(&scope));
-        scope
+        self.find(database).unwrap_or_else(|| {
+            let scope = Scope::new(Arc::clone(database.pool()));
+            self.0.push(Arc::clone(&scope));
+            scope
+        })
     }
 
-    fn end(req: &HttpRequest, database: &Database) {
+    fn find(&self, database: &Database) -> Option<Arc<Scope>> {
+        self.0.iter().find(|scope| scope.is_of(database.pool())).cloned()
+    }
+
+    fn end(req: &HttpRequest, data: &Extensions) {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|scopes| {
-            let at = scopes.0.iter().position(|scope| scope.is_of(database.pool()))?;
-            Some(Arc::clone(&scopes.0[at]))
+            let database = data.get::<Database>()?;
+            scopes.find(database)
         });
         // Outside of the borrow of the extensions: whatever is dropped now may look at them.
         if let Some(scope) = ended {
