@@ -1,0 +1,49 @@
+//! `actix-pg`, as its README shows it.
+
+use actix_pg::{Config, Connection, Database};
+use actix_web::{App, HttpServer, Responder, get, web};
+
+use super::{Outcome, Setup};
+use crate::app::{self, SESSIONS, SLOW_USER, USER, User};
+
+pub(super) async fn serve(setup: Setup) -> Outcome {
+    let db = Database::connect(Config {
+        dsn: Some(setup.dsn),
+        pool_max_size: SESSIONS as u32,
+        ..Config::default()
+    })
+    .await?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(db.middleware())
+            .service(user)
+            .service(five)
+            .service(slow)
+            .configure(app::without_database)
+    })
+    .workers(setup.workers)
+    .bind(("127.0.0.1", 0))?;
+    app::announce(&server.addrs());
+    Ok(server.run().await?)
+}
+
+#[get("/users/{id}")]
+async fn user(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    let row = conn.query_one(USER, &[&*id]).await?;
+    Ok(web::Json(User::from(row)))
+}
+
+#[get("/five/{id}")]
+async fn five(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    let mut users = Vec::with_capacity(5);
+    for id in app::five(*id) {
+        users.push(User::from(conn.query_one(USER, &[&id]).await?));
+    }
+    Ok(web::Json(users))
+}
+
+#[get("/slow/{id}")]
+async fn slow(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    let row = conn.query_one(SLOW_USER, &[&*id]).await?;
+    Ok(web::Json(User::from(row)))
+}

@@ -1,0 +1,14 @@
+//! The same App without a database: what the middleware is measured against on a route that needs none.
+
+use actix_web::{App, HttpServer};
+
+use super::{Outcome, Setup};
+use crate::app;
+
+pub(super) async fn serve(setup: Setup) -> Outcome {
+    let server = HttpServer::new(|| App::new().configure(app::without_database))
+        .workers(setup.workers)
+        .bind(("127.0.0.1", 0))?;
+    app::announce(&server.addrs());
+    Ok(server.run().await?)
+}

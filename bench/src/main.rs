@@ -1,0 +1,65 @@
+//! `actix-pg` beside its peers: one server process each, driven in turn against the same PostgreSQL.
+
+use std::{env, fs, process};
+
+mod args;
+mod loads;
+mod measure;
+mod client;
+mod process_stats;
+mod server;
+mod database;
+mod app;
+mod session;
+mod contenders;
+mod results;
+mod targets;
+mod machine;
+mod report;
+mod chart;
+
+use args::Args;
+use contenders::{Outcome, serve};
+use database::Server;
+use machine::Machine;
+use results::Results;
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let outcome = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", name, workers] => {
+            workers.parse().map_err(Into::into).and_then(|workers| serve(name, workers))
+        }
+        ["--help" | "-h"] => {
+            print!("{}", args::HELP);
+            Ok(())
+        }
+        _ => Args::parse().and_then(run),
+    };
+    if let Err(err) = outcome {
+        eprintln!("error: {err}");
+        process::exit(1);
+    }
+}
+
+fn run(mut args: Args) -> Outcome {
+    args.contenders.retain(|contender| {
+        let ready = contender.prepare();
+        if let Err(reason) = &ready {
+            eprintln!("{} is skipped: {reason}", contender.name());
+        }
+        ready.is_ok()
+    });
+    let server = Server::start()?;
+    let machine = Machine::look(server.version()?);
+    let loads = measure::all(&args, server.dsn())?;
+    let results = Results::new(machine, &args, loads);
+    print!("{}", report::markdown(&results));
+    if let Some(file) = &args.json {
+        fs::write(file, serde_json::to_string_pretty(&results)?)?;
+    }
+    if let Some(folder) = &args.charts {
+        chart::draw(&results, folder)?;
+    }
+    Ok(())
+}
