@@ -1,4 +1,5 @@
-//! The throwaway server: it starts, it is fast to make databases on, and nothing of it stays behind.
+//! The throwaway server: it starts, it is fast to make databases on, and nothing of it stays
+//! behind.
 
 use std::env;
 use std::error::Error as _;
@@ -350,7 +351,9 @@ impl Traces {
     }
 
     fn await_end(&self) {
+        let start = Instant::now();
         await_that(|| !self.any(), &self.folder);
+        println!("gone {:?} after the process", start.elapsed());
     }
 }
 

@@ -1,11 +1,13 @@
-//! Where the PostgreSQL programs are. Depends on nothing but std: the project's `xtask` compiles this file too.
+//! Where the PostgreSQL programs are. Depends on nothing but std: the project's `xtask` compiles
+//! this file too.
 
 use std::cmp::Reverse;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that hold one folder for each version: the parent, what the version's folder begins with, and what follows it.
+/// Folders that hold one folder for each version: the parent, what the version's folder begins
+/// with, and what follows it.
 const VERSIONED: [(&str, &str, &str); 10] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -52,7 +54,8 @@ fn versions(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, folder)| folder).collect()
 }
 
-/// `17`, `9.6`, `@17`; nothing at all is a package without a version in its name, and `latest` a link to one that has it.
+/// `17`, `9.6`, `@17`; nothing at all is a package without a version in its name, and `latest` a
+/// link to one that has it.
 fn version(text: &str) -> Option<Vec<u32>> {
     let text = text.trim_start_matches('@');
     if text.is_empty() {

@@ -29,17 +29,20 @@ pub struct Builder {
 impl Builder {
     /// Set a parameter of `postgresql.conf`, any but `port` and `unix_socket_directories`.
     ///
-    /// The last value of a name counts. Ahead of these a throwaway server has `fsync`, `synchronous_commit` and
-    /// `full_page_writes` off, `max_connections` 200, `listen_addresses` 127.0.0.1 and the time zone UTC; for all else it has
-    /// PostgreSQL's own defaults.
+    /// The last value of a name counts. Ahead of these a throwaway server has `fsync`,
+    /// `synchronous_commit` and `full_page_writes` off, `max_connections` 200,
+    /// `listen_addresses` 127.0.0.1 and the time zone UTC; for all else it has PostgreSQL's own
+    /// defaults.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// Put a file into the data directory before the server starts, such as `server.key` for `ssl = on`.
+    /// Put a file into the data directory before the server starts, such as `server.key` for `ssl =
+    /// on`.
     ///
-    /// It belongs to the server's user and is readable by no other, which PostgreSQL insists on for a key.
+    /// It belongs to the server's user and is readable by no other, which PostgreSQL insists on for
+    /// a key.
     pub fn file(mut self, name: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
         self.files.push((name.into(), contents.into()));
         self
@@ -47,8 +50,8 @@ impl Builder {
 
     /// Say who may connect and how, in lines of `pg_hba.conf`.
     ///
-    /// Defaults to trusting everybody on 127.0.0.1 and on the Unix socket. Whatever the lines say, the user `postgres` gets in
-    /// through the socket: that is how databases are made.
+    /// Defaults to trusting everybody on 127.0.0.1 and on the Unix socket. Whatever the lines say,
+    /// the user `postgres` gets in through the socket: that is how databases are made.
     pub fn hba(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.hba = Some(lines.into_iter().map(Into::into).collect());
         self
@@ -56,8 +59,8 @@ impl Builder {
 
     /// Use the programs in this folder, and search nowhere else.
     ///
-    /// Defaults to the first folder of `PATH` that holds both `initdb` and `postgres`, else the newest version among the places
-    /// where packages keep them.
+    /// Defaults to the first folder of `PATH` that holds both `initdb` and `postgres`, else the
+    /// newest version among the places where packages keep them.
     pub fn binaries(mut self, folder: impl Into<PathBuf>) -> Self {
         self.binaries = Some(folder.into());
         self
@@ -65,12 +68,14 @@ impl Builder {
 
     /// Start the server, and come back when it accepts connections. Blocks for about half a second.
     ///
-    /// `TEST_DATABASE_URL` is not looked at: a server that others use could not be given these settings.
+    /// `TEST_DATABASE_URL` is not looked at: a server that others use could not be given these
+    /// settings.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBinaries`] when there is nothing to start, and [`Error::Start`] with the end of the server's log when it does
-    /// not start, for instance because of a setting it does not know.
+    /// [`Error::NoBinaries`] when there is nothing to start, and [`Error::Start`] with the end of
+    /// the server's log when it does not start, for instance because of a setting it does not
+    /// know.
     pub fn start(self) -> Result<Postgres, Error> {
         let Self { settings, files, hba, binaries } = self;
         let (cluster, mut supervisor) =

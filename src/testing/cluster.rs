@@ -16,7 +16,8 @@ const LONGEST_SOCKET: usize = 103;
 /// How much of a log an error quotes.
 const LOG_TAIL: u64 = 4096;
 
-/// Ours always gets in, whatever the caller's lines say: through the socket that only the server's user and root can reach.
+/// Ours always gets in, whatever the caller's lines say: through the socket that only the server's
+/// user and root can reach.
 const OUR_HBA: &str = "local all postgres trust\n";
 
 pub(super) const TRUSTING_HBA: [&str; 3] =
@@ -35,8 +36,8 @@ impl Cluster {
         let Some(binaries) = binaries::find(&search_path).map(Path::to_owned) else {
             return Err(Error::NoBinaries { searched: search_path });
         };
-        let (supervisor, folder) = Supervisor::start(&parent()).map_err(Error::Folder)?;
-        let owner = Owner::for_files_like(&folder)?;
+        let owner = Owner::find()?;
+        let (supervisor, folder) = Supervisor::start(&parent(owner)).map_err(Error::Folder)?;
         let cluster = Self { folder, owner, binaries };
         owner.give(&cluster.folder).map_err(Error::Folder)?;
         fs::create_dir(cluster.sockets())
@@ -47,8 +48,15 @@ impl Cluster {
 
     pub(super) fn initialize(&self, supervisor: &mut Supervisor) -> Result<(), Error> {
         let data = self.data().display().to_string();
-        let arguments =
-            ["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "--no-locale", "--encoding", "UTF8"];
+        let arguments = [
+            "-D",
+            &data,
+            "--username=postgres",
+            "--auth=trust",
+            "--no-sync",
+            "--no-locale",
+            "--encoding=UTF8",
+        ];
         let mut initdb = self.spawn(supervisor, "initdb", &arguments, End::KillAll)?;
         let status = initdb.wait().and_then(|status| supervisor.forget().map(|()| status));
         match status.map_err(|source| self.program_error("initdb", source))?.success() {
@@ -73,7 +81,8 @@ impl Cluster {
         self.write("pg_hba.conf".as_ref(), [OUR_HBA].into_iter().chain(lines).collect::<String>().as_bytes())
     }
 
-    /// A file in the data directory that the server's user owns and nobody else reads: what PostgreSQL asks of a key.
+    /// A file in the data directory that the server's user owns and nobody else reads: what
+    /// PostgreSQL asks of a key.
     pub(super) fn write(&self, name: &Path, contents: &[u8]) -> Result<(), Error> {
         let path = self.data().join(name);
         let write = || {
@@ -155,19 +164,18 @@ impl Cluster {
     }
 }
 
-/// The folder for temporary files, unless the server's user could not get in there, or its socket's path would be too long.
-fn parent() -> PathBuf {
+/// The folder for temporary files, unless the server could not get in there, or its socket's path
+/// would be too long.
+fn parent(owner: Owner) -> PathBuf {
     let usual = env::temp_dir();
     let short = usual.as_os_str().len() + "/actix-pg-123456/run/.s.PGSQL.12345".len() <= LONGEST_SOCKET;
-    if short && is_open_to_all(&usual) { usual } else { "/tmp".into() }
+    match short && (owner == Owner::Ourselves || is_open_to_all(&usual)) {
+        true => usual,
+        false => "/tmp".into(),
+    }
 }
 
-/// Ours alone is good enough where we are not root, as the server then runs as us.
 fn is_open_to_all(folder: &Path) -> bool {
-    let Ok(folder) = fs::canonicalize(folder) else {
-        return false;
-    };
-    folder.ancestors().all(|folder| {
-        fs::metadata(folder).is_ok_and(|metadata| metadata.uid() != 0 || metadata.mode() & 0o001 != 0)
-    })
+    let open = |folder: &Path| fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    fs::canonicalize(folder).is_ok_and(|folder| folder.ancestors().all(open))
 }

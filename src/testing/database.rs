@@ -5,8 +5,9 @@ use crate::Config;
 
 /// A database that is dropped, with whoever is still connected to it, when this is.
 ///
-/// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop waits for it, some
-/// milliseconds as a rule and 5 seconds at most; what a killed process left there goes when the next one starts.
+/// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop
+/// waits for it, some milliseconds as a rule and 5 seconds at most; what a killed process left
+/// there goes when the next one starts.
 #[derive(Debug)]
 pub struct TestDatabase {
     dsn: String,

@@ -17,7 +17,8 @@ pub enum Error {
         /// In this order.
         searched: Vec<PathBuf>,
     },
-    /// We are root, as whom PostgreSQL refuses to run, and there is neither a user `postgres` nor `nobody`.
+    /// We are root, as whom PostgreSQL refuses to run, and there is neither a user `postgres` nor
+    /// `nobody`.
     NoUser,
     /// No free TCP port was found.
     NoPort(io::Error),
@@ -47,8 +48,8 @@ pub enum Error {
         /// The end of its log.
         log: String,
     },
-    /// Only a server of our own has a folder, and can be stopped, started and reconfigured; this one is that of
-    /// `TEST_DATABASE_URL`.
+    /// Only a server of our own has a folder, and can be stopped, started and reconfigured; this
+    /// one is that of `TEST_DATABASE_URL`.
     NotOurs,
     /// `TEST_DATABASE_URL` is not a DSN.
     Url(tokio_postgres::Error),
@@ -63,34 +64,41 @@ pub enum Error {
     Ended,
 }
 
+const INSTALL: &str = "\
+no PostgreSQL server found: there is no folder with both initdb and postgres. Install it
+  on Debian, Ubuntu:  apt-get install postgresql
+  on Fedora, RHEL:    dnf install postgresql-server
+  on Alpine:          apk add postgresql
+  on macOS:           brew install postgresql@17
+or set TEST_DATABASE_URL to a server that tests may create databases on. Searched:";
+
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoBinaries { searched } => {
-                out.write_str(
-                    "no PostgreSQL server found: there is no folder with both initdb and postgres. Install it\n\
-                     \x20 on Debian, Ubuntu:  apt-get install postgresql\n\
-                     \x20 on Fedora, RHEL:    dnf install postgresql-server\n\
-                     \x20 on Alpine:          apk add postgresql\n\
-                     \x20 on macOS:           brew install postgresql@17\n\
-                     or set TEST_DATABASE_URL to a server that tests may create databases on. Searched:",
-                )?;
+                out.write_str(INSTALL)?;
                 searched.iter().try_for_each(|folder| write!(out, "\n  {}", folder.display()))
             }
             Self::NoUser => out.write_str(
-                "PostgreSQL does not run as root, and there is neither a user postgres nor nobody to run it as",
+                "PostgreSQL does not run as root, \
+                 and there is neither a user postgres nor nobody to run it as",
             ),
             Self::NoPort(_) => out.write_str("no free TCP port on 127.0.0.1"),
-            Self::Folder(_) => out.write_str("the folder of the throwaway server cannot be made or written to"),
+            Self::Folder(_) => {
+                out.write_str("the folder of the throwaway server cannot be made or written to")
+            }
             Self::Program { program, .. } => write!(out, "{program} cannot be run"),
             Self::Init { log } => write!(out, "initdb failed:\n{log}"),
-            Self::Start { log } => write!(out, "the server ended while it started; the end of its log:\n{log}"),
+            Self::Start { log } => {
+                write!(out, "the server ended while it started; the end of its log:\n{log}")
+            }
             Self::StartTimedOut { waited, log } => {
-                write!(out, "the server was not ready after {} s; the end of its log:\n{log}", waited.as_secs())
+                let waited = waited.as_secs();
+                write!(out, "the server was not ready after {waited} s; the end of its log:\n{log}")
             }
             Self::NotOurs => out.write_str(
-                "the server is that of TEST_DATABASE_URL: it has no folder here and cannot be stopped or reconfigured; \
-                 Postgres::builder() always starts one of its own",
+                "the server is that of TEST_DATABASE_URL: it has no folder here and cannot be \
+                 stopped or reconfigured; Postgres::builder() always starts one of its own",
             ),
             Self::Url(_) => out.write_str("TEST_DATABASE_URL is not a PostgreSQL DSN"),
             Self::Database { action, .. } => write!(out, "cannot {action}"),
@@ -111,6 +119,55 @@ impl error::Error for Error {
             | Self::StartTimedOut { .. }
             | Self::NotOurs
             | Self::Ended => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_says_what_is_the_matter() {
+        let io = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let url = || "port=many".parse::<tokio_postgres::Config>().unwrap_err();
+        for (error, text, has_source) in [
+            (
+                Error::NoUser,
+                "PostgreSQL does not run as root, and there is neither a user postgres nor nobody \
+                 to run it as",
+                false,
+            ),
+            (Error::NoPort(io()), "no free TCP port on 127.0.0.1", true),
+            (Error::Folder(io()), "the folder of the throwaway server cannot be made or written to", true),
+            (Error::Program { program: "initdb".into(), source: io() }, "initdb cannot be run", true),
+            (Error::Init { log: "why".into() }, "initdb failed:\nwhy", false),
+            (
+                Error::Start { log: "why".into() },
+                "the server ended while it started; the end of its log:\nwhy",
+                false,
+            ),
+            (
+                Error::StartTimedOut { waited: Duration::from_secs(60), log: "why".into() },
+                "the server was not ready after 60 s; the end of its log:\nwhy",
+                false,
+            ),
+            (
+                Error::NotOurs,
+                "the server is that of TEST_DATABASE_URL: it has no folder here and cannot be \
+                 stopped or reconfigured; Postgres::builder() always starts one of its own",
+                false,
+            ),
+            (Error::Url(url()), "TEST_DATABASE_URL is not a PostgreSQL DSN", true),
+            (
+                Error::Database { action: "create a database", source: url() },
+                "cannot create a database",
+                true,
+            ),
+            (Error::Ended, "the thread that makes test databases has ended", false),
+        ] {
+            assert_eq!(error.to_string(), text);
+            assert_eq!(error::Error::source(&error).is_some(), has_source, "{text}");
         }
     }
 }

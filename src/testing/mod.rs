@@ -1,15 +1,17 @@
-//! A throwaway PostgreSQL server, and fresh databases on it, for tests and examples (feature `testing`).
+//! A throwaway PostgreSQL server, and fresh databases on it, for tests and examples (feature
+//! `testing`).
 //!
-//! [`Postgres`] starts a server of its own from the PostgreSQL programs found on the machine: no container, no account,
-//! nothing to configure, about half a second. It is gone when it is dropped, when the test panics, and when the process is
-//! killed. A [`TestDatabase`] is made in milliseconds, so that every test can have its own.
+//! [`Postgres`] starts a server of its own from the PostgreSQL programs found on the machine: no
+//! container, no account, nothing to configure, about half a second. It is gone when it is dropped,
+//! when the test panics, and when the process is killed. A [`TestDatabase`] is made in
+//! milliseconds, so that every test can have its own.
 //!
 //! ```
 //! use actix_pg::testing::Postgres;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let postgres = Postgres::shared()?;
-//! let database = postgres.database_with("CREATE TABLE users (id bigint PRIMARY KEY, name text)").await?;
+//! let database = postgres.database_with("CREATE TABLE users (id bigint, name text)").await?;
 //! let config = database.config();
 //! assert_eq!(config.dsn.as_deref(), Some(database.dsn()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -17,12 +19,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Where the environment variable `TEST_DATABASE_URL` is set, [`Postgres::start`] and [`Postgres::shared`] start nothing and
-//! make their databases on that server instead. It has to be PostgreSQL 13 or newer, reachable without TLS, and its role has
-//! to be allowed to create databases. This is the only place that reads the variable.
+//! Where the environment variable `TEST_DATABASE_URL` is set, [`Postgres::start`] and
+//! [`Postgres::shared`] start nothing and make their databases on that server instead. It has to be
+//! PostgreSQL 13 or newer, reachable without TLS, and its role has to be allowed to create
+//! databases. This is the only place that reads the variable.
 //!
-//! The server listens on 127.0.0.1 alone and trusts whoever connects: while it runs, every user of the machine is a superuser
-//! of it. Do not use it where you do not trust them.
+//! A runner that gives every test a process of its own, such as cargo-nextest, would start a server
+//! for every test: set `TEST_DATABASE_URL` there.
+//!
+//! The server listens on 127.0.0.1 alone and trusts whoever connects: while it runs, every user of
+//! the machine is a superuser of it. Do not use it where you do not trust them.
 
 mod postgres;
 mod builder;

@@ -1,8 +1,7 @@
 //! Which user the server runs as: PostgreSQL refuses root.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,9 +18,9 @@ pub(super) enum Owner {
 }
 
 impl Owner {
-    /// `ours` is anything that we made: its owner is who we are.
-    pub(super) fn for_files_like(ours: &Path) -> Result<Self, Error> {
-        if fs::metadata(ours).map_err(Error::Folder)?.uid() != 0 {
+    pub(super) fn find() -> Result<Self, Error> {
+        let ours = id(&["-u"]).map_err(|source| Error::Program { program: "id".into(), source })?;
+        if ours != Some(0) {
             return Ok(Self::Ourselves);
         }
         SUBSTITUTES.into_iter().find_map(Self::named).ok_or(Error::NoUser)
@@ -42,11 +41,13 @@ impl Owner {
     }
 
     fn named(name: &str) -> Option<Self> {
-        Some(Self::Other { user: id("-u", name)?, group: id("-g", name)? })
+        let id = |option| id(&[option, name]).ok().flatten().filter(|&id| id != 0);
+        Some(Self::Other { user: id("-u")?, group: id("-g")? })
     }
 }
 
-fn id(option: &str, name: &str) -> Option<u32> {
-    let output = Command::new("id").args([option, name]).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok().filter(|&id| id != 0)
+/// `None` when there is no such user.
+fn id(arguments: &[&str]) -> io::Result<Option<u32>> {
+    let output = Command::new("id").args(arguments).output()?;
+    Ok(String::from_utf8(output.stdout).ok().and_then(|text| text.trim().parse().ok()))
 }

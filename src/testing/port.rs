@@ -6,14 +6,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// Below the ports that Linux, macOS and the BSDs give to outgoing connections. From those, a client that keeps trying to
-/// connect to a stopped server would sooner or later be given that server's port, and be connected to itself.
+/// Below the ports that Linux, macOS and the BSDs give to outgoing connections. From those, a
+/// client that keeps trying to connect to a stopped server would sooner or later be given that
+/// server's port, and be connected to itself.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// How many random ports are tried.
 const ATTEMPTS: u32 = 200;
 
-/// A port held by a socket that does not listen: connecting to it is refused, and no other reservation gets it.
+/// A port held by a socket that does not listen: connecting to it is refused, and no other
+/// reservation gets it.
 #[derive(Debug)]
 pub(super) struct Reservation {
     port: u16,

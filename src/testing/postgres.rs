@@ -17,11 +17,11 @@ const URL: &str = "TEST_DATABASE_URL";
 /// Bound on the wait for the server to have read its files anew.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A PostgreSQL server for tests: one of our own, gone when this is dropped or the process ends in whatever way, or that of
-/// `TEST_DATABASE_URL`.
+/// A PostgreSQL server for tests: one of our own, gone when this is dropped or the process ends in
+/// whatever way, or that of `TEST_DATABASE_URL`.
 ///
-/// Everything but making databases blocks the thread, for at most about half a second; none of it needs a runtime, and all
-/// of it may be called within one.
+/// Everything but making databases blocks the thread, for at most about half a second; none of it
+/// needs a runtime, and all of it may be called within one.
 #[derive(Debug)]
 pub struct Postgres {
     dsn: String,
@@ -31,13 +31,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Start a server with durability off, on a free port of 127.0.0.1, and come back when it accepts connections.
+    /// Start a server with durability off, on a free port of 127.0.0.1, and come back when it
+    /// accepts connections.
     ///
     /// Where `TEST_DATABASE_URL` is set, that server is used and none is started.
     ///
     /// # Errors
     ///
-    /// [`Error::NoBinaries`], whose text says what to install, when the machine has no PostgreSQL; the others as they say.
+    /// [`Error::NoBinaries`], whose text says what to install, when the machine has no PostgreSQL;
+    /// the others as they say.
     pub fn start() -> Result<Self, Error> {
         match env::var(URL) {
             Ok(url) if !url.is_empty() => Self::given(url),
@@ -50,7 +52,8 @@ impl Postgres {
         Builder::default()
     }
 
-    /// The server that all tests of this process share; started by the first caller, gone with the process.
+    /// The server that all tests of this process share; started by the first caller, gone with the
+    /// process.
     ///
     /// # Errors
     ///
@@ -60,7 +63,8 @@ impl Postgres {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// The DSN of the superuser `postgres` and the database `postgres`, or the text of `TEST_DATABASE_URL`.
+    /// The DSN of the superuser `postgres` and the database `postgres`, or the text of
+    /// `TEST_DATABASE_URL`.
     pub fn dsn(&self) -> &str {
         &self.dsn
     }
@@ -86,7 +90,8 @@ impl Postgres {
 
     /// Make a database in which `schema`, any number of SQL statements, has been run.
     ///
-    /// The statements run once for each text and server; the databases are copies of what they made.
+    /// The statements run once for each text and server; the databases are copies of what they
+    /// made.
     ///
     /// # Errors
     ///
@@ -97,7 +102,8 @@ impl Postgres {
 
     /// Make a copy of a database, for instance of one that migrations were run on.
     ///
-    /// Nobody may be connected to the `template` meanwhile; the server waits up to 5 seconds for those who are still leaving.
+    /// Nobody may be connected to the `template` meanwhile; the server waits up to 5 seconds for
+    /// those who are still leaving.
     ///
     /// # Errors
     ///
@@ -106,7 +112,8 @@ impl Postgres {
         self.keep(self.keeper.create_from(template.name()).await?)
     }
 
-    /// The data directory, for a test to look at and to put files in; see also [`write`](Self::write).
+    /// The data directory, for a test to look at and to put files in; see also
+    /// [`write`](Self::write).
     ///
     /// # Errors
     ///
@@ -143,7 +150,8 @@ impl Postgres {
         self.reload()
     }
 
-    /// Have the server read its configuration files anew, and come back when it has. Nothing happens while it is stopped.
+    /// Have the server read its configuration files anew, and come back when it has. Nothing
+    /// happens while it is stopped.
     ///
     /// # Errors
     ///
@@ -161,9 +169,11 @@ impl Postgres {
         Ok(())
     }
 
-    /// Stop the server in an orderly way: transactions are rolled back, clients are told and sent away.
+    /// Stop the server in an orderly way: transactions are rolled back, clients are told and sent
+    /// away.
     ///
-    /// The port is kept free meanwhile, and connecting to it refused. Nothing happens when it is stopped already.
+    /// The port is kept free meanwhile, and connecting to it refused. Nothing happens when it is
+    /// stopped already.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use super::cluster::Cluster;
 use super::port::Reservation;
 use super::supervisor::{End, Supervisor};
 
-/// Generous: a machine that runs many tests at once may be slow, and a server that fails says so at once.
+/// Generous: a machine that runs many tests at once may be slow, and a server that fails says so at
+/// once.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a shutdown may take before it is made a harder one.

@@ -7,11 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Makes a folder, says its name, and reads `SIGNAL PROCESS` lines: what to do at the end of the input, before the folder is
-/// removed. The last line counts.
+/// Makes a folder, says its name, and reads `SIGNAL PROCESS` lines: what to do at the end of the
+/// input, before the folder is removed. The last line counts.
 ///
-/// A process that has ended but was not waited for still answers `kill -0`; in a container whose first process waits for
-/// nobody it does so for ever, hence the look at its state. What is killed need not be waited for.
+/// A process that has ended but was not waited for still answers `kill -0`; in a container whose
+/// first process waits for nobody it does so for ever, hence the look at its state. What is killed
+/// need not be waited for.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 folder=$(mktemp -d "$1/actix-pg-XXXXXX") || exit
@@ -39,7 +40,8 @@ while rm -rf "$folder"; [ -e "$folder" ] && [ "$tries" -lt 100 ]; do
 done
 "#;
 
-/// A shell outside our process group, so that Ctrl-C does not reach it, which waits for the end of a pipe that only we write.
+/// A shell outside our process group, so that Ctrl-C does not reach it, which waits for the end of
+/// a pipe that only we write.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     shell: Child,
@@ -71,8 +73,8 @@ impl Supervisor {
         Ok((supervisor, OsString::from_vec(folder).into()))
     }
 
-    /// Starts `command` in a process group of its own, in a way that it never runs unsupervised: it waits until the
-    /// supervisor knows it, and ends if we end before that.
+    /// Starts `command` in a process group of its own, in a way that it never runs unsupervised: it
+    /// waits until the supervisor knows it, and ends if we end before that.
     pub(super) fn spawn(&mut self, command: Supervised<'_>) -> io::Result<Child> {
         let mut child = Command::new("sh");
         child

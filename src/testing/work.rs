@@ -11,17 +11,20 @@ use super::Error;
 use super::keeper::Origin;
 use crate::tokio_postgres::{self, Client, NoTls};
 
-/// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no other way.
+/// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no
+/// other way.
 const FIRST_WITH_STRATEGY: u32 = 15;
 
 const EMPTY: &str = "template1";
 
-/// What processes that have ended left on a given server. A living one is connected under the name its databases begin with.
+/// What processes that have ended left on a given server. A living one is connected under the name
+/// its databases begin with.
 const ORPHANS: &str = r"
     SELECT datname::text FROM pg_database AS ours
     WHERE datname LIKE 'actix\_pg\_%' AND datdba = current_user::regrole AND NOT EXISTS (
         SELECT FROM pg_stat_activity
-        WHERE application_name LIKE 'actix\_pg\_%' AND starts_with(ours.datname, application_name || '_')
+        WHERE application_name LIKE 'actix\_pg\_%'
+            AND starts_with(ours.datname, application_name || '_')
     )";
 
 pub(super) enum Request {
@@ -48,7 +51,8 @@ pub(super) struct Work {
     templates: HashMap<String, String>,
     /// A copy of a template, ready for the next one who asks.
     spares: HashMap<String, String>,
-    /// Templates that a spare is to be made of, when nothing else is to be done; none where it might stay behind.
+    /// Templates that a spare is to be made of, when nothing else is to be done; none where it
+    /// might stay behind.
     wanted: VecDeque<String>,
     /// To be dropped after that.
     unneeded: VecDeque<String>,
@@ -92,7 +96,8 @@ impl Work {
         }
     }
 
-    /// One of the things that nobody waits for. What fails here, will be tried again by whoever needs it.
+    /// One of the things that nobody waits for. What fails here, will be tried again by whoever
+    /// needs it.
     async fn tidy(&mut self) {
         if let Some(template) = self.wanted.pop_front() {
             if let Ok(spare) = self.create(&template).await {
@@ -191,7 +196,8 @@ impl Work {
         Ok(())
     }
 
-    /// Asks a process of the server that was forked just now: an older one learns of a change a little later.
+    /// Asks a process of the server that was forked just now: an older one learns of a change a
+    /// little later.
     async fn load_time(&self) -> Result<String, Error> {
         let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
         tokio::spawn(connection);
@@ -200,7 +206,8 @@ impl Work {
             .map_err(|source| Error::Database { action: "ask when it was configured", source })
     }
 
-    /// Once more when the connection turns out to have been lost: tests stop and start their server.
+    /// Once more when the connection turns out to have been lost: tests stop and start their
+    /// server.
     async fn run(&mut self, action: &'static str, sql: &str) -> Result<(), Error> {
         let client = &self.connected().await?.client;
         let result = client.batch_execute(sql).await;

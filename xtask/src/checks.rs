@@ -38,7 +38,7 @@ fn feature_names(manifest: &str) -> Vec<String> {
 mod tests {
     #[test]
     fn the_features_are_read_from_the_manifest() {
-        let manifest = "[package]\nname = 'x'\n\n[features]\n# TLS = yes\ndefault = []\nrustls = [\n  'a',\n]\n\
+        let manifest = "[package]\n\n[features]\n# TLS = yes\ndefault = []\nrustls = [\n  'a',\n]\n\
                         with-uuid-1 = ['b']\n\n[dependencies]\nserde = '1'\n";
         assert_eq!(super::feature_names(manifest), ["rustls", "with-uuid-1"]);
     }

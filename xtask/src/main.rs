@@ -16,11 +16,12 @@ Usage: cargo xtask <command>
   test [arguments]        run the tests; they are handed to cargo test
   ci                      formatting, lints, documentation, each feature alone
 
-The first two look for what they need, a PostgreSQL server and a C compiler, and install what is missing with apt-get, dnf,
-apk or brew. With TEST_DATABASE_URL set, or DATABASE_URL for quickstart, no PostgreSQL is looked for.
+The first two look for what they need, a PostgreSQL server and a C compiler, and install what is
+missing with apt-get, dnf, apk or brew. With TEST_DATABASE_URL set, or DATABASE_URL for quickstart,
+no PostgreSQL is looked for.
 
-To try these out: with XTASK_DRY_RUN set, commands are printed and not run; XTASK_POSTGRES_PATH is where the server is looked
-for, and XTASK_PACKAGE_MANAGER what it is installed with.";
+To try these out: with XTASK_DRY_RUN set, commands are printed and not run; XTASK_POSTGRES_PATH is
+where the server is looked for, and XTASK_PACKAGE_MANAGER what it is installed with.";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

@@ -1,4 +1,5 @@
-//! What the crate's tests and examples need of the machine: looked for, and installed where it is missing.
+//! What the crate's tests and examples need of the machine: looked for, and installed where it is
+//! missing.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,7 +7,8 @@ use std::path::PathBuf;
 use crate::binaries;
 use crate::run::{self, Result};
 
-/// Debian's package makes a cluster and starts it, unless this file says otherwise. One that is there already is left alone.
+/// Debian's package makes a cluster and starts it, unless this file says otherwise. One that is
+/// there already is left alone.
 const NO_CLUSTER: &str = "file=/etc/postgresql-common/createcluster.conf; \
     test -e $file || { mkdir -p ${file%/*} && echo 'create_main_cluster = false' >$file; }";
 
@@ -31,7 +33,8 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
     }
 }
 
-/// Install a C compiler unless the machine has one: rustls is built with it, and so is whatever Rust links.
+/// Install a C compiler unless the machine has one: rustls is built with it, and so is whatever
+/// Rust links.
 pub(crate) fn c_compiler() -> Result {
     if has_program("cc") {
         return Ok(());
