@@ -232,9 +232,10 @@ fn an_interrupt_from_the_terminal_leaves_nothing() -> TestResult {
 
 #[test]
 fn a_process_killed_while_its_server_starts_leaves_nothing() -> TestResult {
-    let folder = tempfile::Builder::new().prefix("t").tempdir_in("/tmp")?;
+    let place = if Path::new("/dev/shm").exists() { "/dev/shm" } else { "/tmp" };
+    let folder = tempfile::Builder::new().prefix("t").tempdir_in(place)?;
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
-    for delay in [5, 20, 60, 120, 250, 400, 500, 550, 600] {
+    for delay in [5, 60, 250, 500, 700] {
         let mut child = child("wait").env("TMPDIR", folder.path()).spawn()?;
         thread::sleep(Duration::from_millis(delay));
         child.kill()?;
@@ -360,7 +361,7 @@ impl Traces {
 fn await_that(done: impl Fn() -> bool, folder: &Path) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "something is left of {}", folder.display());
+        assert!(start.elapsed() < Duration::from_secs(40), "something is left of {}", folder.display());
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -30,9 +30,9 @@ impl Builder {
     /// Set a parameter of `postgresql.conf`, any but `port` and `unix_socket_directories`.
     ///
     /// The last value of a name counts. Ahead of these a throwaway server has `fsync`,
-    /// `synchronous_commit` and `full_page_writes` off, `max_connections` 200,
-    /// `listen_addresses` 127.0.0.1 and the time zone UTC; for all else it has PostgreSQL's own
-    /// defaults.
+    /// `synchronous_commit` and `full_page_writes` off, `max_connections` 200, `max_wal_size`
+    /// 256 MB, `listen_addresses` 127.0.0.1 and the time zone UTC; for what its users see, it has
+    /// PostgreSQL's own defaults.
     pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self

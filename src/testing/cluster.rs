@@ -1,17 +1,14 @@
 //! The files of a throwaway server: its data directory, its sockets, its log.
 
-use std::env;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::owner::Owner;
+use super::places::places;
 use super::supervisor::{End, Supervised, Supervisor};
 use super::{Error, binaries, settings};
-
-/// The longest path of a Unix socket that Linux, macOS and the BSDs all allow.
-const LONGEST_SOCKET: usize = 103;
 
 /// How much of a log an error quotes.
 const LOG_TAIL: u64 = 4096;
@@ -37,7 +34,7 @@ impl Cluster {
             return Err(Error::NoBinaries { searched: search_path });
         };
         let owner = Owner::find()?;
-        let (supervisor, folder) = Supervisor::start(&parent(owner)).map_err(Error::Folder)?;
+        let (supervisor, folder) = Supervisor::start_in(places(owner)).map_err(Error::Folder)?;
         let cluster = Self { folder, owner, binaries };
         owner.give(&cluster.folder).map_err(Error::Folder)?;
         fs::create_dir(cluster.sockets())
@@ -57,7 +54,7 @@ impl Cluster {
             "--no-locale",
             "--encoding=UTF8",
         ];
-        let mut initdb = self.spawn(supervisor, "initdb", &arguments, End::KillAll)?;
+        let mut initdb = self.spawn(supervisor, "initdb", &arguments, End::Finish)?;
         let status = initdb.wait().and_then(|status| supervisor.forget().map(|()| status));
         match status.map_err(|source| self.program_error("initdb", source))?.success() {
             true => Ok(()),
@@ -162,20 +159,4 @@ impl Cluster {
     fn program_error(&self, program: &str, source: io::Error) -> Error {
         Error::Program { program: self.binaries.join(program).display().to_string(), source }
     }
-}
-
-/// The folder for temporary files, unless the server could not get in there, or its socket's path
-/// would be too long.
-fn parent(owner: Owner) -> PathBuf {
-    let usual = env::temp_dir();
-    let short = usual.as_os_str().len() + "/actix-pg-123456/run/.s.PGSQL.12345".len() <= LONGEST_SOCKET;
-    match short && (owner == Owner::Ourselves || is_open_to_all(&usual)) {
-        true => usual,
-        false => "/tmp".into(),
-    }
-}
-
-fn is_open_to_all(folder: &Path) -> bool {
-    let open = |folder: &Path| fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
-    fs::canonicalize(folder).is_ok_and(|folder| folder.ancestors().all(open))
 }

@@ -27,6 +27,10 @@
 //! A runner that gives every test a process of its own, such as cargo-nextest, would start a server
 //! for every test: set `TEST_DATABASE_URL` there.
 //!
+//! The server's files are in the folder that `TMPDIR` names, where that is set; else in memory, in
+//! `/dev/shm`, where at least 1 GiB is free there; else in `/tmp`. A server takes about 100 MB, and
+//! 8 MB more for each database.
+//!
 //! The server listens on 127.0.0.1 alone and trusts whoever connects: while it runs, every user of
 //! the machine is a superuser of it. Do not use it where you do not trust them.
 
@@ -35,6 +39,7 @@ mod builder;
 mod database;
 mod server;
 mod cluster;
+mod places;
 mod settings;
 mod port;
 mod owner;

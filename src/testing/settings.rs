@@ -1,12 +1,14 @@
 //! What a throwaway server is configured with.
 
 /// Written to `postgresql.conf` ahead of the caller's own; the last one of a name counts.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 10] = [
     ("listen_addresses", "127.0.0.1"),
     // Nobody needs the data after a crash of the machine.
     ("fsync", "off"),
     ("synchronous_commit", "off"),
     ("full_page_writes", "off"),
+    // The files may be in memory.
+    ("max_wal_size", "256MB"),
     // Every test may have a pool of its own.
     ("max_connections", "200"),
     // Stays in the server's folder, and so goes with it; /dev/shm is tiny in many containers.

@@ -11,8 +11,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 /// input, before the folder is removed. The last line counts.
 ///
 /// A process that has ended but was not waited for still answers `kill -0`; in a container whose
-/// first process waits for nobody it does so for ever, hence the look at its state. What is killed
-/// need not be waited for.
+/// first process waits for nobody it does so for ever, hence the look at its state. One that does
+/// not end within half a minute is killed.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM PIPE
 folder=$(mktemp -d "$1/actix-pg-XXXXXX") || exit
@@ -30,7 +30,7 @@ if [ -n "$target" ]; then
     while [ "$signal" != KILL ] && alive; do
         nap
         tries=$((tries + 1))
-        [ "$tries" -lt 500 ] || { signal=KILL; kill -KILL "$target"; }
+        [ "$tries" -lt 1500 ] || { signal=KILL; kill -KILL "$target"; }
     done
 fi
 tries=0
@@ -49,8 +49,13 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The supervisor and the folder it has made in `parent`, which only we can enter.
-    pub(super) fn start(parent: &Path) -> io::Result<(Self, PathBuf)> {
+    /// The supervisor, and the folder it has made in the first of `places` where it could.
+    pub(super) fn start_in(places: Vec<PathBuf>) -> io::Result<(Self, PathBuf)> {
+        let nowhere = Err(io::ErrorKind::NotFound.into());
+        places.iter().fold(nowhere, |result, place| result.or_else(|_| Self::start(place)))
+    }
+
+    fn start(parent: &Path) -> io::Result<(Self, PathBuf)> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "sh"])
             .arg(parent)
@@ -93,7 +98,7 @@ impl Supervisor {
         let mut child = child.spawn()?;
         let known = self.tell(&match command.at_the_end {
             End::Stop => format!("QUIT {}\n", child.id()),
-            End::KillAll => format!("KILL -{}\n", child.id()),
+            End::Finish => format!("CONT {}\n", child.id()),
         });
         let go = child.stdin.take().map_or(Ok(()), |mut go| go.write_all(b"\n"));
         if let Err(err) = known.and(go) {
@@ -151,6 +156,6 @@ pub(super) struct Supervised<'a> {
 pub(super) enum End {
     /// The server's immediate shutdown: it ends its own children.
     Stop,
-    /// The process and all of its group.
-    KillAll,
+    /// Nothing, it ends by itself within seconds: `initdb` leaves shared memory behind when killed.
+    Finish,
 }
