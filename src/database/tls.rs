@@ -15,6 +15,3 @@ pub(crate) use stream::Tls;
 mod plain;
 #[cfg(not(feature = "rustls"))]
 pub(crate) use plain::{Tls, TlsHandshake};
-
-#[cfg(all(test, unix, feature = "rustls"))]
-mod tests;

@@ -43,13 +43,14 @@ impl Tls {
         Self { mode: SslMode::Disable, config: None }
     }
 
-    /// The handshake with one server; `host` is the name its certificate has to bear, where the
-    /// mode checks it.
+    /// The handshake with one server. `host` is the name that its certificate has to bear, where the mode checks
+    /// it; empty where there is none, at a socket, which is never encrypted.
     pub(crate) fn handshake(&self, host: &str) -> io::Result<TlsHandshake> {
-        let Some(config) = &self.config else {
+        let Some(config) = self.config.as_ref().filter(|_| !host.is_empty()) else {
             return Ok(TlsHandshake(None));
         };
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let invalid = |err| io::Error::new(io::ErrorKind::InvalidInput, err);
+        let name = ServerName::try_from(host.to_owned()).map_err(invalid)?;
         Ok(TlsHandshake(Some((config.clone(), name))))
     }
 }

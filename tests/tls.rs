@@ -1,0 +1,331 @@
+//! What each mode of encryption makes of each kind of server.
+#![cfg(all(feature = "rustls", unix))]
+
+use std::fs;
+use std::time::Duration;
+
+use actix_pg::testing::Postgres;
+use actix_pg::{Config, ConfigErrorKind, Database};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm, date_time_ymd,
+};
+
+/// Who signs the certificates of a test, and the folder they are written to.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        Self::signing_with(&PKCS_ECDSA_P256_SHA256)
+    }
+
+    fn signing_with(algorithm: &'static SignatureAlgorithm) -> Self {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Authorities of the same name would be taken for each other.
+        let name = format!("Authority of {:?}", key.public_key_raw());
+        params.distinguished_name.push(DnType::CommonName, &name[..40]);
+        let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
+        let authority = Self { issuer, folder: tempfile::tempdir().unwrap() };
+        authority.write("ca.crt", &authority.issuer.pem());
+        authority
+    }
+
+    /// Writes `name.crt` and `name.key`.
+    fn issue(&self, name: &str, common_name: &str, change: impl FnOnce(&mut CertificateParams)) {
+        let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        change(&mut params);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(&format!("{name}.crt"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+}
+
+const HBA: [&str; 4] = [
+    "hostssl   all certified 127.0.0.1/32 cert",
+    "hostssl   all alice     127.0.0.1/32 scram-sha-256",
+    "host      all plain     127.0.0.1/32 trust",
+    "host      all postgres  127.0.0.1/32 trust",
+];
+
+/// A server with `server.crt` and `server.key` of that authority, which speaks TLS up to that version.
+fn encrypted_up_to(version: &str, authority: &Authority) -> Postgres {
+    let builder = Postgres::builder()
+        .setting("ssl", "on")
+        .setting("ssl_ca_file", "ca.crt")
+        .setting("ssl_max_protocol_version", version)
+        .hba(HBA);
+    let files = ["server.crt", "server.key", "ca.crt"];
+    files.into_iter().fold(builder, |builder, name| builder.file(name, authority.read(name))).start().unwrap()
+}
+
+fn encrypted(authority: &Authority) -> Postgres {
+    encrypted_up_to("TLSv1.3", authority)
+}
+
+async fn connect(server: &Postgres, parameters: &str) -> Result<Database, actix_pg::Error> {
+    let port = server.port();
+    let host = if parameters.contains("host=") { "" } else { "host=localhost hostaddr=127.0.0.1" };
+    let dsn = format!("{host} port={port} dbname=postgres {parameters}");
+    let config = Config { dsn: Some(dsn), pool_min_size: 1, pool_max_size: 1, ..Config::default() };
+    Database::connect(config).await
+}
+
+/// How the connection is encrypted, or why there is none.
+async fn said(server: &Postgres, parameters: &str) -> Result<String, String> {
+    let db = connect(server, parameters).await.map_err(|err| causes(&err))?;
+    let sql = "SELECT coalesce(version, 'plain') FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let row = db.connection().query_one(sql, &[]).await.unwrap();
+    db.close().await;
+    Ok(row.get(0))
+}
+
+fn causes(err: &dyn std::error::Error) -> String {
+    match err.source() {
+        Some(source) => format!("{err}: {}", causes(source)),
+        None => err.to_string(),
+    }
+}
+
+#[track_caller]
+fn assert_said(said: Result<String, String>, expected: Result<&str, &str>, parameters: &str) {
+    match (&said, expected) {
+        (Ok(said), Ok(expected)) => assert_eq!(said, expected, "{parameters}"),
+        (Err(said), Err(expected)) => assert!(said.contains(expected), "{parameters}: {said}"),
+        _ => panic!("{parameters}: {said:?}, not {expected:?}"),
+    }
+}
+
+/// Conformance cases 4 and 5.
+#[tokio::test]
+async fn each_mode_trusts_what_it_says() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.issue("server", "localhost", |_| ());
+    let server = encrypted(&authority);
+    let (ours, theirs) = (authority.path("ca.crt"), stranger.path("ca.crt"));
+    let other = "host=other hostaddr=127.0.0.1";
+    let wrong_root = "invalid peer certificate: UnknownIssuer";
+    let wrong_name = "invalid peer certificate: certificate not valid for name \"other\"";
+    for (parameters, expected) in [
+        ("sslmode=disable", Ok("plain")),
+        ("sslmode=prefer", Ok("TLSv1.3")),
+        ("sslmode=require", Ok("TLSv1.3")),
+        (&format!("sslmode=prefer sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=require sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=require sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=require {other} sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=verify-ca sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=verify-ca {other} sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=verify-ca sslrootcert={theirs}"), Err(wrong_root)),
+        (&format!("sslmode=verify-full sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=verify-full host=127.0.0.1 sslrootcert={ours}"), Ok("TLSv1.3")),
+        (&format!("sslmode=verify-full {other} sslrootcert={ours}"), Err(wrong_name)),
+        (&format!("sslmode=verify-full sslrootcert={theirs}"), Err(wrong_root)),
+        ("sslmode=verify-full", Err(wrong_root)),
+        ("sslmode=verify-full sslrootcert=system", Err(wrong_root)),
+    ] {
+        let parameters = format!("user=postgres {parameters}");
+        assert_said(said(&server, &parameters).await, expected, &parameters);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_refused_by_whoever_looks_at_it() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost", |params| {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    });
+    let server = encrypted(&authority);
+    assert_said(said(&server, "user=postgres sslmode=require").await, Ok("TLSv1.3"), "require");
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let parameters = format!("user=postgres sslmode={mode} sslrootcert={}", authority.path("ca.crt"));
+        assert_said(said(&server, &parameters).await, Err("certificate expired"), mode);
+    }
+}
+
+/// What `openssl req -x509` makes, given to the server and to us.
+#[tokio::test]
+async fn a_self_signed_certificate_vouches_for_itself() {
+    for (year, expected) in [(2100, Ok("TLSv1.3")), (2002, Err("certificate expired"))] {
+        let authority = Authority::new();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        authority.write("server.crt", &params.self_signed(&key).unwrap().pem());
+        authority.write("server.key", &key.serialize_pem());
+        let server = encrypted(&authority);
+        let verified =
+            format!("user=postgres sslmode=verify-full sslrootcert={}", authority.path("server.crt"));
+        assert_said(said(&server, &verified).await, expected, &verified);
+        let elsewhere = format!("{verified} host=other hostaddr=127.0.0.1");
+        let expected = expected.and(Err("not valid for name \"other\""));
+        assert_said(said(&server, &elsewhere).await, expected, &elsewhere);
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.issue("server", "localhost", |_| ());
+    authority.issue("client", "certified", |_| ());
+    authority.issue("other", "someone", |_| ());
+    stranger.issue("client", "certified", |_| ());
+    let server = encrypted(&authority);
+    server.database_with("CREATE ROLE certified LOGIN").await.unwrap();
+    let shown = |authority: &Authority, name: &str| {
+        let (cert, key) = (authority.path(&format!("{name}.crt")), authority.path(&format!("{name}.key")));
+        format!("user=certified sslmode=require sslcert={cert} sslkey={key}")
+    };
+    for (parameters, expected) in [
+        (&*shown(&authority, "client"), Ok("TLSv1.3")),
+        ("user=certified sslmode=require", Err("requires a valid client certificate")),
+        (&shown(&authority, "other"), Err("certificate authentication failed")),
+        (&shown(&stranger, "client"), Err("UnknownCA")),
+    ] {
+        assert_said(said(&server, parameters).await, expected, parameters);
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_will_do_for_prefer_only() {
+    let server = Postgres::builder().start().unwrap();
+    let authority = Authority::new();
+    for mode in ["disable", "prefer"] {
+        assert_said(said(&server, &format!("user=postgres sslmode={mode}")).await, Ok("plain"), mode);
+    }
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let parameters = format!("user=postgres sslmode={mode} sslrootcert={}", authority.path("ca.crt"));
+        assert_said(said(&server, &parameters).await, Err("server does not support TLS"), mode);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_beside_encrypted_hosts_is_plain() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost", |_| ());
+    let server = encrypted(&authority);
+    let socket = server.socket_dir().unwrap();
+    for (hosts, expected) in [
+        (format!("{},127.0.0.1", socket.display()), "plain"),
+        (format!("/nowhere,{}", socket.display()), "plain"),
+        ("/nowhere,127.0.0.1".into(), "TLSv1.3"),
+    ] {
+        let parameters = format!("user=postgres sslmode=require host={hosts}");
+        assert_said(said(&server, &parameters).await, Ok(expected), &parameters);
+    }
+}
+
+/// Ed25519 has no hash that PostgreSQL could bind to.
+#[tokio::test]
+async fn a_login_is_bound_to_its_channel() {
+    for (algorithm, version, can_be_bound) in [
+        (&PKCS_ECDSA_P256_SHA256, "TLSv1.3", true),
+        (&PKCS_ECDSA_P256_SHA256, "TLSv1.2", true),
+        (&PKCS_ECDSA_P384_SHA384, "TLSv1.3", true),
+        (&PKCS_ED25519, "TLSv1.3", false),
+    ] {
+        let authority = Authority::signing_with(algorithm);
+        authority.issue("server", "localhost", |_| ());
+        let server = encrypted_up_to(version, &authority);
+        let roles = "CREATE ROLE alice LOGIN PASSWORD 'secret'; CREATE ROLE plain LOGIN";
+        server.database_with(roles).await.unwrap();
+        let alice = "user=alice password=secret sslmode=require";
+        let unbound = "server did not use channel binding";
+        for (parameters, expected) in [
+            (format!("{alice} channel_binding=disable"), Ok(version)),
+            (format!("{alice} channel_binding=prefer"), Ok(version)),
+            (
+                format!("{alice} channel_binding=require"),
+                if can_be_bound { Ok(version) } else { Err(unbound) },
+            ),
+            ("user=plain sslmode=require channel_binding=require".into(), Err(unbound)),
+        ] {
+            assert_said(said(&server, &parameters).await, expected, &format!("{algorithm:?} {parameters}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_direct_handshake_needs_postgresql_17() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost", |_| ());
+    let server = encrypted(&authority);
+    let db = connect(&server, "user=postgres").await.unwrap();
+    let sql = "SELECT current_setting('server_version_num')::int / 10000";
+    let version: i32 = db.connection().query_one(sql, &[]).await.unwrap().get(0);
+    let root = authority.path("ca.crt");
+    let parameters = format!("user=postgres sslmode=verify-full sslrootcert={root} sslnegotiation=direct");
+    if version < 17 {
+        eprintln!("skipped: PostgreSQL {version} knows no direct handshake");
+        assert!(said(&server, &parameters).await.is_err());
+    } else {
+        assert_said(said(&server, &parameters).await, Ok("TLSv1.3"), &parameters);
+    }
+}
+
+/// P18: had the cancel not arrived, the session would be discarded, and the next one be another.
+#[tokio::test]
+async fn an_abandoned_statement_is_cancelled_through_tls() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost", |_| ());
+    let server = encrypted(&authority);
+    let db = connect(&server, "user=postgres sslmode=require").await.unwrap();
+    let backend =
+        async || -> i32 { db.connection().query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0) };
+    let before = backend().await;
+    let conn = db.connection();
+    let abandoned = conn.execute("SELECT pg_sleep(60)", &[]);
+    assert!(tokio::time::timeout(Duration::from_millis(200), abandoned).await.is_err());
+    drop(conn);
+    assert_eq!(backend().await, before);
+}
+
+#[tokio::test]
+async fn a_file_that_will_not_do_is_refused_before_connecting() {
+    let authority = Authority::new();
+    authority.issue("client", "certified", |_| ());
+    authority.issue("other", "certified", |_| ());
+    authority.write("empty", "");
+    authority.write("broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let root = |name: &str| format!("sslmode=verify-full sslrootcert={}", authority.path(name));
+    let client = |cert: &str, key: &str| {
+        format!("sslmode=require sslcert={} sslkey={}", authority.path(cert), authority.path(key))
+    };
+    let no_key = "holds no private key (PKCS#8, PKCS#1 or SEC1, not encrypted) in PEM";
+    for (parameters, option, name, problem) in [
+        (root("missing"), "sslrootcert", "missing", "cannot be read: No such file or directory (os error 2)"),
+        (root("empty"), "sslrootcert", "empty", "holds no certificate in PEM"),
+        (root("broken"), "sslrootcert", "broken", "holds no certificate that can be used in PEM"),
+        (client("empty", "client.key"), "sslcert", "empty", "holds no certificate in PEM"),
+        (client("client.crt", "client.crt"), "sslkey", "client.crt", no_key),
+        (client("client.crt", "other.key"), "sslkey", "other.key", "does not fit the certificate"),
+    ] {
+        let config = Config::from_dsn(&format!("host=localhost {parameters}")).unwrap();
+        let refused = Database::connect(config).await;
+        let Err(actix_pg::Error::Config(err)) = refused else { panic!("{parameters}: {refused:?}") };
+        let text = format!("DSN parameter `{option}` names `{}`, which {problem}", authority.path(name));
+        assert_eq!((err.to_string(), err.kind()), (text, ConfigErrorKind::File));
+        assert!(std::error::Error::source(&err).is_some());
+    }
+}
