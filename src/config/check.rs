@@ -68,14 +68,11 @@ impl Config {
             let problem = format!("must be one of {}, not `{}`", DRIVERS.join(", "), driver.escape_debug());
             return Err(ConfigError::invalid(Origin::option("driver"), problem));
         }
-        at_least("pool_max_size", *pool_max_size, 1, "1")?;
-        at_least(
-            "pool_max_size",
-            *pool_max_size,
-            *pool_min_size,
-            &format!("`pool_min_size` ({pool_min_size})"),
-        )?;
-        at_least("retry_limit", *retry_limit, 1, "1, the number of attempts in all")?;
+        sizes(*pool_min_size, *pool_max_size)?;
+        if *retry_limit == 0 {
+            let problem = "must be at least 1, the number of attempts in all, not 0";
+            return Err(ConfigError::invalid(Origin::option("retry_limit"), problem));
+        }
 
         let mut parameters = match dsn {
             Some(dsn) => Parameters::of_dsn(dsn)?,
@@ -85,7 +82,7 @@ impl Config {
                 parameters.give_option("port", &port.to_string())?;
                 parameters.give_option("user", user)?;
                 parameters.give_option("password", password)?;
-                parameters.give_option("dbname", database)?;
+                parameters.give("dbname", database, Origin::option("database"))?;
                 parameters
             }
         };
@@ -190,11 +187,17 @@ fn server(
     })
 }
 
-fn at_least(option: &str, value: u32, least: u32, shown: &str) -> Result<(), ConfigError> {
-    if value >= least {
+fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
+    let (option, problem) = if max == 0 {
+        ("pool_max_size", "must be at least 1, not 0".into())
+    } else if min <= max {
         return Ok(());
-    }
-    Err(ConfigError::invalid(Origin::option(option), format!("must be at least {shown}, not {value}")))
+    } else if max == defaults::POOL_MAX_SIZE {
+        ("pool_min_size", format!("must be at most `pool_max_size` ({max}), not {min}"))
+    } else {
+        ("pool_max_size", format!("must be at least `pool_min_size` ({min}), not {max}"))
+    };
+    Err(ConfigError::invalid(Origin::option(option), problem))
 }
 
 fn positive((duration, origin): (Duration, Origin)) -> Result<Duration, ConfigError> {

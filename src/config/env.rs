@@ -36,44 +36,35 @@ impl Config {
     pub(super) fn from_vars(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let mut given = BTreeMap::new();
-        for (variable, value) in variables {
-            let Some(variable) =
-                variable.to_str().filter(|name| *name == DSN_VARIABLE || name.starts_with(PREFIX))
-            else {
-                continue;
-            };
-            if !value.is_empty() {
-                given.insert(variable.to_owned(), value);
-            }
-        }
+        let ours = |(variable, value): (OsString, OsString)| {
+            let variable = variable.into_string().ok()?;
+            let is_ours = variable == DSN_VARIABLE || variable.starts_with(PREFIX);
+            (is_ours && !value.is_empty()).then_some((variable, value))
+        };
+        let given: BTreeMap<_, _> = variables.into_iter().filter_map(ours).collect();
         let has_dsn = given.contains_key(DSN_VARIABLE) || given.contains_key("DB_DSN");
+        let is_replaced = |name: &str| has_dsn && CONNECT_ARGUMENTS.contains(&name);
         let mut config = Self::default();
         let mut sources = BTreeMap::new();
         for (variable, value) in given {
-            let origin = Origin::Variable(variable.clone());
-            let name = match variable.strip_prefix(PREFIX) {
-                Some(name) => name.to_ascii_lowercase(),
-                None => "dsn".to_owned(),
-            };
+            let name = variable.strip_prefix(PREFIX).map_or("dsn".to_owned(), str::to_ascii_lowercase);
+            let origin = Origin::Variable(variable);
             if !names::is_known(&name) {
-                match names::nearest(&name) {
-                    Some(meant) if !(has_dsn && CONNECT_ARGUMENTS.contains(&&*meant)) => {
-                        let meant =
-                            if meant == "dsn" { DSN_VARIABLE.to_owned() } else { variable_of(&meant) };
-                        return Err(ConfigError::unknown(origin, Some(meant)));
-                    }
-                    _ => continue,
+                match names::nearest(&name).filter(|meant| !is_replaced(meant)) {
+                    Some(meant) => return Err(ConfigError::unknown(origin, Some(variable_of(&meant)))),
+                    None => continue,
                 }
+            }
+            // Kubernetes gives a service called `db` a `DB_PORT` that is a URL.
+            if is_replaced(&name) {
+                continue;
             }
             let Ok(value) = value.into_string() else {
                 return Err(ConfigError::invalid(origin, "must be UTF-8"));
             };
             if name == "dsn" && config.dsn.as_ref().is_some_and(|dsn| *dsn != value) {
-                return Err(ConfigError::conflict(
-                    origin,
-                    format!("contradicts `{DSN_VARIABLE}`; give one of them"),
-                ));
+                let problem = format!("contradicts `{DSN_VARIABLE}`; give one of them");
+                return Err(ConfigError::conflict(origin, problem));
             }
             config.set(&name, origin.clone(), Value::Text(value))?;
             sources.insert(name, origin);
@@ -89,5 +80,8 @@ impl Config {
 }
 
 fn variable_of(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_ascii_uppercase())
+    match name {
+        "dsn" => DSN_VARIABLE.to_owned(),
+        name => format!("{PREFIX}{}", name.to_ascii_uppercase()),
+    }
 }

@@ -39,17 +39,22 @@ use super::{ConfigError, Echo, IsolationLevel, Origin, Reset, SslMode, defaults,
 pub struct Config {
     /// `tokio-postgres`, the only driver there is. The reference's `asyncpg` and a URL's
     /// `postgres` and `postgresql` are accepted in its stead.
+    /// Defaults to [`DRIVER`](defaults::DRIVER).
     pub driver: String,
     /// Name or address, several of them separated by commas, or the directory of a Unix-domain
     /// socket.
+    /// Defaults to [`HOST`](defaults::HOST).
     pub host: String,
     /// The port at each host.
+    /// Defaults to [`PORT`](defaults::PORT).
     pub port: u16,
     /// Who logs in.
+    /// Defaults to [`USER`](defaults::USER).
     pub user: String,
     /// What `user` proves it with; empty for none.
     pub password: String,
     /// Where `user` works.
+    /// Defaults to [`DATABASE`](defaults::DATABASE).
     pub database: String,
     /// `postgres://user:password@host:port/database?parameter=value`, or libpq's `key=value`.
     ///
@@ -61,37 +66,47 @@ pub struct Config {
     /// How many sessions there are at most. Defaults to
     /// [`POOL_MAX_SIZE`](defaults::POOL_MAX_SIZE).
     pub pool_max_size: u32,
-    /// What is logged of each statement, at INFO.
+    /// What is logged of each statement, at INFO. Defaults to nothing.
     pub echo: Echo,
     /// Encryption. `None` is what the DSN says, else [`SslMode::Prefer`].
     pub ssl: Option<SslMode>,
-    /// Whether the middleware puts a lazy connection on each request.
+    /// Whether the middleware puts a lazy connection on each request. Defaults to `true`.
     pub use_connection_for_request: bool,
     /// How often a start is tried, in all.
+    /// Defaults to [`RETRY_LIMIT`](defaults::RETRY_LIMIT).
     pub retry_limit: u32,
     /// How long a start pauses between two attempts.
+    /// Defaults to [`RETRY_INTERVAL`](defaults::RETRY_INTERVAL).
     pub retry_interval: Duration,
     /// Bound on one attempt at one address: TCP, TLS and login together.
+    /// Defaults to [`CONNECT_TIMEOUT`](defaults::CONNECT_TIMEOUT).
     pub connect_timeout: Duration,
     /// Bound on the wait for a session; past it, the request is answered 503.
+    /// Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
     pub acquire_timeout: Duration,
     /// How many may wait for a session; one more is answered 503 at once. `None` is no limit.
     pub max_waiting: Option<u32>,
     /// A session that was idle this long is closed. `None` or zero is never.
+    /// Defaults to [`IDLE_TIMEOUT`](defaults::IDLE_TIMEOUT).
     pub idle_timeout: Option<Duration>,
     /// A session this old is closed when it comes back. `None` or zero is never.
+    /// Defaults to [`MAX_LIFETIME`](defaults::MAX_LIFETIME).
     pub max_lifetime: Option<Duration>,
     /// A session that was idle longer is checked by a round trip before it is lent. Zero checks
     /// each time.
+    /// Defaults to [`TEST_AFTER_IDLE`](defaults::TEST_AFTER_IDLE).
     pub test_after_idle: Duration,
     /// How many prepared statements a session keeps. Zero keeps none.
+    /// Defaults to [`STATEMENT_CACHE_SIZE`](defaults::STATEMENT_CACHE_SIZE).
     pub statement_cache_size: u32,
-    /// When a session is reset at its return.
+    /// When a session is reset at its return. Defaults to [`Reset::Auto`].
     pub reset: Reset,
     /// Bound on a reset, and on the repair after an abandoned statement; past it, the session is
     /// discarded.
+    /// Defaults to [`RESET_TIMEOUT`](defaults::RESET_TIMEOUT).
     pub reset_timeout: Duration,
     /// How long closing waits for the sessions in use. Zero does not wait.
+    /// Defaults to [`CLOSE_TIMEOUT`](defaults::CLOSE_TIMEOUT).
     pub close_timeout: Duration,
     /// Bound on a statement, kept by the client, which then cancels it on the server. `None` or
     /// zero is none.

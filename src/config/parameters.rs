@@ -34,7 +34,7 @@ impl Parameters {
 
     /// An option replaces what the DSN said. Two names of the same parameter, side by side, are
     /// refused.
-    fn give(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), ConfigError> {
+    pub(super) fn give(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), ConfigError> {
         let name = match name {
             "keepalives_retries" => "keepalives_count",
             "ssl" => "sslmode",

@@ -28,7 +28,7 @@ pub(super) enum Value {
 /// A type that an option can have. The error is the rest of a sentence that begins with the
 /// option's name.
 pub(super) trait FromValue: Sized {
-    /// Whether `"off"` and `"none"` mean that there is none of it.
+    /// Whether `"off"`, `"none"` and `"never"` mean that there is none of it.
     const CAN_BE_OFF: bool = false;
 
     fn from_value(value: Value) -> Result<Self, String>;
@@ -46,7 +46,7 @@ impl fmt::Display for Value {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Integer(value) => write!(f, "{value}"),
-            Self::Float(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
             Self::Text(value) => write!(f, "`{}`", value.escape_debug()),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a table"),
@@ -58,7 +58,7 @@ impl<T: FromValue> FromValue for Option<T> {
     fn from_value(value: Value) -> Result<Self, String> {
         match value {
             Value::Null => Ok(None),
-            Value::Text(word) if T::CAN_BE_OFF && matches!(&*word, "off" | "none") => Ok(None),
+            Value::Text(word) if T::CAN_BE_OFF && matches!(&*word, "off" | "none" | "never") => Ok(None),
             value => T::from_value(value).map(Some),
         }
     }

@@ -1,6 +1,6 @@
 //! `ssl` -> connector.
 //!
-//! [`Tls`] is the application's settings, whose files are read once; [`TlsHandshake`] is what the
+//! [`Tls`] is the application's settings, whose files are read once; its handshake is what the
 //! driver needs to talk TLS to one server. Both exist in two forms, so that the rest of the crate
 //! need not know whether the feature `rustls` is on.
 
@@ -14,4 +14,4 @@ pub(crate) use stream::Tls;
 #[cfg(not(feature = "rustls"))]
 mod plain;
 #[cfg(not(feature = "rustls"))]
-pub(crate) use plain::{Tls, TlsHandshake};
+pub(crate) use plain::Tls;

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::config::{self, ConfigError, ConfigErrorKind, Ssl};
-pub(crate) use crate::tokio_postgres::NoTls as TlsHandshake;
+use crate::tokio_postgres::NoTls as TlsHandshake;
 use crate::tokio_postgres::config::SslMode;
 
 /// The application's TLS settings: there is none.

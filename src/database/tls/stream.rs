@@ -43,8 +43,8 @@ impl Tls {
         Self { mode: SslMode::Disable, config: None }
     }
 
-    /// The handshake with one server. `host` is the name that its certificate has to bear, where the mode checks
-    /// it; empty where there is none, at a socket, which is never encrypted.
+    /// The handshake with one server. `host` is the name that its certificate has to bear, where the mode
+    /// checks it; empty where there is none, at a socket, which is never encrypted.
     pub(crate) fn handshake(&self, host: &str) -> io::Result<TlsHandshake> {
         let Some(config) = self.config.as_ref().filter(|_| !host.is_empty()) else {
             return Ok(TlsHandshake(None));

@@ -1,0 +1,109 @@
+//! What is asked of TLS.
+
+use super::*;
+
+fn ssl_of(dsn: &str, chosen: Option<SslMode>) -> Ssl {
+    let mut ssl = None;
+    let config = Config { ssl: chosen, dsn: Some(dsn.into()), ..Config::default() };
+    let tls = |of_config: Ssl| {
+        ssl = Some(of_config);
+        Ok(crate::database::Tls::disabled())
+    };
+    config.settings_with(tls).unwrap_or_else(|err| panic!("{dsn}: {err}"));
+    ssl.unwrap()
+}
+
+#[test]
+fn encryption_is_read_as_libpq_reads_it() {
+    use SslMode::*;
+    for (dsn, option, mode) in [
+        ("host=a", None, Prefer),
+        ("host=a sslmode=disable", None, Disable),
+        ("host=a sslmode=prefer", None, Prefer),
+        ("host=a sslmode=require", None, Require),
+        ("host=a sslmode=verify-ca sslrootcert=/ca", None, VerifyCa),
+        ("host=a sslmode=verify-full", None, VerifyFull),
+        ("host=a sslmode=require", Some(VerifyFull), VerifyFull),
+        ("host=a sslrootcert=system", None, VerifyFull),
+        ("postgres://a?ssl=true", None, Require),
+        ("postgres://a?ssl=verify-full", None, VerifyFull),
+        ("host=/run/pg sslmode=require", None, Disable),
+    ] {
+        assert_eq!(ssl_of(dsn, option).mode, mode, "{dsn}");
+    }
+    let dsn = "host=a sslmode=require sslrootcert=/ca sslcert=/c sslkey=/k sslnegotiation=direct";
+    let ssl = ssl_of(dsn, None);
+    assert_eq!(ssl.root.unwrap().path, PathBuf::from("/ca"));
+    let (cert, key) = ssl.client.unwrap();
+    assert_eq!((cert.path, key.path), (PathBuf::from("/c"), PathBuf::from("/k")));
+    assert_eq!(ssl.negotiation, SslNegotiation::Direct);
+}
+
+#[test]
+fn a_socket_is_not_encrypted() {
+    let server = of_dsn("host=/run/pg sslmode=require").server;
+    assert_eq!(server.tls.mode, crate::tokio_postgres::config::SslMode::Disable);
+    assert_eq!(server.driver.get_ssl_negotiation(), SslNegotiation::Postgres);
+}
+
+#[cfg(not(feature = "rustls"))]
+mod without_the_feature {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn encryption_is_refused_by_name() {
+        for (config, text) in [
+            (Config { ssl: Some(SslMode::Require), ..Config::default() }, "option `ssl`"),
+            (
+                Config { dsn: Some("host=a sslmode=verify-full".into()), ..Config::default() },
+                "DSN parameter `sslmode`",
+            ),
+            (
+                Config { dsn: Some("host=a sslrootcert=/ca".into()), ..Config::default() },
+                "DSN parameter `sslrootcert`",
+            ),
+        ] {
+            let err = config.settings().unwrap_err();
+            assert_eq!(err.to_string(), format!("{text} needs the feature `rustls` of actix-pg"));
+            assert_eq!(err.kind(), ConfigErrorKind::MissingFeature);
+        }
+    }
+
+    /// P23
+    #[test]
+    fn prefer_is_plain_with_one_warning() {
+        let warnings = Arc::new(Warnings::default());
+        let prefer = Config { ssl: Some(SslMode::Prefer), ..Config::default() };
+        tracing::subscriber::with_default(Arc::clone(&warnings), || {
+            assert!(prefer.check().is_ok());
+            let tls = prefer.settings().unwrap().server.tls;
+            assert_eq!(tls.mode, crate::tokio_postgres::config::SslMode::Disable);
+        });
+        assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[derive(Default)]
+    struct Warnings(AtomicUsize);
+
+    impl tracing::Subscriber for Warnings {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+}
