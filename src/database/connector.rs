@@ -47,7 +47,7 @@ impl Connector {
     ///
     /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS);
     /// the error is that of the last one.
-    pub(crate) async fn open(self: &Arc<Self>) -> Result<Session, ConnectError> {
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let opened = self.drivers.track_future(self.open_somewhere()).await;
         let opened = match opened {
             Ok(_) if self.is_closed() => Err(ConnectError::closed()),
@@ -60,7 +60,7 @@ impl Connector {
         opened
     }
 
-    async fn open_somewhere(self: &Arc<Self>) -> Result<Session, ConnectError> {
+    async fn open_somewhere(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         if self.is_closed() {
             return Err(ConnectError::closed());
         }
@@ -95,7 +95,7 @@ impl Connector {
         Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
     }
 
-    async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Session, Cause> {
+    async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Box<Session>, Cause> {
         let server = &self.settings.server;
         let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
         let moved = stream.moved();

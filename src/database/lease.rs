@@ -19,7 +19,7 @@ use crate::{Error, Result, telemetry};
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `Some` until the drop.
-    loan: Option<(Session, Place)>,
+    loan: Option<(Box<Session>, Place)>,
     activity: Mutex<Activity>,
     repaired: Notify,
 }
@@ -61,7 +61,7 @@ pub(super) enum Health {
 }
 
 impl Lease {
-    pub(super) fn new(session: Session, place: Place) -> Arc<Self> {
+    pub(super) fn new(session: Box<Session>, place: Place) -> Arc<Self> {
         let loan = Some((session, place));
         Arc::new(Self { loan, activity: Mutex::default(), repaired: Notify::new() })
     }
@@ -83,7 +83,7 @@ impl Lease {
         self.loan().1.pool()
     }
 
-    fn loan(&self) -> &(Session, Place) {
+    fn loan(&self) -> &(Box<Session>, Place) {
         self.loan.as_ref().expect("only the drop takes the loan")
     }
 

@@ -117,7 +117,10 @@ impl Database {
 }
 
 /// Opens one session to see whether that is possible, then the others together.
-async fn open_first(connector: &Arc<Connector>, wanted: u32) -> Result<Vec<session::Session>, ConnectError> {
+async fn open_first(
+    connector: &Arc<Connector>,
+    wanted: u32,
+) -> Result<Vec<Box<session::Session>>, ConnectError> {
     let first = connector.open().await?;
     let others = join_all((1..wanted).map(|_| connector.open())).await;
     std::iter::once(Ok(first)).chain(others).collect()

@@ -29,12 +29,12 @@ impl Place {
     }
 
     /// Takes the session of this place off the shelf.
-    pub(super) fn take(&mut self) -> Option<Session> {
+    pub(super) fn take(&mut self) -> Option<Box<Session>> {
         self.slot.as_mut()?.spend()
     }
 
     /// Makes a session idle again.
-    pub(super) fn put(mut self, session: Session) {
+    pub(super) fn put(mut self, session: Box<Session>) {
         if let Some(slot) = &mut self.slot {
             slot.restore(session);
         }

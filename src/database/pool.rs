@@ -52,7 +52,11 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool at home on the current runtime, with these sessions in it.
-    pub(crate) fn new(settings: &Settings, connector: Arc<Connector>, sessions: Vec<Session>) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: &Settings,
+        connector: Arc<Connector>,
+        sessions: Vec<Box<Session>>,
+    ) -> Arc<Self> {
         let PoolSettings { min_size, max_size, idle_timeout, max_lifetime, .. } = settings.pool;
         let shelf = Arc::<Shelf>::default();
         let idle = bb8::Pool::builder()
@@ -157,7 +161,7 @@ impl Pool {
     }
 
     /// Lends a session that has come back to one who waits, or makes it idle.
-    pub(super) fn pass_on(&self, session: Session, place: Place) {
+    pub(super) fn pass_on(&self, session: Box<Session>, place: Place) {
         if self.gate.waiting() == 0 {
             return place.put(session);
         }
@@ -199,7 +203,7 @@ impl Pool {
         self.home.run(async move { sessions.get_owned().await })
     }
 
-    fn place(self: &Arc<Self>, slot: Slot, permit: Permit<Arc<Lease>>) -> Option<(Session, Place)> {
+    fn place(self: &Arc<Self>, slot: Slot, permit: Permit<Arc<Lease>>) -> Option<(Box<Session>, Place)> {
         let mut place = Place::new(slot, permit, Arc::clone(self));
         let session = place.take()?;
         session.driver().adopt();

@@ -33,7 +33,7 @@ const LAST_CANCEL: Duration = Duration::from_secs(2);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
 /// the background, during which it keeps its place.
-pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity) {
+pub(super) fn give_back(mut session: Box<Session>, place: Place, activity: &Activity) {
     let pool = Arc::clone(place.pool());
     if activity.used {
         session.returned();
@@ -63,7 +63,7 @@ pub(super) fn give_back(mut session: Session, place: Place, activity: &Activity)
 
 /// Ends a session before its place is given on. What may still be running there is cancelled first, because a backend
 /// notices that its client has gone only when its statement has ended.
-pub(super) async fn discard(pool: &Pool, session: Session, place: Place, busy: bool) {
+pub(super) async fn discard(pool: &Pool, session: Box<Session>, place: Place, busy: bool) {
     if busy {
         let token = session.client().cancel_token();
         if let Ok(Err(err)) = timeout(LAST_CANCEL, pool.connector().cancel(&token, session.address())).await {

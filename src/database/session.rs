@@ -24,6 +24,7 @@ pub(crate) struct Session {
     /// The server has thrown prepared statements away: the cache, and what the driver keeps for type look-ups, lie.
     stale: AtomicBool,
     retire_at: Option<Instant>,
+    /// When it was opened or last used.
     idle_since: Instant,
     driver: Driver,
 }
@@ -36,9 +37,10 @@ pub(crate) struct Prepared {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Self {
+    /// Boxed, because it is handed around a lot.
+    pub(super) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Box<Self> {
         let now = Instant::now();
-        Self {
+        Box::new(Self {
             client,
             address,
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
@@ -47,7 +49,7 @@ impl Session {
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
             driver,
-        }
+        })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -115,7 +117,7 @@ impl Session {
             Some("the connection is closed")
         } else if self.stale.load(Ordering::Relaxed) {
             Some("its prepared statements were thrown away")
-        } else if self.retire_at.is_some_and(|at| at <= Instant::now()) {
+        } else if self.retire_at.is_some_and(|at| at <= self.idle_since) {
             Some("it has reached its max_lifetime")
         } else {
             None
@@ -131,8 +133,8 @@ impl Session {
     }
 
     /// Says goodbye and returns when the server has hung up, or has been given up on.
-    pub(crate) async fn end(self) {
-        let Self { client, driver, .. } = self;
+    pub(crate) async fn end(self: Box<Self>) {
+        let Self { client, driver, .. } = *self;
         drop(client);
         driver.end().await;
     }

@@ -19,17 +19,17 @@ pub(super) struct Shelf(Mutex<Vec<Pile>>);
 struct Pile {
     runtime: Id,
     /// The one that was used last is on top.
-    sessions: Vec<Session>,
+    sessions: Vec<Box<Session>>,
 }
 
 impl Shelf {
     /// Puts a session down, and returns the token for it.
-    pub(super) fn stock(self: &Arc<Self>, session: Session) -> Token {
+    pub(super) fn stock(self: &Arc<Self>, session: Box<Session>) -> Token {
         self.put(session);
         Token { shelf: Arc::clone(self), spent: false }
     }
 
-    fn put(&self, session: Session) {
+    fn put(&self, session: Box<Session>) {
         let runtime = session.runtime();
         let mut piles = self.piles();
         match piles.iter_mut().find(|pile| pile.runtime == runtime) {
@@ -39,7 +39,7 @@ impl Shelf {
     }
 
     /// The session of this runtime that was used last, or else the one that has idled longest on the highest pile.
-    fn take(&self) -> Option<Session> {
+    fn take(&self) -> Option<Box<Session>> {
         let mut piles = self.piles();
         if let Ok(here) = Handle::try_current()
             && let Some(pile) = piles.iter_mut().find(|pile| pile.runtime == here.id())
@@ -55,7 +55,7 @@ impl Shelf {
     }
 
     /// The session that has idled longest.
-    fn evict(&self) -> Option<Session> {
+    fn evict(&self) -> Option<Box<Session>> {
         let mut piles = self.piles();
         let pile = piles
             .iter_mut()
@@ -79,7 +79,7 @@ pub(crate) struct Token {
 
 impl Token {
     /// Takes a session; `None` if this token has been spent.
-    pub(super) fn spend(&mut self) -> Option<Session> {
+    pub(super) fn spend(&mut self) -> Option<Box<Session>> {
         match mem::replace(&mut self.spent, true) {
             true => None,
             false => self.shelf.take(),
@@ -87,7 +87,7 @@ impl Token {
     }
 
     /// Puts a session back.
-    pub(super) fn restore(&mut self, session: Session) {
+    pub(super) fn restore(&mut self, session: Box<Session>) {
         self.shelf.put(session);
         self.spent = false;
     }

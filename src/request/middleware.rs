@@ -10,6 +10,7 @@ use actix_service::{Service, Transform, forward_ready};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::{HttpMessage, HttpRequest, web};
 use pin_project_lite::pin_project;
+use smallvec::SmallVec;
 
 use super::Scope;
 use crate::Database;
@@ -112,7 +113,7 @@ where
 ///
 /// A guard: a request whose handler panicked or was cancelled ends with the drop of its extensions.
 #[derive(Debug, Default)]
-pub(crate) struct RequestScopes(Vec<Arc<Scope>>);
+pub(crate) struct RequestScopes(SmallVec<[Arc<Scope>; 1]>);
 
 impl RequestScopes {
     /// The request's connection to a database, made on first sight.
