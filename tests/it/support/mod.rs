@@ -1,23 +1,30 @@
 //! A database, an application and a network to break.
 
 mod app;
+mod fake_server;
+mod latch;
+pub mod log;
 mod proxy;
 
-pub use app::{Answer, TestApp};
+pub(crate) use app::listen;
+pub use app::{TestApp, Wire};
+pub use fake_server::{FakeServer, Phase};
+pub use latch::{Latch, PATIENCE, soon};
 pub use proxy::Proxy;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::{Postgres, TestDatabase};
-use actix_pg::{Config, Connection, Database};
+use actix_pg::{ClientGuard, Config, Connection, Database};
 
 /// A fresh database on the server that all tests of this binary share.
 pub async fn database() -> TestDatabase {
+    log::keep();
     Postgres::shared().expect("a PostgreSQL server").database().await.expect("a fresh database")
 }
 
-/// A pool of exactly `size` sessions at most, opened as they are needed.
+/// A pool of at most `size` sessions, opened as they are needed.
 pub fn sized(config: Config, size: u32) -> Config {
     Config { pool_min_size: 0, pool_max_size: size, ..config }
 }
@@ -29,13 +36,39 @@ pub async fn connect(size: u32) -> (TestDatabase, Database) {
     (database, db)
 }
 
-/// Waits until `condition` holds. There is no event for what the server does; this polls for 10 seconds at most.
+/// Waits until `condition` holds. There is no event for what the server does; this polls for 20 seconds at most.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while !condition().await {
-        assert!(Instant::now() < deadline, "not within 10 s: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until no session is lent and nobody waits.
+pub async fn all_returned(db: &Database) {
+    eventually("every session has come back", async || {
+        let status = db.status();
+        status.used == 0 && status.pending_requests == 0
+    })
+    .await;
+}
+
+/// Borrows every place of the pool at once, so that none can have been lost.
+pub async fn borrow_all(db: &Database) -> Vec<ClientGuard> {
+    let mut guards = Vec::new();
+    for _ in 0..db.status().max {
+        guards.push(soon("a place in the pool", db.connection().client()).await.expect("a session"));
+    }
+    assert_eq!(db.status().used, db.status().max);
+    guards
+}
+
+/// Waits until nothing is lent, and makes sure that no place was lost.
+pub async fn assert_whole(db: &Database) {
+    all_returned(db).await;
+    drop(borrow_all(db).await);
+    all_returned(db).await;
 }
 
 /// The server process behind a connection.
@@ -70,7 +103,12 @@ impl Observer {
         self.0.connection().query_one_scalar(sql, &[&part]).await.expect("a count")
     }
 
-    /// Ends a server process from outside.
+    /// Waits until a statement with this text runs.
+    pub async fn sees(&self, part: &str) {
+        eventually(part, async || self.running(part).await > 0).await;
+    }
+
+    /// Ends a server process from outside, and returns when it is gone.
     pub async fn terminate(&self, backend: i32) {
         let sql = "SELECT pg_terminate_backend($1, 5000)";
         assert!(self.0.connection().query_one_scalar::<bool>(sql, &[&backend]).await.expect("an end"));

@@ -1,0 +1,111 @@
+//! The client learns that it failed, the log why, and nobody a password.
+
+use std::time::Duration;
+
+use actix_pg::testing::Postgres;
+use actix_pg::{AcquireError, Config, Connection, Database, Error, OrNotFound, Result};
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{ResponseError, body, web};
+
+use crate::support::{TestApp, borrow_all, connect, database, log, sized, soon};
+
+/// P22: the body of a failed statement is empty; the log has the whole chain, once.
+#[actix_web::test]
+async fn the_client_sees_no_cause_and_the_log_sees_them_all() {
+    let (_database, db) = connect(1).await;
+    let app = TestApp::start(&db, |config| {
+        let handler = async |conn: Connection| -> Result<String> {
+            Ok(conn.query_one_scalar::<String>("SELECT secret FROM hidden_treasure_4711", &[]).await?)
+        };
+        config.route("/", web::get().to(handler));
+    });
+    let answer = app.get("/").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""));
+    assert!(!format!("{:?}", answer.headers).contains("4711"));
+    let lines = log::ours_with(&["ERROR", "hidden_treasure_4711"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let chain = "the statement failed: db error: ERROR: relation \"hidden_treasure_4711\" does not exist";
+    assert!(lines[0].contains(chain), "{lines:?}");
+    app.stop().await;
+}
+
+/// P22: no error's response says more than its status.
+#[actix_web::test]
+async fn no_error_has_a_body_that_tells() {
+    let database = database().await;
+    let config = Config { acquire_timeout: Duration::from_millis(50), ..sized(database.config(), 1) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let conn = db.connection();
+    let failed = conn.query("SELECT * FROM hidden", &[]).await.expect_err("no table");
+    drop(conn);
+    let all = borrow_all(&db).await;
+    let exhausted = db.connection().query("SELECT 1", &[]).await.expect_err("no session");
+    drop(all);
+    let unreachable = Config { host: "127.0.0.1".into(), port: 1, ..sized(Config::default(), 1) };
+    let unreachable = Database::connect(unreachable).await.expect_err("no server");
+    let wrong = Database::connect(sized(Config::default(), 0)).await.expect_err("no pool");
+    let full = AcquireError::QueueFull { max_waiting: 7 }.into();
+    for (err, status, text) in [
+        (wrong, 500, ""),
+        (unreachable, 503, ""),
+        (failed, 500, ""),
+        (exhausted, 503, ""),
+        (full, 503, ""),
+        (AcquireError::Closed.into(), 503, ""),
+        (AcquireError::HomeStopped.into(), 503, ""),
+        (Error::MissingMiddleware, 500, ""),
+        (Error::NoRequestConnection, 500, ""),
+        (Error::Busy, 500, ""),
+        (Error::Closed, 500, ""),
+        (Error::SessionLost, 503, ""),
+        (Error::CommandTimeout(Duration::from_secs(3)), 504, ""),
+        (Error::TooManyRows, 500, ""),
+        (Error::NoRows, 500, ""),
+        (Error::NotFound, 404, "not found"),
+    ] {
+        let res = err.error_response();
+        assert_eq!((res.status().as_u16(), res.status()), (status, err.status_code()), "{err:?}");
+        assert_eq!(res.headers().contains_key(RETRY_AFTER), status == 503, "{err:?}");
+        let body = body::to_bytes(res.into_body()).await.expect("a body");
+        assert_eq!(body, text, "{err:?}");
+    }
+}
+
+/// Case 30: a row that is not there is a 404 with a short text.
+#[actix_web::test]
+async fn a_row_that_is_not_there_is_a_404() {
+    let (_database, db) = connect(1).await;
+    let app = TestApp::start(&db, |config| {
+        let handler = async |conn: Connection| -> Result<String> {
+            let row = conn.query_opt("SELECT 'found' WHERE false", &[]).await?;
+            Ok(row.or_not_found()?.get(0))
+        };
+        config.route("/", web::get().to(handler));
+    });
+    let answer = app.get("/").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NOT_FOUND, "not found"));
+    app.stop().await;
+}
+
+/// P22: a server that ends in the middle of a request is a 503 that names no host.
+#[actix_web::test]
+async fn an_outage_is_named_in_the_log_alone() {
+    log::keep();
+    let postgres = Postgres::builder().start().expect("a server");
+    let db = Database::connect(sized(postgres.config(), 1)).await.expect("a connected database");
+    let app = TestApp::start(&db, |config| {
+        let handler = async |conn: Connection| -> Result<String> {
+            Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
+        };
+        config.route("/", web::get().to(handler));
+    });
+    app.get("/").await.ok();
+    postgres.crash().expect("a crashed server");
+    let answer = soon("a refusal", app.get("/")).await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, ""));
+    let port = postgres.port().to_string();
+    assert!(!format!("{:?}", answer.headers).contains(&port));
+    assert!(!log::ours_with(&["ERROR", "no session is alive and none can be opened", &port]).is_empty());
+    app.stop().await;
+}

@@ -1,0 +1,25 @@
+//! The promises of the crate, held by real servers and a real database.
+//!
+//! A file is a behaviour; a test's doc line names the promise (P1 … P23, see ARCHITECTURE.md) or the reference's case that
+//! it holds.
+
+mod support;
+
+mod reference_application;
+mod lazy_and_shared;
+mod the_end_of_a_request;
+mod outliving_the_request;
+mod release_and_close;
+mod without_a_connection;
+mod concurrent_statements;
+mod waiting_for_a_session;
+mod workers_that_misbehave;
+mod server_outages;
+mod sessions_come_back_clean;
+mod statements_are_cached;
+mod start_up_and_bad_input;
+mod shutdown;
+mod errors_are_opaque;
+mod two_databases;
+mod schedules;
+mod futures_are_send;

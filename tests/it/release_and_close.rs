@@ -1,0 +1,151 @@
+//! Giving the session back before the request ends.
+
+use actix_pg::{Connection, Database, Error, Result};
+use actix_web::http::StatusCode;
+use actix_web::web;
+use futures_util::TryStreamExt;
+
+use crate::support::{
+    Latch, Observer, TestApp, all_returned, assert_whole, backend, borrow_all, connect, eventually, log, soon,
+};
+
+/// P5, case 11
+#[actix_web::test]
+async fn a_released_session_serves_others_until_the_next_statement() {
+    let (_database, db) = connect(1).await;
+    let (released, go_on) = (Latch::new(), Latch::new());
+    let app = {
+        let (released, go_on) = (released.clone(), go_on.clone());
+        TestApp::start(&db, move |config| {
+            let slow = move |conn: Connection, db: web::Data<Database>| {
+                let (released, go_on) = (released.clone(), go_on.clone());
+                async move {
+                    conn.release()?;
+                    backend(&conn).await;
+                    conn.release()?;
+                    conn.release()?;
+                    assert_eq!(db.status().used, 0);
+                    released.hit();
+                    go_on.open().await;
+                    let two: i32 = conn.query_one_scalar("SELECT 2", &[]).await?;
+                    assert_eq!(db.status().used, 1);
+                    Ok::<_, actix_pg::Error>(two.to_string())
+                }
+            };
+            let quick = async |conn: Connection| backend(&conn).await.to_string();
+            config.route("/slow", web::get().to(slow)).route("/quick", web::get().to(quick));
+        })
+    };
+    let slow = app.get("/slow");
+    let others = async {
+        released.open().await;
+        soon("the released session", app.get("/quick")).await.ok();
+        go_on.hit();
+    };
+    let (slow, ()) = tokio::join!(slow, others);
+    assert_eq!(slow.ok(), "2");
+    assert_whole(&db).await;
+    app.stop().await;
+}
+
+/// P5, P6: refused while a statement, a row stream or a client guard is alive; nothing is lost by asking.
+#[actix_web::test]
+async fn neither_is_granted_while_something_runs() {
+    let (database, db) = connect(2).await;
+    let observer = Observer::of(&database).await;
+    let conn = db.connection();
+    let refused = |what: &str| {
+        assert!(matches!(conn.release(), Err(Error::Busy)), "release with a {what}");
+        assert!(matches!(conn.close(), Err(Error::Busy)), "close with a {what}");
+        assert_eq!(db.status().used, 1);
+    };
+
+    let sleeping = {
+        let conn = conn.clone();
+        tokio::spawn(async move { conn.execute("SELECT pg_sleep(3602)", &[]).await })
+    };
+    observer.sees("pg_sleep(3602)").await;
+    refused("statement");
+    sleeping.abort();
+    assert!(sleeping.await.is_err());
+    conn.release().expect("nobody uses it");
+
+    let mut rows = conn.query_raw("SELECT generate_series(1, 3)", &[]).await.expect("rows");
+    refused("row stream");
+    while rows.try_next().await.expect("a row").is_some() {}
+    conn.release().expect("a stream that was read to its end is no use");
+    drop(rows);
+
+    let client = conn.client().await.expect("a client");
+    refused("client guard");
+    drop(client);
+    conn.close().expect("nobody uses it");
+    assert_whole(&db).await;
+}
+
+/// P6, case 11
+#[actix_web::test]
+async fn a_closed_connection_refuses_statements() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    backend(&conn).await;
+    conn.close().expect("closed");
+    assert_eq!(db.status().used, 0);
+    conn.close().expect("closed again");
+    conn.release().expect("nothing to release");
+    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Closed)));
+    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(Error::Closed)));
+    assert!(matches!(conn.batch_execute("SELECT 1").await, Err(Error::Closed)));
+    assert!(matches!(conn.query_raw("SELECT 1", &[]).await, Err(Error::Closed)));
+    assert!(matches!(conn.clone().client().await, Err(Error::Closed)));
+    backend(&db.connection()).await;
+    assert_whole(&db).await;
+}
+
+/// P6, case 12: closing in the handler leaves the response and the log clean.
+#[actix_web::test]
+async fn closing_in_the_handler_leaves_the_response_and_the_log_clean() {
+    log::keep();
+    let (_database, db) = connect(1).await;
+    let app = TestApp::start(&db, |config| {
+        let handler = async |conn: Connection| -> Result<String> {
+            let pid = backend(&conn).await;
+            conn.close()?;
+            Ok(pid.to_string())
+        };
+        config.route("/", web::get().to(handler));
+    });
+    let answer = app.get("/").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    all_returned(&db).await;
+    app.stop().await;
+}
+
+/// P5, case 13: a release that races with a borrow is refused, and the borrow is not lost.
+#[actix_web::test]
+async fn a_release_that_races_with_a_borrow_loses_nothing() {
+    let (_database, db) = connect(1).await;
+    for round in 0..20 {
+        let all = borrow_all(&db).await;
+        let conn = db.connection();
+        let borrowing = {
+            let conn = conn.clone();
+            tokio::spawn(async move { conn.query_one_scalar::<i32>("SELECT 1", &[]).await })
+        };
+        eventually("it waits", async || db.status().pending_requests == 1).await;
+        assert!(matches!(conn.release(), Err(Error::Busy)));
+        assert!(matches!(conn.close(), Err(Error::Busy)));
+        if round % 2 == 0 {
+            drop(all);
+            assert_eq!(soon("a borrow", borrowing).await.expect("joined").expect("a row"), 1);
+        } else {
+            // The permit is on its way to the waiter when it gives up.
+            drop(all);
+            borrowing.abort();
+            let _ = borrowing.await;
+        }
+        conn.release().expect("nobody uses it");
+        all_returned(&db).await;
+    }
+    assert_whole(&db).await;
+}

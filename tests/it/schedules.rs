@@ -1,0 +1,1 @@
+//! The connection of a request in every order of borrow, answer, release, cancel, close and end.

@@ -1,0 +1,290 @@
+//! The server goes away, and comes back.
+
+use std::time::Duration;
+
+use actix_pg::testing::Postgres;
+use actix_pg::{AcquireError, Config, Connection, Database, Error, Result};
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::web;
+
+use crate::support::{
+    FakeServer, Observer, Phase, TestApp, all_returned, assert_whole, backend, connect, database, eventually,
+    log, sized, soon,
+};
+
+fn routes(config: &mut web::ServiceConfig) {
+    let handler = async |conn: Connection| -> Result<String> {
+        Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
+    };
+    config.route("/", web::get().to(handler));
+}
+
+/// Waits until home has been told of everything that happened on its sockets before.
+async fn noticed(observer: &Observer) {
+    for _ in 0..3 {
+        backend(&observer.connection()).await;
+    }
+}
+
+/// P14: nothing alive and the server down is a 503 at once, with the cause in the log; when it is back, so are we.
+#[actix_web::test]
+async fn with_the_server_down_the_answer_comes_at_once() {
+    log::keep();
+    let postgres = Postgres::builder().start().expect("a server");
+    // Far beyond what `soon` allows.
+    let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(postgres.config(), 2) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let app = TestApp::start(&db, routes);
+    assert_eq!(app.get("/").await.ok(), "1");
+    for stop in [Postgres::stop, Postgres::crash] {
+        stop(&postgres).expect("a stopped server");
+        for _ in 0..3 {
+            let answer = soon("a refusal", app.get("/")).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.headers.contains_key(RETRY_AFTER));
+            assert_eq!(answer.body, "");
+        }
+        let err = soon("a refusal", db.connection().query("SELECT 1", &[])).await.expect_err("no server");
+        assert!(matches!(err, Error::Acquire(AcquireError::Unavailable(_))), "{err:?}");
+        let server = format!("cannot connect to 127.0.0.1:{}", postgres.port());
+        assert!(!log::ours_with(&["ERROR", "request failed", &server, "refused"]).is_empty());
+        postgres.start_again().expect("a server again");
+        assert_eq!(soon("an answer", app.get("/")).await.ok(), "1");
+    }
+    assert_whole(&db).await;
+    app.stop().await;
+}
+
+/// P14: a login that is refused meanwhile is no reason to wait either.
+#[actix_web::test]
+async fn with_the_login_refused_the_answer_comes_at_once() {
+    let postgres = Postgres::builder().start().expect("a server");
+    let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(postgres.config(), 2) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let app = TestApp::start(&db, routes);
+    postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
+    assert_eq!(app.get("/").await.ok(), "1", "who is logged in stays so");
+    let pid = backend(&db.connection()).await;
+    let through_socket = Config {
+        host: postgres.socket_dir().expect("a directory").display().to_string(),
+        port: postgres.port(),
+        ..sized(Config::default(), 1)
+    };
+    let admin = Database::connect(through_socket).await.expect("an administrator");
+    let sql = "SELECT pg_terminate_backend($1, 5000)";
+    assert!(admin.connection().query_one_scalar::<bool>(sql, &[&pid]).await.expect("an end"));
+    for _ in 0..3 {
+        backend(&admin.connection()).await;
+    }
+    let answer = soon("a refusal", app.get("/")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let err = soon("a refusal", db.connection().query("SELECT 1", &[])).await.expect_err("no login");
+    assert_eq!(err.code().map(|code| code.code()), Some("28000"), "{err:?}");
+    postgres.hba(&["host all all 127.0.0.1/32 trust"]).expect("new rules");
+    assert_eq!(soon("an answer", app.get("/")).await.ok(), "1");
+    app.stop().await;
+}
+
+/// P14: with others alive, whoever cannot be given a new session waits for one of those.
+#[actix_web::test]
+async fn while_a_session_lives_a_failed_connect_waits_for_it() {
+    let postgres = Postgres::builder().start().expect("a server");
+    let db = Database::connect(sized(postgres.config(), 2)).await.expect("a connected database");
+    let alive = db.connection();
+    let pid = backend(&alive).await;
+    postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
+    let waiting = {
+        let conn = db.connection();
+        tokio::spawn(async move { conn.query_one_scalar::<i32>("SELECT pg_backend_pid()", &[]).await })
+    };
+    eventually("it was refused", async || {
+        !log::ours_with(&["cannot open a session", &format!("127.0.0.1:{}", postgres.port())]).is_empty()
+    })
+    .await;
+    assert!(!waiting.is_finished());
+    drop(alive);
+    assert_eq!(soon("the session", waiting).await.expect("joined").expect("a row"), pid);
+    postgres.hba(&["host all all 127.0.0.1/32 trust"]).expect("new rules");
+    assert_whole(&db).await;
+}
+
+/// P14: and when none comes back in time, the error names the cause.
+#[actix_web::test]
+async fn past_the_time_out_the_cause_is_named() {
+    let postgres = Postgres::builder().start().expect("a server");
+    let config = Config { acquire_timeout: Duration::from_millis(400), ..sized(postgres.config(), 2) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let alive = db.connection();
+    backend(&alive).await;
+    postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
+    let err = soon("an error", db.connection().query("SELECT 1", &[])).await.expect_err("no session");
+    let Error::Acquire(AcquireError::TimedOut { cause: Some(cause), .. }) = &err else { panic!("{err:?}") };
+    assert_eq!(cause.code().map(|code| code.code()), Some("28000"));
+    backend(&alive).await;
+}
+
+/// P15: a session that has just been returned is lent without a round trip.
+#[actix_web::test]
+async fn a_fresh_session_is_not_checked() {
+    let server = FakeServer::start().await;
+    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    for _ in 0..5 {
+        db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
+        all_returned(&db).await;
+    }
+    assert_eq!((server.passed(Phase::Check), server.passed(Phase::Simple)), (0, 0));
+    assert_eq!(server.passed(Phase::Statement), 5);
+}
+
+/// P15: one that has idled for longer than `test_after_idle` is.
+#[actix_web::test]
+async fn a_session_that_has_idled_is_checked_first() {
+    let server = FakeServer::start().await;
+    let config = Config { test_after_idle: Duration::ZERO, ..server.config(1) };
+    let db = Database::connect(config).await.expect("a connected database");
+    for checks in 1..=5 {
+        db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
+        all_returned(&db).await;
+        assert_eq!(server.passed(Phase::Check), checks);
+    }
+    assert_eq!(server.backends(), 1);
+}
+
+/// P15: one that does not answer the check is replaced, and the request does not notice.
+#[actix_web::test]
+async fn a_session_that_fails_its_check_is_replaced() {
+    let server = FakeServer::start().await;
+    let config = Config { test_after_idle: Duration::from_millis(50), ..server.config(1) };
+    let db = Database::connect(config).await.expect("a connected database");
+    server.hold(Phase::Check);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let answer = {
+        let conn = db.connection();
+        tokio::spawn(async move { conn.execute("INSERT INTO a", &[]).await })
+    };
+    eventually("the check", async || server.before(Phase::Check) == 1).await;
+    eventually("the check is given up", async || server.passed(Phase::Cancel) == 1).await;
+    server.open(Phase::Check);
+    assert_eq!(soon("an answer", answer).await.expect("joined").expect("an answer"), 1);
+    assert_eq!((server.backends(), db.status().open), (1, 1));
+    assert_eq!(server.passed(Phase::Connect), 2);
+}
+
+/// P15: the operating system is told to ask after a silent server, by default.
+#[cfg(target_os = "linux")]
+#[actix_web::test]
+async fn silence_is_watched_by_keepalive() {
+    let server = FakeServer::start().await;
+    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let port = db_port(&server);
+    // Column 5 is the timer that runs on the socket; 2 is that of keepalive.
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
+    let timers: Vec<_> = sockets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|columns| {
+            columns.len() > 5 && columns[2].ends_with(&format!(":{port:04X}")) && columns[3] == "01"
+        })
+        .map(|columns| columns[5].split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(timers, ["02"]);
+    drop(db);
+}
+
+#[cfg(target_os = "linux")]
+fn db_port(server: &FakeServer) -> u16 {
+    let dsn = server.config(1).dsn.expect("a DSN");
+    let (_, rest) = dsn.rsplit_once(':').expect("a port");
+    rest.split('/').next().expect("a port").parse().expect("a number")
+}
+
+/// Case 19: ended while it idled, the next request does not notice.
+#[actix_web::test]
+async fn a_backend_that_ends_while_idle_is_not_noticed() {
+    let (database, db) = connect(1).await;
+    let observer = Observer::of(&database).await;
+    for _ in 0..10 {
+        let pid = backend(&db.connection()).await;
+        observer.terminate(pid).await;
+        noticed(&observer).await;
+        assert_ne!(backend(&db.connection()).await, pid);
+    }
+    assert_whole(&db).await;
+    assert_eq!(observer.backends().await, 1);
+}
+
+/// Case 19: ended while it was held, a typed error, and the same handle works again after `release()`.
+#[actix_web::test]
+async fn a_backend_that_ends_while_held_is_a_typed_error() {
+    let (database, db) = connect(1).await;
+    let observer = Observer::of(&database).await;
+    let conn = db.connection();
+    let pid = backend(&conn).await;
+    observer.terminate(pid).await;
+    noticed(&observer).await;
+    for _ in 0..2 {
+        let err = soon("an error", conn.query("SELECT 1", &[])).await.expect_err("no backend");
+        assert!(matches!(err, Error::Postgres(_) | Error::SessionLost), "{err:?}");
+        assert_eq!(actix_web::ResponseError::status_code(&err), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    conn.release().expect("nothing runs");
+    assert_ne!(backend(&conn).await, pid);
+    drop(conn);
+    assert_whole(&db).await;
+}
+
+/// Case 19: ended in the middle of a statement, a typed error; the pool heals.
+#[actix_web::test]
+async fn a_backend_that_ends_in_mid_query_is_a_typed_error() {
+    let (database, db) = connect(1).await;
+    let observer = Observer::of(&database).await;
+    let conn = db.connection();
+    let pid = backend(&conn).await;
+    let (failed, ()) = tokio::join!(conn.execute("SELECT pg_sleep(3604)", &[]), async {
+        observer.sees("pg_sleep(3604)").await;
+        observer.terminate(pid).await;
+    });
+    let err = failed.expect_err("no backend");
+    assert_eq!(err.code().map(|code| code.code()), Some("57P01"), "{err:?}");
+    assert_eq!(actix_web::ResponseError::status_code(&err), StatusCode::SERVICE_UNAVAILABLE);
+    drop(conn);
+    assert_whole(&db).await;
+}
+
+/// P16: the floor is held: what ended is opened anew without being asked for.
+#[actix_web::test]
+async fn the_floor_is_held() {
+    let database = database().await;
+    let config = Config { pool_min_size: 2, pool_max_size: 3, ..database.config() };
+    let db = Database::connect(config).await.expect("a connected database");
+    assert_eq!((db.status().open, db.status().idle), (2, 2));
+    let observer = Observer::of(&database).await;
+    let pid = backend(&db.connection()).await;
+    observer.terminate(pid).await;
+    noticed(&observer).await;
+    // The dead one is found by whoever borrows it.
+    backend(&db.connection()).await;
+    eventually("two are idle", async || db.status().idle >= 2 && observer.backends().await >= 2).await;
+}
+
+/// P16: an idle session is closed after `idle_timeout`, and one that is too old does not come back.
+#[actix_web::test]
+async fn sessions_do_not_live_for_ever() {
+    let database = database().await;
+    let idle_timeout = Some(Duration::from_millis(1));
+    let idle =
+        Database::connect(Config { idle_timeout, ..sized(database.config(), 1) }).await.expect("connected");
+    eventually("it is closed", async || idle.status().open == 0).await;
+    backend(&idle.connection()).await;
+
+    let max_lifetime = Some(Duration::from_millis(1));
+    let old =
+        Database::connect(Config { max_lifetime, ..sized(database.config(), 1) }).await.expect("connected");
+    let conn = old.connection();
+    let first = backend(&conn).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(backend(&conn).await, first, "no session ends in the middle of a request");
+    conn.release().expect("nothing runs");
+    assert_ne!(backend(&conn).await, first);
+}

@@ -1,0 +1,66 @@
+//! Requests on which there is no connection.
+
+use actix_pg::{Config, Connection, Database, Error, Result};
+use actix_web::http::StatusCode;
+use actix_web::test::TestRequest;
+use actix_web::{App, FromRequest, web};
+
+use crate::support::{TestApp, assert_whole, backend, connect, database, listen, log, sized};
+
+/// P7, case 15
+#[actix_web::test]
+async fn turned_off_there_is_none_and_the_pool_still_serves() {
+    let database = database().await;
+    let config = Config { use_connection_for_request: false, ..sized(database.config(), 1) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let app = TestApp::start(&db, |config| {
+        let extracted = async |_: Connection| "never";
+        let own = async |db: web::Data<Database>| -> Result<String> {
+            let conn = db.connection();
+            let pids = (backend(&conn).await, backend(&conn).await);
+            assert_eq!(pids.0, pids.1);
+            Ok(db.status().used.to_string())
+        };
+        config.route("/extracted", web::get().to(extracted)).route("/own", web::get().to(own));
+    });
+    let refused = app.get("/extracted").await;
+    assert_eq!((refused.status, refused.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""));
+    assert!(
+        !log::ours_with(&["ERROR", "`use_connection_for_request` is off", "`Database::connection()`"])
+            .is_empty()
+    );
+    assert_eq!(app.get("/own").await.ok(), "1");
+    assert_whole(&db).await;
+    app.stop().await;
+}
+
+/// P9
+#[actix_web::test]
+async fn without_the_middleware_the_log_names_the_fix() {
+    log::keep();
+    let app = listen!(1, || App::new().route("/", web::get().to(async |_: Connection| "never")));
+    let answer = app.get("/").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, ""));
+    assert!(!log::ours_with(&["ERROR", "`App::new().wrap(db.middleware())`"]).is_empty());
+    app.stop().await;
+
+    let req = TestRequest::default().to_http_request();
+    assert!(matches!(Connection::extract(&req).await, Err(Error::MissingMiddleware)));
+}
+
+/// P9: only the wrapped scope has connections.
+#[actix_web::test]
+async fn a_route_outside_of_the_wrapped_scope_has_none() {
+    let (_database, db) = connect(1).await;
+    let wrapped = db.clone();
+    let app = listen!(1, move || {
+        let handler = async |conn: Connection| backend(&conn).await.to_string();
+        App::new()
+            .service(web::scope("/in").wrap(wrapped.middleware()).route("", web::get().to(handler)))
+            .route("/out", web::get().to(handler))
+    });
+    app.get("/in").await.ok();
+    assert_eq!(app.get("/out").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    app.get("/in").await.ok();
+    app.stop().await;
+}
