@@ -5,7 +5,7 @@ use actix_web::web;
 use futures_util::TryStreamExt;
 use futures_util::future::{join_all, try_join_all};
 
-use crate::support::{FakeServer, Phase, TestApp, assert_whole, backend, connect, eventually, soon};
+use crate::support::{FakeServer, Observer, Phase, TestApp, assert_whole, backend, connect, eventually, soon};
 
 /// P8, case 21
 #[actix_web::test]
@@ -102,13 +102,16 @@ async fn a_statement_beside_an_open_row_stream_is_refused_at_once() {
 /// P8: a row stream that begins beside a statement is read after it.
 #[actix_web::test]
 async fn a_row_stream_may_begin_beside_a_statement() {
-    let (_database, db) = connect(1).await;
+    let (database, db) = connect(1).await;
+    let observer = Observer::of(&database).await;
     let conn = db.connection();
-    let (slept, rows) = tokio::join!(
-        conn.query_one_scalar::<i32>("SELECT 1 FROM pg_sleep(0.05)", &[]),
-        conn.query_raw("SELECT generate_series(1, 100000)", &[]),
-    );
-    assert_eq!(slept.expect("a row"), 1);
-    let rows: Vec<_> = rows.expect("rows").try_collect().await.expect("rows");
+    let sleeping = {
+        let conn = conn.clone();
+        tokio::spawn(async move { conn.query_one_scalar::<i32>("SELECT 1 FROM pg_sleep(0.2)", &[]).await })
+    };
+    observer.sees("pg_sleep(0.2)").await;
+    let rows = conn.query_raw("SELECT generate_series(1, 100000)", &[]).await.expect("rows");
+    let rows: Vec<_> = rows.try_collect().await.expect("rows");
     assert_eq!(rows.len(), 100_000);
+    assert_eq!(soon("an answer", sleeping).await.expect("joined").expect("a row"), 1);
 }

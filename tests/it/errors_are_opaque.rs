@@ -102,10 +102,13 @@ async fn an_outage_is_named_in_the_log_alone() {
     });
     app.get("/").await.ok();
     postgres.crash().expect("a crashed server");
-    let answer = soon("a refusal", app.get("/")).await;
-    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, ""));
     let port = postgres.port().to_string();
-    assert!(!format!("{:?}", answer.headers).contains(&port));
+    // The first may be the one that finds out.
+    for _ in 0..2 {
+        let answer = soon("a refusal", app.get("/")).await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, ""));
+        assert!(!format!("{:?}", answer.headers).contains(&port));
+    }
     assert!(!log::ours_with(&["ERROR", "no session is alive and none can be opened", &port]).is_empty());
     app.stop().await;
 }
