@@ -79,7 +79,7 @@ impl Database {
             attempt += 1;
         };
         telemetry::database_connected(connector.alive());
-        let pool = Pool::new(&settings, connector, sessions);
+        let pool = Pool::new(&settings, connector, sessions).await?;
         Ok(Self { pool, use_connection_for_request: settings.use_connection_for_request })
     }
 

@@ -1,6 +1,6 @@
 //! A place in the pool: what bb8 and the gate know of a session.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
@@ -59,6 +59,8 @@ pub(super) type Slot = PooledConnection<'static, Manager>;
 pub(super) struct Manager {
     pub(super) connector: Arc<Connector>,
     pub(super) shelf: Arc<Shelf>,
+    /// Those that the start has opened already.
+    pub(super) opened: Mutex<Vec<Box<Session>>>,
 }
 
 impl ManageConnection for Manager {
@@ -66,7 +68,12 @@ impl ManageConnection for Manager {
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        Ok(self.shelf.stock(self.connector.open().await?))
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let session = match opened {
+            Some(session) => session,
+            None => self.connector.open().await?,
+        };
+        Ok(self.shelf.stock(session))
     }
 
     async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {

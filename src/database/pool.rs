@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bb8_postgres::bb8;
@@ -51,14 +51,20 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool at home on the current runtime, with these sessions in it.
-    pub(crate) fn new(
+    /// A pool at home on the current runtime, with these sessions in it, which are not fewer than its floor.
+    pub(crate) async fn new(
         settings: &Settings,
         connector: Arc<Connector>,
-        sessions: Vec<Box<Session>>,
-    ) -> Arc<Self> {
+        mut sessions: Vec<Box<Session>>,
+    ) -> Result<Arc<Self>, ConnectError> {
         let PoolSettings { min_size, max_size, idle_timeout, max_lifetime, .. } = settings.pool;
         let shelf = Arc::<Shelf>::default();
+        let spare = sessions.split_off(sessions.len().min(min_size as usize));
+        let manager = Manager {
+            connector: Arc::clone(&connector),
+            shelf: Arc::clone(&shelf),
+            opened: Mutex::new(sessions),
+        };
         let idle = bb8::Pool::builder()
             .max_size(max_size)
             .min_idle(min_size)
@@ -70,12 +76,14 @@ impl Pool {
             .max_lifetime(max_lifetime.unwrap_or(UNBOUNDED))
             .reaper_rate(REAPER_RATE)
             .queue_strategy(bb8::QueueStrategy::Lifo)
-            .build_unchecked(Manager { connector: Arc::clone(&connector), shelf: Arc::clone(&shelf) });
-        for session in sessions {
+            // Asks for the floor at once, and is given what is open already.
+            .build(manager)
+            .await?;
+        for session in spare {
             let _ = idle.add(shelf.stock(session));
         }
         let gate = Gate::new(max_size);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
             connector,
@@ -84,7 +92,7 @@ impl Pool {
             gate,
             closed: AtomicBool::new(false),
             returned: Notify::new(),
-        })
+        }))
     }
 
     pub(super) fn home(&self) -> &Home {
