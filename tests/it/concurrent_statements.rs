@@ -5,7 +5,9 @@ use actix_web::web;
 use futures_util::TryStreamExt;
 use futures_util::future::{join_all, try_join_all};
 
-use crate::support::{FakeServer, Observer, Phase, TestApp, assert_whole, backend, connect, eventually, soon};
+use crate::support::{
+    FakeServer, Observer, Phase, TestApp, assert_whole, backend, connect, eventually, soon,
+};
 
 /// P8, case 21
 #[actix_web::test]

@@ -14,6 +14,7 @@ mod without_a_connection;
 mod concurrent_statements;
 mod waiting_for_a_session;
 mod workers_that_misbehave;
+mod sessions_follow_their_borrowers;
 mod server_outages;
 mod sessions_come_back_clean;
 mod statements_are_cached;
