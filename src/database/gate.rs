@@ -13,7 +13,7 @@ use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
 /// How often one who waits may be passed over.
-pub(super) const PATIENCE: u32 = 64;
+pub(super) const PATIENCE: u32 = 16;
 
 /// Lets in so many at a time. `T` is what can be handed from one borrower to the next.
 #[derive(Debug)]
