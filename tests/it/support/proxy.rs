@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,7 @@ pub struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
+    refused: Arc<AtomicUsize>,
     accepting: AbortHandle,
 }
 
@@ -38,9 +40,12 @@ impl Proxy {
         let weather = watch::Sender::new(Weather::Fair);
         let cut = watch::Sender::new(0);
         let network = Arc::new((weather.clone(), cut.clone()));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let turned_away = Arc::clone(&refused);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *network.0.borrow() == Weather::Refusing {
+                    turned_away.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 let network = Arc::clone(&network);
@@ -50,10 +55,11 @@ impl Proxy {
                         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                         let (from_client, to_client) = client.into_split();
                         let (from_server, to_server) = server.into_split();
-                        tokio::select! {
-                            () = pass(from_client, to_server, network.0.subscribe()) => {}
-                            () = pass(from_server, to_client, network.0.subscribe()) => {}
-                        }
+                        // Either side may end first and still be answered: a cancel request is over when the server ends.
+                        tokio::join!(
+                            pass(from_client, to_server, network.0.subscribe()),
+                            pass(from_server, to_client, network.0.subscribe()),
+                        );
                     };
                     tokio::select! {
                         () = passing => {}
@@ -62,7 +68,7 @@ impl Proxy {
                 });
             }
         });
-        Self { address, weather, cut, accepting: accepting.abort_handle() }
+        Self { address, weather, cut, refused, accepting: accepting.abort_handle() }
     }
 
     pub fn port(&self) -> u16 {
@@ -93,6 +99,11 @@ impl Proxy {
     /// Closes new connections at once; those that are open stay.
     pub fn refuse(&self) {
         self.weather.send_replace(Weather::Refusing);
+    }
+
+    /// How many connections were refused.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Back to a good network; what was stalled is passed on.

@@ -1,0 +1,10 @@
+//! What the pool survives. `RELIABILITY.md` lists every fault, what a user sees of it, and the test here that holds it.
+//!
+//! Everything is shortened by default; `RELIABILITY_FULL=1` runs it at full length.
+
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports)]
+mod support;
+mod common;
+
+mod hygiene;
