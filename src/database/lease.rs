@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -29,7 +30,7 @@ pub(crate) struct Lease {
 pub(super) struct Activity {
     /// Statements, row streams, transactions and client guards that are alive.
     users: u32,
-    /// Those of them whose statement may be on its way.
+    /// Those of them whose statement may be on its way; a client guard always counts.
     in_flight: u32,
     /// A row stream is open: the answers of later statements would be stuck behind it.
     streaming: bool,
@@ -56,7 +57,7 @@ pub(super) enum Health {
     Sound,
     /// Abandoned statements are being cancelled; no other may start.
     InRepair,
-    /// They did not end in time.
+    /// They did not end in time, or a panic came between.
     Broken,
 }
 
@@ -105,23 +106,6 @@ impl Lease {
     pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Cancels what was abandoned and waits until the session is quiet, within `reset_timeout`.
-    async fn repair(self: Arc<Self>) {
-        let bound = self.pool().session_settings().reset_timeout;
-        let quiet = timeout(bound, reset::quieten(self.session(), self.pool().connector())).await;
-        let mut activity = self.activity();
-        activity.abandoned = false;
-        activity.health = match quiet {
-            Ok(Ok(())) => Health::Sound,
-            _ => {
-                telemetry::repair_failed(bound);
-                Health::Broken
-            }
-        };
-        drop(activity);
-        self.repaired.notify_waiters();
-    }
 }
 
 impl Drop for Lease {
@@ -131,6 +115,38 @@ impl Drop for Lease {
         };
         let activity = mem::take(self.activity.get_mut().unwrap_or_else(PoisonError::into_inner));
         reset::give_back(session, place, &activity);
+    }
+}
+
+/// The repair of a lent session. Dropped unfinished, because its runtime stops, it has failed.
+struct Repair {
+    lease: Arc<Lease>,
+    outcome: Health,
+}
+
+impl Repair {
+    fn new(lease: &Arc<Lease>) -> Self {
+        Self { lease: Arc::clone(lease), outcome: Health::Broken }
+    }
+
+    /// Cancels what was abandoned and waits until the session is quiet, within `reset_timeout`.
+    async fn run(mut self) {
+        let pool = self.lease.pool();
+        let bound = pool.session_settings().reset_timeout;
+        match timeout(bound, reset::quieten(self.lease.session(), pool.connector())).await {
+            Ok(true) => self.outcome = Health::Sound,
+            Ok(false) | Err(_) => telemetry::repair_failed(bound),
+        }
+    }
+}
+
+impl Drop for Repair {
+    fn drop(&mut self) {
+        let mut activity = self.lease.activity();
+        activity.abandoned = false;
+        activity.health = self.outcome;
+        drop(activity);
+        self.lease.repaired.notify_waiters();
     }
 }
 
@@ -159,13 +175,22 @@ impl Usage {
     }
 
     /// Waits until abandoned statements are out of the way; fails if the session did not survive that.
-    pub(crate) async fn ready(&self) -> Result<()> {
+    ///
+    /// Counts as in flight from here on, so that no repair can begin before the statement is sent and hit it.
+    pub(crate) async fn ready(&mut self) -> Result<()> {
+        let lease = Arc::clone(&self.lease);
         loop {
-            let repaired = self.lease.repaired.notified();
-            match self.lease.activity().health {
-                Health::Sound => return Ok(()),
-                Health::Broken => return Err(Error::SessionLost),
-                Health::InRepair => {}
+            let repaired = lease.repaired.notified();
+            {
+                let mut activity = lease.activity();
+                match activity.health {
+                    Health::Sound => {
+                        activity.in_flight += u32::from(!mem::replace(&mut self.sent, true));
+                        return Ok(());
+                    }
+                    Health::Broken => return Err(Error::SessionLost),
+                    Health::InRepair => {}
+                }
             }
             repaired.await;
         }
@@ -177,13 +202,10 @@ impl Usage {
         if activity.streaming && !self.streaming {
             return Err(Error::Busy);
         }
-        if !self.sent {
-            activity.in_flight += 1;
-        }
+        activity.in_flight += u32::from(!mem::replace(&mut self.sent, true));
         activity.used = true;
         activity.traces = activity.traces.union(traces);
         drop(activity);
-        self.sent = true;
         if traces.statements {
             self.session().retire();
         }
@@ -224,7 +246,7 @@ impl Usage {
         if activity.abandoned && activity.in_flight == 0 && activity.health == Health::Sound {
             activity.health = Health::InRepair;
             drop(activity);
-            self.lease.pool().home().spawn(Arc::clone(&self.lease).repair());
+            self.lease.pool().home().spawn(Repair::new(&self.lease).run());
         }
     }
 }
@@ -233,6 +255,10 @@ impl Drop for Usage {
     fn drop(&mut self) {
         let mut activity = self.lease.activity();
         activity.users -= 1;
+        if self.sent && thread::panicking() {
+            // A parameter that panicked has left half a message in the driver's buffer.
+            activity.health = Health::Broken;
+        }
         activity.abandoned |= self.sent;
         activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
         self.repair_if_due(activity);

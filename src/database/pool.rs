@@ -1,9 +1,10 @@
 //! Who gets a session, and when: a fair gate in front of a bb8 pool that is only ever entered at home.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bb8_postgres::bb8;
@@ -29,7 +30,7 @@ use crate::telemetry;
 /// How often bb8 looks for sessions that have idled too long and for a floor that is not met.
 const REAPER_RATE: Duration = Duration::from_secs(1);
 
-/// How long a borrower that has a place, but whose session could not be opened, waits before it has bb8 try again.
+/// How long a borrower that has a place, but no session yet, waits before it has bb8 look and try again.
 const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How long a session that has idled may take to answer.
@@ -188,6 +189,7 @@ impl Pool {
         loop {
             tokio::select! {
                 biased;
+                () = self.stops() => return Err(self.stopped()),
                 slot = &mut slot => return slot.map_err(|_| self.timed_out(cause)),
                 Ok(()) = failures.changed() => {
                     let Some(failure) = failures.borrow_and_update().clone() else { continue };
@@ -197,13 +199,21 @@ impl Pool {
                     cause = Some(failure);
                     retry.as_mut().reset(Instant::now() + RECONNECT);
                 }
-                () = &mut retry, if cause.is_some() => {
+                // Without a failure as well: it may have come before we looked, and bb8 wakes one waiter for two sessions
+                // that come back at once.
+                () = &mut retry => {
                     slot.set(self.slot());
                     retry.as_mut().reset(Instant::now() + RECONNECT);
                 }
                 () = sleep_until(deadline) => return Err(self.timed_out(cause)),
             }
         }
+    }
+
+    /// Ready if nothing is lent any more, whoever wakes us. Has to be looked at before bb8 is: its timers panic when their
+    /// runtime has stopped.
+    fn stops(&self) -> impl Future<Output = ()> {
+        poll_fn(|_| if self.gate.is_closed() { Poll::Ready(()) } else { Poll::Pending })
     }
 
     fn slot(&self) -> AtHome<'_, impl Future<Output = Result<Slot, bb8::RunError<ConnectError>>> + use<>> {

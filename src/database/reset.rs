@@ -12,7 +12,6 @@ use super::pool::Pool;
 use super::session::Session;
 use crate::config::Reset;
 use crate::telemetry;
-use crate::tokio_postgres::Error;
 use crate::tokio_postgres::error::SqlState;
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for the prepared
@@ -108,13 +107,16 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     session.driver().go_home();
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
-        if unseen && timeout(PATIENCE, session.client().check_connection()).await.is_err() {
-            quieten(session, pool.connector()).await?;
+        if unseen
+            && timeout(PATIENCE, session.client().check_connection()).await.is_err()
+            && !quieten(session, pool.connector()).await
+        {
+            return Ok(false);
         }
-        session.client().batch_execute(&cleaning.sql()).await
+        session.client().batch_execute(&cleaning.sql()).await.map(|()| true)
     });
     match cleaned.await {
-        Ok(Ok(())) => true,
+        Ok(Ok(quiet)) => quiet,
         Ok(Err(err)) => {
             telemetry::reset_failed(&err);
             false
@@ -126,21 +128,22 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     }
 }
 
-/// Cancels what runs on a session and returns when it has ended.
+/// Cancels what runs on a session, and returns whether the session is quiet when that has ended.
 ///
 /// No later statement can be hit: the request is known to have been carried out before the session is probed, and the
-/// probe is answered by a backend that has seen it.
-pub(super) async fn quieten(session: &Session, connector: &Connector) -> Result<(), Error> {
+/// probe is answered by a backend that has seen it. Where that is not known the session must not be used again.
+pub(super) async fn quieten(session: &Session, connector: &Connector) -> bool {
     session.driver().go_home();
     let token = session.client().cancel_token();
     if let Err(err) = connector.cancel(&token, session.address()).await {
         telemetry::cancel_failed(&err);
+        return false;
     }
     match session.client().check_connection().await {
         // The statement had ended by itself, and the cancel hit the probe.
         Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => {
-            session.client().check_connection().await
+            session.client().check_connection().await.is_ok()
         }
-        other => other,
+        other => other.is_ok(),
     }
 }

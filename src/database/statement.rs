@@ -22,11 +22,11 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
     let echo = Started::new(&usage, sql, params);
     let rows = bounded(usage.command_timeout(), async {
-        let rows = start(&mut usage, sql, params, Usage::send).await?;
-        Ok(rows.try_collect::<Vec<_>>().await?)
+        let rows = start(&mut usage, sql, params, Usage::send).await?.try_collect::<Vec<_>>().await;
+        usage.done();
+        Ok(rows?)
     });
     let rows = rows.await?;
-    usage.done();
     echo.finished(Some(rows.len() as u64));
     Ok(rows)
 }
@@ -36,11 +36,17 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
     let echo = Started::new(&usage, sql, params);
     let affected = bounded(usage.command_timeout(), async {
         let mut rows = pin!(start(&mut usage, sql, params, Usage::send).await?);
-        while rows.try_next().await?.is_some() {}
-        Ok(rows.rows_affected().unwrap_or(0))
+        let ended = loop {
+            match rows.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break Ok(rows.rows_affected().unwrap_or(0)),
+                Err(err) => break Err(err.into()),
+            }
+        };
+        usage.done();
+        ended
     });
     let affected = affected.await?;
-    usage.done();
     echo.finished(Some(affected));
     Ok(affected)
 }
@@ -59,10 +65,12 @@ pub(crate) async fn batch_execute(mut usage: Usage, sql: &str) -> Result<()> {
     let echo = Started::new(&usage, sql, &[]);
     bounded(usage.command_timeout(), async {
         usage.ready().await?;
-        usage.send(traces(sql))?;
-        let executed = usage.session().client().batch_execute(sql).await;
+        let executed = match usage.send(traces(sql)) {
+            Ok(()) => usage.session().client().batch_execute(sql).await.map_err(Error::from),
+            Err(busy) => Err(busy),
+        };
         usage.done();
-        Ok(executed?)
+        executed
     })
     .await?;
     echo.finished(None);

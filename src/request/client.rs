@@ -1,6 +1,7 @@
 //! The driver's client on loan.
 
 use std::ops::Deref;
+use std::thread;
 
 use crate::database::Usage;
 use crate::tokio_postgres::Client;
@@ -15,6 +16,7 @@ pub struct ClientGuard {
 }
 
 impl ClientGuard {
+    /// The usage is [ready](Usage::ready): while the guard is alive nothing is cancelled, for it could be hit.
     pub(crate) fn new(usage: Usage) -> Self {
         usage.lend_client();
         Self { usage }
@@ -26,5 +28,13 @@ impl Deref for ClientGuard {
 
     fn deref(&self) -> &Client {
         self.usage.session().client()
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.usage.done();
+        }
     }
 }

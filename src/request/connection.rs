@@ -126,7 +126,7 @@ impl Connection {
     ///
     /// Nothing is known of what is done with it, so the session is reset when it goes back.
     pub async fn client(&self) -> Result<ClientGuard> {
-        let usage = self.scope.enter().await?;
+        let mut usage = self.scope.enter().await?;
         usage.ready().await?;
         Ok(ClientGuard::new(usage))
     }

@@ -82,7 +82,8 @@ pub fn sqlstate(err: &Error) -> &str {
 
 /// At rest, pool and server agree: nothing lent, nobody waits, and as many backends as open sessions.
 pub async fn at_rest(db: &Database, observer: &Observer) {
-    eventually("nothing is lent", || async { db.status().used == 0 && db.status().pending_requests == 0 }).await;
+    eventually("nothing is lent", || async { db.status().used == 0 && db.status().pending_requests == 0 })
+        .await;
     eventually("as many backends as sessions", || async {
         observer.backends().await == i64::from(db.status().open)
     })
@@ -92,7 +93,8 @@ pub async fn at_rest(db: &Database, observer: &Observer) {
 /// The pool can lend all it ever could, at once and each to another backend.
 pub async fn lends_all(db: &Database) -> Result<(), String> {
     let all: Vec<Connection> = (0..db.status().max).map(|_| db.connection()).collect();
-    let backends = join_all(all.iter().map(|conn| conn.query_one_scalar::<i32>("SELECT pg_backend_pid()", &[])));
+    let backends =
+        join_all(all.iter().map(|conn| conn.query_one_scalar::<i32>("SELECT pg_backend_pid()", &[])));
     let backends: Result<Vec<i32>, Error> = backends.await.into_iter().collect();
     let mut backends = backends.map_err(|err| format!("{err:?}"))?;
     backends.sort_unstable();

@@ -128,7 +128,10 @@ async fn what_was_done_with_the_client_itself_is_cleaned_too() {
     let conn = db.connection();
     let (before, same) = (state(&conn).await.expect("a state"), backend(&conn).await);
     let client = conn.client().await.expect("a client");
-    client.batch_execute("BEGIN; SET app.tenant = '42'; LISTEN news; CREATE TEMP TABLE t ()").await.expect("traces");
+    client
+        .batch_execute("BEGIN; SET app.tenant = '42'; LISTEN news; CREATE TEMP TABLE t ()")
+        .await
+        .expect("traces");
     drop(client);
     conn.release().expect("nothing runs");
     assert_eq!(state(&conn).await.expect("a session"), before);
@@ -140,23 +143,31 @@ async fn cached_statements_survive_a_reset() {
     let database = database_with_state().await;
     let db = pool(&database, 1).await;
     let conn = db.connection();
-    let protocol = "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql AND statement = 'SELECT 4711'";
+    let protocol =
+        "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql AND statement = 'SELECT 4711'";
     conn.query("SELECT 4711", &[]).await.expect("a statement");
     conn.batch_execute("PREPARE mine AS SELECT 1").await.expect("a trace");
     conn.release().expect("nothing runs");
     assert_eq!(conn.query_one_scalar::<i64>(protocol, &[]).await.expect("a count"), 1);
     conn.query("SELECT 4711", &[]).await.expect("the same statement");
-    assert_eq!(conn.query_one_scalar::<i64>(protocol, &[]).await.expect("a count"), 1, "it was prepared anew");
+    assert_eq!(
+        conn.query_one_scalar::<i64>(protocol, &[]).await.expect("a count"),
+        1,
+        "it was prepared anew"
+    );
     conn.query("EXECUTE mine", &[]).await.expect_err("it was SQL's, and is gone");
 }
 
 #[tokio::test]
 async fn a_session_whose_statements_were_thrown_away_is_not_lent_again() {
-    for sql in ["DISCARD ALL", "DEALLOCATE ALL", "DEALLOCATE s0"] {
+    let names = "SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 4711'";
+    for sql in ["DISCARD ALL", "DEALLOCATE ALL", "DEALLOCATE {}"] {
         let database = database().await;
         let db = pool(&database, 1).await;
         let conn = db.connection();
-        conn.query("SELECT 4711", &[]).await.expect("s0");
+        conn.query("SELECT 4711", &[]).await.expect("a statement");
+        let name: String = conn.query_one_scalar(names, &[]).await.expect("its name");
+        let sql = &sql.replace("{}", &name);
         let first = backend(&conn).await;
         conn.batch_execute(sql).await.expect(sql);
         conn.release().expect("nothing runs");
@@ -207,7 +218,11 @@ async fn always_cleans_what_no_reader_of_sql_can_see() {
         "SELECT point(1, 1) + 'x'::text",
     ] {
         conn.query(sql, &[]).await.expect(sql);
-        assert_ne!(state(&conn).await.expect("a state").split(" transaction ").next(), before.split(" transaction ").next(), "{sql} has no effect to clean");
+        assert_ne!(
+            state(&conn).await.expect("a state").split(" transaction ").next(),
+            before.split(" transaction ").next(),
+            "{sql} has no effect to clean"
+        );
         conn.release().expect("nothing runs");
         assert_eq!(state(&conn).await.expect("a session"), before, "after {sql}");
     }
@@ -219,7 +234,9 @@ async fn never_rolls_back_and_does_no_more() {
     let database = database_with_state().await;
     let db = connect(Config { reset: Reset::Never, ..sized(database.config(), 1) }).await;
     let conn = db.connection();
-    conn.batch_execute("SET app.tenant = '42'; BEGIN; INSERT INTO public.written VALUES ('never')").await.expect("traces");
+    conn.batch_execute("SET app.tenant = '42'; BEGIN; INSERT INTO public.written VALUES ('never')")
+        .await
+        .expect("traces");
     conn.release().expect("nothing runs");
     let state = state(&conn).await.expect("a session");
     assert!(state.ends_with("transaction false"), "{state}");
@@ -228,7 +245,8 @@ async fn never_rolls_back_and_does_no_more() {
     conn.release().expect("nothing runs");
     conn.batch_execute("SET app.tenant = '43'").await.expect("a trace");
     conn.release().expect("nothing runs");
-    let tenant: String = conn.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await.expect("a setting");
+    let tenant: String =
+        conn.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await.expect("a setting");
     assert_eq!(tenant, "43");
 }
 
@@ -241,8 +259,12 @@ async fn a_session_that_cannot_be_reset_is_discarded() {
     let conn = db.connection();
     // Refused: a time-out so short that the reset runs into it.
     let first = backend(&conn).await;
-    conn.batch_execute("CREATE TEMP TABLE t AS SELECT generate_series(1, 1000); SET statement_timeout = 1; \
-        SET lock_timeout = 1").await.expect("traces");
+    conn.batch_execute(
+        "CREATE TEMP TABLE t AS SELECT generate_series(1, 1000); SET statement_timeout = 1; \
+        SET lock_timeout = 1",
+    )
+    .await
+    .expect("traces");
     conn.release().expect("nothing runs");
     // Never answered: another session holds a lock that dropping the table needs.
     let second = backend(&conn).await;
@@ -252,7 +274,10 @@ async fn a_session_that_cannot_be_reset_is_discarded() {
         .query_one_scalar("SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'", &[])
         .await
         .expect("a schema");
-    other.batch_execute(&format!("BEGIN; LOCK TABLE {schema}.kept IN ACCESS SHARE MODE")).await.expect("a lock");
+    other
+        .batch_execute(&format!("BEGIN; LOCK TABLE {schema}.kept IN ACCESS SHARE MODE"))
+        .await
+        .expect("a lock");
     conn.release().expect("nothing runs");
     let third = soon("a borrow after a reset that hangs", backend(&conn)).await;
     assert_ne!(third, second, "lent with a reset on its way");
@@ -268,8 +293,14 @@ async fn a_session_that_cannot_be_reset_is_discarded() {
 #[tokio::test]
 async fn what_the_configuration_says_survives_a_reset() {
     let database = database_with_state().await;
-    pool(&database, 1).await.connection().batch_execute("GRANT CREATE ON SCHEMA public TO visitor").await.expect("a grant");
-    let settings = [("role", "visitor"), ("search_path", "app, public"), ("app.tenant", "main"), ("work_mem", "8MB")];
+    pool(&database, 1)
+        .await
+        .connection()
+        .batch_execute("GRANT CREATE ON SCHEMA public TO visitor")
+        .await
+        .expect("a grant");
+    let settings =
+        [("role", "visitor"), ("search_path", "app, public"), ("app.tenant", "main"), ("work_mem", "8MB")];
     for reset in [Reset::Auto, Reset::Always] {
         let db = connect(Config {
             server_settings: settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
@@ -296,7 +327,11 @@ async fn what_the_configuration_says_survives_a_reset() {
             let same = backend(&conn).await;
             conn.batch_execute(sql).await.expect(sql);
             conn.release().expect("nothing runs");
-            assert_eq!(conn.query_one_scalar::<String>(look, &[]).await.expect("a look"), configured, "{sql}");
+            assert_eq!(
+                conn.query_one_scalar::<String>(look, &[]).await.expect("a look"),
+                configured,
+                "{sql}"
+            );
             assert_eq!(backend(&conn).await, same, "{sql}");
         }
     }
