@@ -12,7 +12,7 @@ use crate::config::ConfigError;
 use crate::database::ConnectError;
 use crate::telemetry;
 use crate::tokio_postgres;
-use crate::tokio_postgres::error::{DbError, SqlState};
+use crate::tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// A [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -114,6 +114,8 @@ impl Error {
             Self::Postgres(err) => match err.code() {
                 // connection exception, insufficient resources, operator intervention (but not a cancelled query)
                 Some(code) if *code == SqlState::QUERY_CANCELED => false,
+                // whatever its class, the server has hung up after it
+                Some(_) if is_fatal(err) => true,
                 Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
                 None => err.is_closed(),
             },
@@ -121,6 +123,11 @@ impl Error {
             _ => false,
         }
     }
+}
+
+fn is_fatal(err: &tokio_postgres::Error) -> bool {
+    let severity = err.as_db_error().and_then(DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 impl ResponseError for Error {

@@ -138,6 +138,10 @@ impl<T> Gate<T> {
         drop(sent_away);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// Permits that nobody holds.
     pub(super) fn free(&self) -> u32 {
         self.state().free

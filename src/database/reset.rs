@@ -24,10 +24,11 @@ const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET A
     FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
     EXECUTE 'DEALLOCATE ' || pg_catalog.quote_ident(prepared); END LOOP; END $$";
 
-/// How long a session of which nothing is known may take to answer before what runs on it is cancelled.
+/// How long a session of which nothing is known may take to answer before what runs on it is cancelled, and how long after
+/// that before it is cancelled again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long the cancel request of a session that is discarded may take.
+/// How long a session that is discarded may take to become quiet.
 const LAST_CANCEL: Duration = Duration::from_secs(2);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
@@ -64,10 +65,7 @@ pub(super) fn give_back(mut session: Box<Session>, place: Place, activity: &Acti
 /// notices that its client has gone only when its statement has ended.
 pub(super) async fn discard(pool: &Pool, session: Box<Session>, place: Place, busy: bool) {
     if busy {
-        let token = session.client().cancel_token();
-        if let Ok(Err(err)) = timeout(LAST_CANCEL, pool.connector().cancel(&token, session.address())).await {
-            telemetry::cancel_failed(&err);
-        }
+        let _ = timeout(LAST_CANCEL, quieten(&session, pool.connector())).await;
     }
     session.end().await;
     drop(place);
@@ -128,17 +126,30 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     }
 }
 
-/// Cancels what runs on a session, and returns whether the session is quiet when that has ended.
+/// Cancels what runs on a session until it is quiet; `false` if it cannot be known to be.
 ///
-/// No later statement can be hit: the request is known to have been carried out before the session is probed, and the
-/// probe is answered by a backend that has seen it. Where that is not known the session must not be used again.
+/// A request that overtakes its statement is lost: a backend that is reading its next message ignores it. So it is repeated.
+///
+/// No later statement can be hit: each request is known to have been carried out before the session is probed, and the
+/// probe that counts was sent after the last of them and is answered by a backend that has seen it. Where that is not known
+/// the session must not be used again.
 pub(super) async fn quieten(session: &Session, connector: &Connector) -> bool {
     session.driver().go_home();
-    let token = session.client().cancel_token();
-    if let Err(err) = connector.cancel(&token, session.address()).await {
-        telemetry::cancel_failed(&err);
-        return false;
+    let mut patience = PATIENCE;
+    loop {
+        let token = session.client().cancel_token();
+        if let Err(err) = connector.cancel(&token, session.address()).await {
+            telemetry::cancel_failed(&err);
+            return false;
+        }
+        match timeout(patience, probe(session)).await {
+            Ok(quiet) => return quiet,
+            Err(_) => patience *= 2,
+        }
     }
+}
+
+async fn probe(session: &Session) -> bool {
     match session.client().check_connection().await {
         // The statement had ended by itself, and the cancel hit the probe.
         Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => {

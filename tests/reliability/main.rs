@@ -9,3 +9,7 @@ mod common;
 
 mod hygiene;
 mod cancellation;
+mod load;
+mod faults;
+mod workers;
+mod isolation;

@@ -1,0 +1,133 @@
+//! 64 clients that do whatever can be done to a session, each of which must have been given a pristine one.
+
+use std::time::Duration;
+
+use actix_pg::{Config, Connection, Database, Error};
+use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use crate::common::{STATE, abandon, at_rest, connect, full, lends_all, pool, rng, seed, soon, state, times};
+use crate::support::{Observer, database, sized};
+
+const CLIENTS: u64 = 64;
+
+const WRITES: &[&str] = &[
+    "SET search_path = pg_temp",
+    "SET app.tenant = '42'",
+    "SET work_mem = '1MB'; SET lock_timeout = '1h'",
+    "SET default_transaction_read_only = on",
+    "SET ROLE visitor",
+    "SET SESSION AUTHORIZATION visitor",
+    "BEGIN; SET LOCAL ROLE visitor; SET LOCAL app.tenant = '7'",
+    "SELECT pg_advisory_lock_shared(1)",
+    "SELECT set_config('app.tenant', '42', false)",
+    "LISTEN news",
+    "CREATE TEMP TABLE scratch (id int)",
+    "CREATE TEMP VIEW scratch AS SELECT 1",
+    "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "PREPARE mine AS SELECT 1",
+    "DECLARE kept CURSOR WITH HOLD FOR SELECT 1",
+    "BEGIN",
+    "BEGIN; INSERT INTO public.written VALUES (gen_random_uuid()::text)",
+    "BEGIN; DECLARE lost CURSOR FOR SELECT 1; SAVEPOINT here",
+    "BEGIN; SELECT 1 / 0",
+    "BEGIN; CREATE TEMP TABLE scratch (id int) ON COMMIT DROP",
+    "DISCARD TEMP",
+    "DISCARD ALL",
+    "SELECT pg_sleep(0)",
+    "SELECT 1",
+];
+
+/// Does something to the session, and may leave in the middle of it.
+async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
+    for _ in 0..rng.random_range(1..4) {
+        let sql = WRITES[rng.random_range(0..WRITES.len())];
+        match rng.random_range(0..12) {
+            0..4 => drop(conn.batch_execute(sql).await),
+            4 => drop(abandon(conn.batch_execute(sql), rng).await),
+            5 => drop(abandon(conn.query("SELECT pg_sleep(0.001)", &[]), rng).await),
+            6 => drop(conn.query("SELECT 1 / (random() * 0)::int", &[]).await),
+            7 => drop(conn.query("SELECT set_config('app.tenant', '8', false)", &[]).await),
+            8 => {
+                if let Some(Ok(mut rows)) =
+                    abandon(conn.query_raw("SELECT generate_series(1, 2000)", &[]), rng).await
+                {
+                    drop(abandon(rows.next(), rng).await);
+                }
+            }
+            9 => {
+                let client = conn.client().await?;
+                drop(abandon(client.batch_execute(sql), rng).await);
+            }
+            10 => {
+                let client = conn.client().await?;
+                if let Ok(sink) = client.copy_in::<_, &'static [u8]>("COPY public.written FROM STDIN").await {
+                    let mut sink = Box::pin(sink);
+                    let _ = sink.send(b"never\n").await;
+                }
+            }
+            _ => drop(conn.query("SELECT $1::text", &[&"clean"]).await),
+        }
+    }
+    Ok(())
+}
+
+async fn client(db: Database, pristine: String, mut rng: StdRng, borrows: usize, deadline: Instant) -> usize {
+    for done in 0..borrows {
+        if Instant::now() > deadline {
+            return done;
+        }
+        let conn = db.connection();
+        let found = soon("a look at a session", state(&conn)).await;
+        assert_eq!(found.expect("a usable session"), pristine, "somebody left this");
+        match soon("a visit", visit(&conn, &mut rng)).await {
+            Ok(()) | Err(Error::SessionLost | Error::Postgres(_)) => {}
+            Err(err) => panic!("{err:?}"),
+        }
+        // Given back in one of the ways there are; the rest is left to the drop.
+        match rng.random_range(0..3) {
+            0 => conn.release().expect("nothing is alive"),
+            1 => conn.close().expect("nothing is alive"),
+            _ => {}
+        }
+    }
+    borrows
+}
+
+async fn check(name: &str, sessions: u32, borrows: usize) {
+    let seed = seed(name);
+    let database = database().await;
+    let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(database.config(), sessions) };
+    let db = connect(config).await;
+    let setup = pool(&database, 1).await.connection();
+    let (role, schema) = STATE.split_once(';').expect("a role");
+    let _ = setup.batch_execute(role).await;
+    setup.release().expect("nothing runs");
+    setup.batch_execute(schema).await.expect("a schema");
+    drop(setup);
+    let pristine = state(&db.connection()).await.expect("a session that nobody has used");
+    // A slow machine does less; what was done is printed.
+    let deadline = Instant::now() + Duration::from_secs(if full() { 3_600 } else { 40 });
+    let start = Instant::now();
+    let clients = (0..CLIENTS).map(|number| {
+        let client =
+            client(db.clone(), pristine.clone(), rng(seed, number), borrows / CLIENTS as usize, deadline);
+        tokio::spawn(client)
+    });
+    let done: usize = join_all(clients).await.into_iter().map(|done| done.expect("no leak")).sum();
+    eprintln!("{name}: {done} borrows in {:.1?}", start.elapsed());
+    let conn = db.connection();
+    let rows: i64 = conn.query_one_scalar("SELECT count(*) FROM public.written", &[]).await.expect("a count");
+    assert_eq!(rows, 0, "a transaction was committed that nobody committed");
+    drop(conn);
+    at_rest(&db, &Observer::of(&database).await).await;
+    lends_all(&db).await.expect("a place was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_meets_what_another_left() {
+    check("nobody_meets_what_another_left", 8, times(4_000, 200_000)).await;
+}
