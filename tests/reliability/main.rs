@@ -13,3 +13,5 @@ mod load;
 mod faults;
 mod workers;
 mod isolation;
+mod scripted;
+mod phases;
