@@ -150,11 +150,13 @@ async fn a_repair_never_begins_under_a_statement_that_was_let_in() {
 #[tokio::test]
 async fn what_runs_on_a_lent_client_is_not_cancelled_for_another() {
     let database = database().await;
+    let observer = Observer::of(&database).await;
     let db = pool(&database, 1).await;
     let conn = db.connection();
     let client = conn.client().await.expect("a client");
-    let running = client.query_one("SELECT 7 FROM pg_sleep(0.3)", &[]);
+    let running = client.query_one("SELECT 7 FROM pg_sleep(1.5)", &[]);
     let abandoned = async {
+        eventually("it runs", || async { observer.running("pg_sleep(1.5)").await == 1 }).await;
         let mut abandoned = Box::pin(conn.query("SELECT pg_sleep(600)", &[]));
         assert!(futures_util::poll!(&mut abandoned).is_pending());
     };
