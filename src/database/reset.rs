@@ -13,6 +13,7 @@ use super::session::Session;
 use crate::config::Reset;
 use crate::telemetry;
 use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::{Error, SimpleQueryMessage};
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for the prepared
 /// statements of the protocol, which the cache needs; those made with SQL's `PREPARE` are removed.
@@ -111,7 +112,8 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
         {
             return Ok(false);
         }
-        session.client().batch_execute(&cleaning.sql()).await.map(|()| true)
+        session.client().batch_execute(&cleaning.sql()).await?;
+        if unseen { in_step(session).await } else { Ok(true) }
     });
     match cleaned.await {
         Ok(Ok(quiet)) => quiet,
@@ -124,6 +126,23 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
             false
         }
     }
+}
+
+/// Whether a session's answers belong to its questions.
+///
+/// A `COPY … FROM STDIN` that is refused once it has been sent leaves tokio-postgres 0.7 one answer behind: it sends a second
+/// Sync, and takes the end of that for the answer to whatever comes next.
+async fn in_step(session: &Session) -> Result<bool, Error> {
+    let question = rand::random::<u64>().to_string();
+    let answer = session.client().simple_query(&format!("SELECT {question}")).await?;
+    let in_step = answer.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0) == Some(&question),
+        _ => false,
+    });
+    if !in_step {
+        telemetry::session_discarded("its answers do not belong to its questions");
+    }
+    Ok(in_step)
 }
 
 /// Cancels what runs on a session until it is quiet; `false` if it cannot be known to be.

@@ -346,6 +346,36 @@ async fn a_copy_left_half_way_leaves_no_row_and_no_trace() {
     at_rest(&db, &Observer::of(&database).await).await;
 }
 
+/// The driver takes one end of an answer too many for the end of the next: everything after it would be shifted by one.
+#[tokio::test]
+async fn a_copy_that_is_refused_does_not_shift_the_answers_of_the_next_borrower() {
+    let (database, db) = support::connect(1).await;
+    let conn = db.connection();
+    conn.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
+    conn.release().expect("nothing runs");
+    for number in 0..20_i32 {
+        let client = conn.client().await.expect("a client");
+        client.batch_execute("SET default_transaction_read_only = on").await.expect("a setting");
+        assert!(client.copy_in::<_, &'static [u8]>("COPY t FROM STDIN").await.is_err());
+        drop(client);
+        conn.release().expect("nothing of ours is alive");
+        for number in number..number + 3 {
+            let sql = format!("SELECT {number}");
+            let answer: i32 =
+                soon("the next borrower", conn.query_one_scalar(&sql, &[])).await.expect("an answer");
+            assert_eq!(answer, number, "somebody else's answer");
+        }
+        let read_only: String = conn
+            .query_one_scalar("SELECT current_setting('transaction_read_only')", &[])
+            .await
+            .expect("a setting");
+        assert_eq!(read_only, "off");
+        conn.release().expect("nothing runs");
+    }
+    drop(conn);
+    at_rest(&db, &Observer::of(&database).await).await;
+}
+
 /// The session cannot be had back from a stream that nobody reads; what can be had back is its place.
 #[tokio::test]
 async fn raw_rows_that_outlive_their_client_keep_no_place() {
