@@ -16,7 +16,7 @@ async fn the_client_sees_no_cause_and_the_log_sees_them_all() {
     let (_database, db) = connect(1).await;
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection| -> Result<String> {
-            Ok(conn.query_one_scalar::<String>("SELECT secret FROM hidden_treasure_4711", &[]).await?)
+            conn.query_one_scalar("SELECT secret FROM hidden_treasure_4711", &[]).await
         };
         config.route("/", web::get().to(handler));
     });

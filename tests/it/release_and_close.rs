@@ -29,7 +29,7 @@ async fn a_released_session_serves_others_until_the_next_statement() {
                     go_on.open().await;
                     let two: i32 = conn.query_one_scalar("SELECT 2", &[]).await?;
                     assert_eq!(db.status().used, 1);
-                    Ok::<_, actix_pg::Error>(two.to_string())
+                    Ok::<_, Error>(two.to_string())
                 }
             };
             let quick = async |conn: Connection| backend(&conn).await.to_string();

@@ -9,8 +9,8 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::web;
 
 use crate::support::{
-    FakeServer, Observer, Phase, TestApp, all_returned, assert_whole, backend, connect, database, eventually,
-    log, sized, soon,
+    FakeServer, Observer, Phase, Proxy, TestApp, all_returned, assert_whole, backend, connect, database,
+    eventually, log, sized, soon,
 };
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -169,6 +169,29 @@ async fn a_session_that_fails_its_check_is_replaced() {
     assert_eq!(soon("an answer", answer).await.expect("joined").expect("an answer"), 1);
     assert_eq!((server.backends(), db.status().open), (1, 1));
     assert_eq!(server.passed(Phase::Connect), 2);
+}
+
+/// P14, P15: a network that swallows everything is a 503, not a hang; and it may be a slow one before and after.
+#[actix_web::test]
+async fn a_network_that_swallows_everything_is_not_waited_for() {
+    let database = database().await;
+    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let config = Config {
+        dsn: Some(proxy.dsn(database.dsn())),
+        acquire_timeout: Duration::from_millis(300),
+        test_after_idle: Duration::ZERO,
+        ..sized(database.config(), 1)
+    };
+    let db = Database::connect(config).await.expect("a connected database");
+    let app = TestApp::start(&db, routes);
+    proxy.delay(Duration::from_millis(1));
+    assert_eq!(app.get("/").await.ok(), "1");
+    proxy.stall();
+    let answer = soon("a refusal", app.get("/")).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    proxy.heal();
+    eventually("it serves again", async || app.get("/").await.status == StatusCode::OK).await;
+    app.stop().await;
 }
 
 /// P15: the operating system is told to ask after a silent server, by default.

@@ -34,10 +34,10 @@ async fn there_are_never_more_sessions_than_the_maximum() {
                 // Clean; dirty; thrown away by its user; abandoned in mid-statement.
                 0 => drop(conn.query("SELECT 1", &[]).await?),
                 1 => conn.batch_execute("SET search_path = nowhere").await?,
-                2 => drop(conn.query("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await.is_err()),
+                2 => assert!(conn.query("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await.is_err()),
                 _ => {
                     let sleep = conn.execute("SELECT pg_sleep(3603)", &[]);
-                    drop(tokio::time::timeout(Duration::from_millis(20), sleep).await.is_err());
+                    assert!(tokio::time::timeout(Duration::from_millis(20), sleep).await.is_err());
                 }
             }
             Ok("done".into())

@@ -76,7 +76,9 @@ async fn a_worker_that_stops_fails_no_request_of_another() {
         let (running, go_on, left) = (running.clone(), go_on.clone(), left.clone());
         TestApp::with_workers(3, &db, move |config| {
             let query = move |conn: Connection| {
-                LEFT.with_borrow_mut(|guard| drop(guard.get_or_insert_with(|| Left(left.clone()))));
+                LEFT.with_borrow_mut(|guard| {
+                    guard.get_or_insert_with(|| Left(left.clone()));
+                });
                 async move { backend(&conn).await.to_string() }
             };
             let long = move |conn: Connection| {

@@ -29,7 +29,7 @@ macro_rules! listen {
 pub(crate) use listen;
 
 /// An application on a port of its own.
-pub struct TestApp {
+pub(crate) struct TestApp {
     address: SocketAddr,
     handle: ServerHandle,
     server: rt::task::JoinHandle<std::io::Result<()>>,
@@ -38,14 +38,14 @@ pub struct TestApp {
 
 impl TestApp {
     /// Routes behind the middleware, on four workers.
-    pub fn start(
+    pub(crate) fn start(
         db: &Database,
         routes: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
     ) -> Self {
         Self::with_workers(4, db, routes)
     }
 
-    pub fn with_workers(
+    pub(crate) fn with_workers(
         workers: usize,
         db: &Database,
         routes: impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
@@ -54,38 +54,38 @@ impl TestApp {
         listen!(workers, move || actix_web::App::new().wrap(db.middleware()).configure(routes.clone()))
     }
 
-    pub fn of(address: SocketAddr, server: Server) -> Self {
+    pub(crate) fn of(address: SocketAddr, server: Server) -> Self {
         let handle = server.handle();
         let client = awc::Client::builder().timeout(Duration::from_secs(30)).finish();
         Self { address, handle, server: rt::spawn(server), client }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn handle(&self) -> ServerHandle {
+    pub(crate) fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.try_get(path).await.expect("a response")
     }
 
-    pub async fn try_get(&self, path: &str) -> Result<Answer, awc::error::SendRequestError> {
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, awc::error::SendRequestError> {
         Answer::of(self.client.get(self.url(path)).send()).await
     }
 
-    pub async fn post(&self, path: &str, body: &serde_json::Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &serde_json::Value) -> Answer {
         Answer::of(self.client.post(self.url(path)).send_json(body)).await.expect("a response")
     }
 
     /// Stops accepting, answers what was accepted, and returns when every worker has ended.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let Self { handle, server, client, .. } = self;
         drop(client);
         handle.stop(true).await;
@@ -95,10 +95,10 @@ impl TestApp {
 
 /// What the client saw.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -112,38 +112,38 @@ impl Answer {
         })
     }
 
-    pub fn json<T: DeserializeOwned>(&self) -> T {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.body).unwrap_or_else(|err| panic!("{err}: {}", self.body))
     }
 
     /// The body of a 200.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.body
     }
 }
 
 /// One connection of a client: its requests go to one worker, and it may hang up whenever it likes.
-pub struct Wire(TcpStream);
+pub(crate) struct Wire(TcpStream);
 
 impl Wire {
-    pub async fn to(app: &TestApp) -> Self {
+    pub(crate) async fn to(app: &TestApp) -> Self {
         Self(TcpStream::connect(app.address()).await.expect("a connection"))
     }
 
-    pub async fn send(&mut self, path: &str) {
+    pub(crate) async fn send(&mut self, path: &str) {
         self.try_send(path).await.expect("a request");
     }
 
     /// Fails if the server has hung up.
-    pub async fn try_send(&mut self, path: &str) -> std::io::Result<()> {
+    pub(crate) async fn try_send(&mut self, path: &str) -> std::io::Result<()> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
         self.0.write_all(request.as_bytes()).await
     }
 
     /// Reads until `part` has come.
-    pub async fn read_until(&mut self, part: &str) -> String {
+    pub(crate) async fn read_until(&mut self, part: &str) -> String {
         let mut text = Vec::new();
         while !String::from_utf8_lossy(&text).contains(part) {
             assert!(self.0.read_buf(&mut text).await.expect("more") > 0, "ended at {text:?}");
@@ -152,13 +152,13 @@ impl Wire {
     }
 
     /// Sends a request and reads a 200 with a body that is not chunked.
-    pub async fn get(&mut self, path: &str) -> String {
+    pub(crate) async fn get(&mut self, path: &str) -> String {
         self.send(path).await;
         self.answer().await.expect("an answer")
     }
 
     /// The body of a 200, or `None` if the server hung up without an answer.
-    pub async fn answer(&mut self) -> Option<String> {
+    pub(crate) async fn answer(&mut self) -> Option<String> {
         let mut text = Vec::new();
         loop {
             let so_far = String::from_utf8_lossy(&text).into_owned();

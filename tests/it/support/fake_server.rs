@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 /// What the server can be made to wait before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// A login.
     Connect,
     /// An answer to an empty Sync.
@@ -26,7 +26,7 @@ pub enum Phase {
 }
 
 /// A server in this process, on the runtime that made it.
-pub struct FakeServer {
+pub(crate) struct FakeServer {
     address: SocketAddr,
     state: Arc<watch::Sender<State>>,
     accepting: AbortHandle,
@@ -48,7 +48,7 @@ struct State {
 }
 
 impl FakeServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(watch::Sender::new(State::default()));
@@ -56,6 +56,7 @@ impl FakeServer {
             let state = Arc::clone(&state);
             tokio::spawn(async move {
                 while let Ok((socket, _)) = listener.accept().await {
+                    socket.set_nodelay(true).expect("a socket");
                     let backend = Backend { socket, state: Arc::clone(&state), pid: 0 };
                     tokio::spawn(backend.serve());
                 }
@@ -65,51 +66,57 @@ impl FakeServer {
     }
 
     /// A configuration for at most `size` sessions on this server.
-    pub fn config(&self, size: u32) -> Config {
+    pub(crate) fn config(&self, size: u32) -> Config {
         let dsn = format!("postgres://fake@127.0.0.1:{}/fake?sslmode=disable", self.address.port());
         Config { dsn: Some(dsn), pool_min_size: 0, pool_max_size: size, ..Config::default() }
     }
 
     /// Makes everybody wait who comes to this gate from now on.
-    pub fn hold(&self, phase: Phase) {
-        self.state.send_modify(|state| drop(state.held.insert(phase)));
+    pub(crate) fn hold(&self, phase: Phase) {
+        self.state.send_modify(|state| {
+            state.held.insert(phase);
+        });
     }
 
     /// Lets everybody pass, those who wait included.
-    pub fn open(&self, phase: Phase) {
-        self.state.send_modify(|state| drop(state.held.remove(&phase)));
+    pub(crate) fn open(&self, phase: Phase) {
+        self.state.send_modify(|state| {
+            state.held.remove(&phase);
+        });
     }
 
-    pub fn open_all(&self) {
+    pub(crate) fn open_all(&self) {
         self.state.send_modify(|state| state.held.clear());
     }
 
     /// Lets one statement pass, now or when it comes.
-    pub fn answer(&self, sql: &str) {
-        self.state.send_modify(|state| drop(state.answered.insert(sql.to_owned())));
+    pub(crate) fn answer(&self, sql: &str) {
+        self.state.send_modify(|state| {
+            state.answered.insert(sql.to_owned());
+        });
     }
 
     /// How many wait before a gate.
-    pub fn before(&self, phase: Phase) -> usize {
+    pub(crate) fn before(&self, phase: Phase) -> usize {
         self.state.borrow().before.values().filter(|(at, _)| *at == phase).count()
     }
 
     /// How many have passed a gate since the start.
-    pub fn passed(&self, phase: Phase) -> usize {
+    pub(crate) fn passed(&self, phase: Phase) -> usize {
         self.state.borrow().passed.get(&phase).copied().unwrap_or(0)
     }
 
     /// How many are logged in.
-    pub fn backends(&self) -> usize {
+    pub(crate) fn backends(&self) -> usize {
         self.state.borrow().cancels.len()
     }
 
     /// Round trips of the extended protocol.
-    pub fn syncs(&self) -> usize {
+    pub(crate) fn syncs(&self) -> usize {
         self.state.borrow().syncs
     }
 
-    pub fn simple_queries(&self) -> Vec<String> {
+    pub(crate) fn simple_queries(&self) -> Vec<String> {
         self.state.borrow().simple_queries.clone()
     }
 }
@@ -153,7 +160,9 @@ impl Backend {
         self.pass(Phase::Connect, "").await;
         let cancel = Arc::new(Notify::new());
         let pid = self.pid;
-        self.state.send_modify(|state| drop(state.cancels.insert(pid, Arc::clone(&cancel))));
+        self.state.send_modify(|state| {
+            state.cancels.insert(pid, Arc::clone(&cancel));
+        });
         let mut out = message(b'R', &0i32.to_be_bytes());
         out.extend(message(b'S', b"client_encoding\0UTF8\0"));
         out.extend(message(b'K', &[pid.to_be_bytes(), pid.to_be_bytes()].concat()));
@@ -224,7 +233,9 @@ impl Backend {
                         }
                     }
                     let pid = self.pid;
-                    self.state.send_modify(|state| drop(state.before.remove(&pid)));
+                    self.state.send_modify(|state| {
+                        state.before.remove(&pid);
+                    });
                 }
                 b'C' => out.extend(message(b'3', &[])),
                 other => panic!("message {:?}", char::from(other)),
@@ -239,7 +250,9 @@ impl Backend {
         let mut state = self.state.subscribe();
         let may_pass = |state: &State| !state.held.contains(&phase) || state.answered.contains(what);
         if !may_pass(&self.state.borrow()) {
-            self.state.send_modify(|state| drop(state.before.insert(pid, (phase, what.to_owned()))));
+            self.state.send_modify(|state| {
+                state.before.insert(pid, (phase, what.to_owned()));
+            });
             let _ = state.wait_for(may_pass).await;
         }
         self.state.send_modify(|state| {

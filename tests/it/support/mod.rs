@@ -3,14 +3,14 @@
 mod app;
 mod fake_server;
 mod latch;
-pub mod log;
+pub(crate) mod log;
 mod proxy;
 
 pub(crate) use app::listen;
-pub use app::{TestApp, Wire};
-pub use fake_server::{FakeServer, Phase};
-pub use latch::{Latch, PATIENCE, soon};
-pub use proxy::Proxy;
+pub(crate) use app::{TestApp, Wire};
+pub(crate) use fake_server::{FakeServer, Phase};
+pub(crate) use latch::{Latch, PATIENCE, soon};
+pub(crate) use proxy::Proxy;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -19,25 +19,25 @@ use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{ClientGuard, Config, Connection, Database};
 
 /// A fresh database on the server that all tests of this binary share.
-pub async fn database() -> TestDatabase {
+pub(crate) async fn database() -> TestDatabase {
     log::keep();
     Postgres::shared().expect("a PostgreSQL server").database().await.expect("a fresh database")
 }
 
 /// A pool of at most `size` sessions, opened as they are needed.
-pub fn sized(config: Config, size: u32) -> Config {
+pub(crate) fn sized(config: Config, size: u32) -> Config {
     Config { pool_min_size: 0, pool_max_size: size, ..config }
 }
 
 /// A connected pool of at most `size` sessions on a fresh database.
-pub async fn connect(size: u32) -> (TestDatabase, Database) {
+pub(crate) async fn connect(size: u32) -> (TestDatabase, Database) {
     let database = database().await;
     let db = Database::connect(sized(database.config(), size)).await.expect("a connected database");
     (database, db)
 }
 
 /// Waits until `condition` holds. There is no event for what the server does; this polls for 20 seconds at most.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
@@ -46,7 +46,7 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: imp
 }
 
 /// Waits until no session is lent and nobody waits.
-pub async fn all_returned(db: &Database) {
+pub(crate) async fn all_returned(db: &Database) {
     eventually("every session has come back", async || {
         let status = db.status();
         status.used == 0 && status.pending_requests == 0
@@ -55,7 +55,7 @@ pub async fn all_returned(db: &Database) {
 }
 
 /// Borrows every place of the pool at once, so that none can have been lost.
-pub async fn borrow_all(db: &Database) -> Vec<ClientGuard> {
+pub(crate) async fn borrow_all(db: &Database) -> Vec<ClientGuard> {
     let mut guards = Vec::new();
     for _ in 0..db.status().max {
         guards.push(soon("a place in the pool", db.connection().client()).await.expect("a session"));
@@ -65,23 +65,23 @@ pub async fn borrow_all(db: &Database) -> Vec<ClientGuard> {
 }
 
 /// Waits until nothing is lent, and makes sure that no place was lost.
-pub async fn assert_whole(db: &Database) {
+pub(crate) async fn assert_whole(db: &Database) {
     all_returned(db).await;
     drop(borrow_all(db).await);
     all_returned(db).await;
 }
 
 /// The server process behind a connection.
-pub async fn backend(conn: &Connection) -> i32 {
+pub(crate) async fn backend(conn: &Connection) -> i32 {
     conn.query_one_scalar("SELECT pg_backend_pid()", &[]).await.expect("a backend")
 }
 
 /// An observer on the same server: its statements are not those of the pool under test.
-pub struct Observer(Database);
+pub(crate) struct Observer(Database);
 
 impl Observer {
     /// Connects to the server of a test database with one session.
-    pub async fn of(database: &TestDatabase) -> Self {
+    pub(crate) async fn of(database: &TestDatabase) -> Self {
         let config = Config {
             server_settings: [("application_name".to_owned(), "observer".to_owned())].into(),
             ..sized(database.config(), 1)
@@ -90,32 +90,32 @@ impl Observer {
     }
 
     /// Server processes of other clients in this database.
-    pub async fn backends(&self) -> i64 {
+    pub(crate) async fn backends(&self) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity \
                    WHERE datname = current_database() AND application_name <> 'observer' AND backend_type = 'client backend'";
         self.0.connection().query_one_scalar(sql, &[]).await.expect("a count")
     }
 
     /// Those of them that run a statement whose text contains `part`.
-    pub async fn running(&self, part: &str) -> i64 {
+    pub(crate) async fn running(&self, part: &str) -> i64 {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND state = 'active' AND application_name <> 'observer' AND position($1 in query) > 0";
         self.0.connection().query_one_scalar(sql, &[&part]).await.expect("a count")
     }
 
     /// Waits until a statement with this text runs.
-    pub async fn sees(&self, part: &str) {
+    pub(crate) async fn sees(&self, part: &str) {
         eventually(part, async || self.running(part).await > 0).await;
     }
 
     /// Ends a server process from outside, and returns when it is gone.
-    pub async fn terminate(&self, backend: i32) {
+    pub(crate) async fn terminate(&self, backend: i32) {
         let sql = "SELECT pg_terminate_backend($1, 5000)";
         assert!(self.0.connection().query_one_scalar::<bool>(sql, &[&backend]).await.expect("an end"));
     }
 
     /// A connection for whatever else has to be looked up.
-    pub fn connection(&self) -> Connection {
+    pub(crate) fn connection(&self) -> Connection {
         self.0.connection()
     }
 }

@@ -24,7 +24,7 @@ enum Weather {
 }
 
 /// Passes bytes on between clients and one server; runs on the runtime that made it.
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
@@ -34,7 +34,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A proxy in front of a server on a port of this machine.
-    pub async fn before(port: u16) -> Self {
+    pub(crate) async fn before(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let weather = watch::Sender::new(Weather::Fair);
@@ -71,33 +71,33 @@ impl Proxy {
         Self { address, weather, cut, refused, accepting: accepting.abort_handle() }
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// A DSN with this proxy's port in the place of the server's.
-    pub fn dsn(&self, dsn: &str) -> String {
+    pub(crate) fn dsn(&self, dsn: &str) -> String {
         let (head, tail) = dsn.rsplit_once('/').expect("a database");
         let (head, _) = head.rsplit_once(':').expect("a port");
         format!("{head}:{}/{tail}", self.port())
     }
 
     /// Closes every connection; new ones are accepted.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
 
     /// Stops passing anything on, in either direction, without closing anything.
-    pub fn stall(&self) {
+    pub(crate) fn stall(&self) {
         self.weather.send_replace(Weather::Stalled);
     }
 
-    pub fn delay(&self, by: Duration) {
+    pub(crate) fn delay(&self, by: Duration) {
         self.weather.send_replace(Weather::Slow(by));
     }
 
     /// Closes new connections at once; those that are open stay.
-    pub fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         self.weather.send_replace(Weather::Refusing);
     }
 
@@ -107,7 +107,7 @@ impl Proxy {
     }
 
     /// Back to a good network; what was stalled is passed on.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.weather.send_replace(Weather::Fair);
     }
 }
