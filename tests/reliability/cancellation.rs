@@ -64,7 +64,7 @@ async fn a_cancel_never_reaches_the_next_borrower() {
     let database = database().await;
     // As many borrowers as sessions: each waits for the one who abandoned something.
     let db = pool(&database, 4).await;
-    let rounds = times(400, 10_000);
+    let rounds = times(200, 10_000);
     join_all((0..5).map(|stream| abandon_and_borrow(db.clone(), seed, stream, rounds))).await;
     at_rest(&db, &Observer::of(&database).await).await;
     lends_all(&db).await.expect("no session was lost");
@@ -76,7 +76,7 @@ async fn a_cancel_never_reaches_the_next_borrower_of_another_thread() {
     let seed = seed("a_cancel_never_reaches_the_next_borrower_of_another_thread");
     let database = database().await;
     let db = pool(&database, 4).await;
-    let rounds = times(250, 5_000);
+    let rounds = times(120, 5_000);
     let tasks = (0..8).map(|stream| tokio::spawn(abandon_and_borrow(db.clone(), seed, stream, rounds)));
     join_all(tasks).await.into_iter().for_each(|task| task.expect("no panic"));
     at_rest(&db, &Observer::of(&database).await).await;
@@ -91,7 +91,7 @@ async fn a_cancel_never_reaches_a_living_sibling() {
     let db = pool(&database, 1).await;
     let conn = db.connection();
     let same = backend(&conn).await;
-    let rounds = times(300, 5_000);
+    let rounds = times(150, 5_000);
     let stay = |stream: u64| {
         let conn = conn.clone();
         tokio::spawn(async move {
@@ -129,7 +129,7 @@ async fn a_repair_never_begins_under_a_statement_that_was_let_in() {
     let db = pool(&database, 1).await;
     let conn = db.connection();
     conn.query("SELECT pg_sleep(0.0001)", &[]).await.expect("a cached statement");
-    let rounds = times(1_500, 50_000);
+    let rounds = times(800, 50_000);
     let (one, other) = (conn.clone(), conn.clone());
     let stay = tokio::spawn(async move {
         for _ in 0..rounds {
@@ -247,7 +247,7 @@ async fn a_transaction_with_an_abandoned_statement_is_kept_whole() {
     let database = database().await;
     let db = pool(&database, 4).await;
     db.connection().batch_execute("CREATE TABLE t (id int, part int)").await.expect("a table");
-    let rounds = times(200, 4_000) as i32;
+    let rounds = times(80, 4_000) as i32;
     let committed = join_all((0..4).map(|stream| {
         let db = db.clone();
         async move {

@@ -2,6 +2,9 @@
 //!
 //! Everything is shortened by default; `RELIABILITY_FULL=1` runs it at full length.
 
+// Nothing is public in a binary; these modules are shared by several.
+#![allow(unreachable_pub)]
+
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports)]
 mod support;

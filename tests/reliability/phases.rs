@@ -211,7 +211,7 @@ async fn every_outcome_of_every_phase_leaves_the_pool_whole() {
     let mut cases = cases();
     let all = cases.len();
     cases.shuffle(&mut rng(seed("phases"), 0));
-    let wanted = times(200, all);
+    let wanted = times(120, all);
     cases.truncate(wanted);
     let mut running = stream::iter(cases).map(|case| tokio::spawn(case.run())).buffer_unordered(120);
     let mut done = 0;

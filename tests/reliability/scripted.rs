@@ -71,7 +71,7 @@ impl Scripted {
     }
 
     pub fn script(&self, phase: Phase, outcome: Outcome) {
-        self.state.send_modify(|state| drop(state.script.insert(phase, outcome)));
+        self.state.send_modify(|state| _ = state.script.insert(phase, outcome));
     }
 
     /// Waits until somebody has come to a phase that is not ok at once.
@@ -81,7 +81,7 @@ impl Scripted {
     }
 
     pub fn open(&self, phase: Phase) {
-        self.state.send_modify(|state| drop(state.open.insert(phase)));
+        self.state.send_modify(|state| _ = state.open.insert(phase));
     }
 
     pub fn backends(&self) -> usize {
