@@ -161,9 +161,9 @@ async fn a_worker_that_stops_during_a_connect_costs_no_place() {
             break;
         }
     }
+    assert_eq!(server.backends(), 2);
     drop(kept);
     assert_whole(&db).await;
-    assert_eq!(server.backends(), 2);
 }
 
 /// P12: nor does one that stops in the middle of a statement, or while it waits.
@@ -187,7 +187,8 @@ async fn a_worker_that_stops_during_a_statement_costs_no_place() {
     stop_running.hit();
     joined(running).await;
     assert_whole(&db).await;
-    assert_eq!((server.passed(Phase::Statement), server.passed(Phase::Cancel)), (0, 1));
+    assert_eq!(server.passed(Phase::Statement), 0);
+    assert!(server.passed(Phase::Cancel) >= 1);
 }
 
 /// P12: a panic while a session is lent, on a thread that has no runtime any more.
