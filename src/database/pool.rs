@@ -139,7 +139,10 @@ impl Pool {
                 Grant::Permit(permit) => permit,
                 Grant::Handed(lease) => {
                     lease.session().driver().adopt();
-                    return Ok(lease);
+                    match self.answers(&lease).await {
+                        true => return Ok(lease),
+                        false => continue,
+                    }
                 }
             };
             let slot = self.slot_until(deadline).await?;
