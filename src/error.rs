@@ -38,8 +38,8 @@ pub enum Error {
     Acquire(AcquireError),
     /// The connection is in use in a way that excludes this. 500.
     ///
-    /// A `release()` or `close()` while a statement, row stream, transaction or client guard of the request is alive;
-    /// a statement while a row stream is open.
+    /// A `release()` or `close()` while a statement, row stream, copy, transaction or client guard of the request is alive;
+    /// a statement while a row stream or a copy is open; a second transaction beside one that is open.
     Busy,
     /// The connection has been closed with [`close`](crate::Connection::close). 500.
     Closed,
@@ -54,6 +54,33 @@ pub enum Error {
     NoRows,
     /// The server or the driver refused a statement. 503 if the server is going down or the connection is gone, else 500.
     Postgres(tokio_postgres::Error),
+
+    /// Transaction: the server refused to begin one. 503 or 500, as for a statement.
+    Begin(tokio_postgres::Error),
+    /// Transaction: it has ended, or the one around it has. 500.
+    TransactionEnded,
+    /// Transaction: a statement in it was abandoned, so that it can only be rolled back. 500.
+    TransactionFailed,
+    /// Transaction: a commit while a transaction in it was open. Everything is rolled back. 500.
+    NestedTransactionOpen,
+    /// Transaction: the server refused to commit, and everything is rolled back. 503 after a serialization failure or a
+    /// deadlock, which another attempt may not meet; else 500.
+    CommitRefused(tokio_postgres::Error),
+    /// Transaction: the answer to `COMMIT` was lost. It may have been committed, or not; look before you repeat it. 500.
+    OutcomeUnknown(Box<Error>),
+    /// Transaction: the response was ready while its body, or something else, still held the
+    /// [`RequestTransaction`](crate::RequestTransaction). Everything is rolled back. 500.
+    TransactionHeld,
+
+    /// Sandbox: SQL that begins or ends a transaction would break out of it. 500.
+    Sandboxed,
+
+    /// Setting: this is no name of a configuration parameter. 500.
+    SettingName(String),
+    /// Setting: a value cannot have a NUL in it. 500.
+    SettingValue(String),
+    /// Setting: the server does not take it; the statement that needed it was not sent. 500.
+    Setting(tokio_postgres::Error),
 
     /// There is no such thing: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
     NotFound,
@@ -79,6 +106,8 @@ pub enum AcquireError {
     Unavailable(ConnectError),
     /// [`Database::close`](crate::Database::close) has been called.
     Closed,
+    /// The session of a sandbox was lost, or broke out of its transaction.
+    SandboxLost,
     /// The runtime that called [`Database::connect`](crate::Database::connect), and drives the sessions, has stopped.
     HomeStopped,
 }
@@ -103,7 +132,10 @@ impl Error {
     /// What the server said, with its message, detail and constraint.
     pub fn as_db_error(&self) -> Option<&DbError> {
         match self {
-            Self::Postgres(err) => err.as_db_error(),
+            Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
+                err.as_db_error()
+            }
+            Self::OutcomeUnknown(err) => err.as_db_error(),
             Self::Connect(err) | Self::Acquire(AcquireError::Unavailable(err)) => err.as_db_error(),
             _ => None,
         }
@@ -111,7 +143,8 @@ impl Error {
 
     fn is_outage(&self) -> bool {
         match self {
-            Self::Postgres(err) => match err.code() {
+            Self::CommitRefused(err) => err.code().is_some_and(|code| code.code().starts_with("40")),
+            Self::Postgres(err) | Self::Begin(err) => match err.code() {
                 // connection exception, insufficient resources, operator intervention (but not a cancelled query)
                 Some(code) if *code == SqlState::QUERY_CANCELED => false,
                 // whatever its class, the server has hung up after it
@@ -170,7 +203,7 @@ impl fmt::Display for Error {
             }
             Self::Acquire(_) => "no database session could be borrowed",
             Self::Busy => {
-                "the connection is busy: a statement, row stream, transaction or client guard of this request is alive; \
+                "the connection is busy: a statement, row stream, copy, transaction or client guard of this request is alive; \
                  finish or drop it first"
             }
             Self::Closed => "the connection has been closed for the rest of this request",
@@ -181,6 +214,30 @@ impl fmt::Display for Error {
             Self::TooManyRows => "the query returned more than one row",
             Self::NoRows => "the query returned no row",
             Self::Postgres(_) => "the statement failed",
+            Self::Begin(_) => "the transaction could not be begun",
+            Self::TransactionEnded => "the transaction has ended, or the one around it has",
+            Self::TransactionFailed => {
+                "a statement of the transaction was abandoned before its answer; the transaction can only be rolled back"
+            }
+            Self::NestedTransactionOpen => {
+                "commit out of order: a transaction in this one is open; everything was rolled back"
+            }
+            Self::CommitRefused(_) => "the transaction was not committed, but rolled back",
+            Self::OutcomeUnknown(_) => {
+                "the answer to COMMIT was lost: it is not known whether the transaction was committed"
+            }
+            Self::TransactionHeld => {
+                "the request's transaction was still held when the response was ready, and was rolled back; \
+                 drop every `RequestTransaction`, in a streaming body too, before the handler returns"
+            }
+            Self::Sandboxed => {
+                "SQL that begins or ends a transaction would break out of the sandbox; use `Connection::transaction()`"
+            }
+            Self::SettingName(name) => {
+                return write!(f, "{name:?} is not the name of a setting; expected identifiers with dots between them");
+            }
+            Self::SettingValue(name) => return write!(f, "the value of the setting {name:?} has a NUL in it"),
+            Self::Setting(_) => "a setting of the request could not be applied",
             Self::NotFound => "not found",
         })
     }
@@ -192,7 +249,10 @@ impl error::Error for Error {
             Self::Config(err) => Some(err),
             Self::Connect(err) => Some(err),
             Self::Acquire(err) => Some(err),
-            Self::Postgres(err) => Some(err),
+            Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
+                Some(err)
+            }
+            Self::OutcomeUnknown(err) => Some(err),
             _ => None,
         }
     }
@@ -215,6 +275,9 @@ impl fmt::Display for AcquireError {
             }
             Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
             Self::Closed => write!(f, "the database has been closed"),
+            Self::SandboxLost => {
+                write!(f, "the session of the sandbox was lost, or has left its transaction")
+            }
             Self::HomeStopped => {
                 write!(
                     f,
@@ -255,5 +318,32 @@ impl From<AcquireError> for Error {
 impl From<tokio_postgres::Error> for Error {
     fn from(err: tokio_postgres::Error) -> Self {
         Self::Postgres(err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client is told, and an operator reads.
+    #[test]
+    fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
+        let lost = || Box::new(Error::CommandTimeout(Duration::from_secs(1)));
+        for (err, text) in [
+            (Error::TransactionEnded, "the transaction has ended"),
+            (Error::TransactionFailed, "the transaction can only be rolled back"),
+            (Error::NestedTransactionOpen, "commit out of order"),
+            (Error::OutcomeUnknown(lost()), "not known whether the transaction was committed"),
+            (Error::TransactionHeld, "drop every `RequestTransaction`"),
+            (Error::SettingName("a b".into()), "\"a b\" is not the name of a setting"),
+            (Error::SettingValue("app.tenant".into()), "\"app.tenant\" has a NUL in it"),
+            (Error::Sandboxed, "would break out of the sandbox"),
+        ] {
+            assert_eq!(err.status_code(), StatusCode::INTERNAL_SERVER_ERROR, "{err}");
+            assert!(err.to_string().contains(text), "{err}");
+            assert!(err.code().is_none(), "{err}");
+        }
+        let err = Error::OutcomeUnknown(lost());
+        assert_eq!(error::Error::source(&err).map(ToString::to_string), Some(lost().to_string()));
     }
 }

@@ -68,4 +68,7 @@ pub use database::{ConnectError, Database, Status};
 pub use error::{AcquireError, Error, Result};
 #[doc(hidden)]
 pub use request::ConnectionService;
-pub use request::{ClientGuard, Connection, ConnectionMiddleware, OrNotFound, RowStream};
+pub use request::{
+    ClientGuard, Connection, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
+    RequestTransaction, RowStream, Transaction, TransactionBuilder,
+};

@@ -1,5 +1,6 @@
 //! Options that are one word out of a few.
 
+use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
 /// How the connection to the server is encrypted, and how much of the server's certificate is
@@ -58,6 +59,18 @@ pub enum IsolationLevel {
     RepeatableRead,
     /// As if transactions ran one after the other; some fail with 40001 and are to be repeated.
     Serializable,
+}
+
+impl From<tokio_postgres::IsolationLevel> for IsolationLevel {
+    fn from(level: tokio_postgres::IsolationLevel) -> Self {
+        match level {
+            tokio_postgres::IsolationLevel::ReadUncommitted => Self::ReadUncommitted,
+            tokio_postgres::IsolationLevel::ReadCommitted => Self::ReadCommitted,
+            tokio_postgres::IsolationLevel::RepeatableRead => Self::RepeatableRead,
+            // The driver's enum may grow; never less than what was asked for.
+            _ => Self::Serializable,
+        }
+    }
 }
 
 /// The words of a choice, in the order in which an error lists them.

@@ -1,19 +1,20 @@
-//! One borrow of one session: who uses it, and what they may leave behind. Dropping it returns the session.
+//! One borrow of one session, and its repair. Dropping it returns the session.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::activity::{Activity, Health, Repair};
 use super::place::Place;
 use super::pool::Pool;
+use super::recorded::Recorded;
 use super::reset;
+#[cfg(feature = "testing")]
+use super::sandbox::Turn;
 use super::session::Session;
-use super::sql::Traces;
-use crate::config::Echo;
+use super::usage::Usage;
 use crate::{Error, Result, telemetry};
 
 /// A session on loan. Everyone who uses it holds a [`Usage`]; the last to let go returns it.
@@ -22,49 +23,46 @@ pub(crate) struct Lease {
     /// `Some` until the drop.
     loan: Option<(Box<Session>, Place)>,
     activity: Mutex<Activity>,
-    repaired: Notify,
-}
-
-/// What is going on on a lent session.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    /// Statements, row streams, transactions and client guards that are alive.
-    users: u32,
-    /// Those of them whose statement may be on its way; a client guard always counts.
-    in_flight: u32,
-    /// A row stream is open: the answers of later statements would be stuck behind it.
-    streaming: bool,
-    /// A statement was left before its answer was read, and nobody has made sure that it ended.
-    abandoned: bool,
-    pub(super) health: Health,
-    pub(super) traces: Traces,
-    /// The session has been used at all.
-    pub(super) used: bool,
-    /// Statements may have been sent, and left, that were never seen here.
-    pub(super) unseen: bool,
-}
-
-impl Activity {
-    fn settle(&mut self, sent: bool, streaming: bool) {
-        self.in_flight -= u32::from(sent);
-        self.streaming &= !streaming;
-    }
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
-    #[default]
-    Sound,
-    /// Abandoned statements are being cancelled; no other may start.
-    InRepair,
-    /// They did not end in time, or a panic came between.
-    Broken,
+    /// The settings of the request that borrowed the session.
+    settings: OnceLock<Arc<Recorded>>,
+    opened: Notify,
+    #[cfg(feature = "testing")]
+    turn: Option<Turn>,
 }
 
 impl Lease {
     pub(super) fn new(session: Box<Session>, place: Place) -> Arc<Self> {
-        let loan = Some((session, place));
-        Arc::new(Self { loan, activity: Mutex::default(), repaired: Notify::new() })
+        Arc::new(Self {
+            loan: Some((session, place)),
+            activity: Mutex::default(),
+            settings: OnceLock::new(),
+            opened: Notify::new(),
+            #[cfg(feature = "testing")]
+            turn: None,
+        })
+    }
+
+    /// Has these settings applied before the first statement, and again whenever they change.
+    pub(crate) fn configure(&self, settings: &Arc<Recorded>) {
+        self.settings.get_or_init(|| Arc::clone(settings));
+    }
+
+    /// A turn in a sandbox, where the session goes back to.
+    #[cfg(feature = "testing")]
+    pub(super) fn in_turn(session: Box<Session>, place: Place, turn: Turn) -> Arc<Self> {
+        Arc::new(Self {
+            loan: Some((session, place)),
+            activity: Mutex::new(Activity::nested()),
+            settings: OnceLock::new(),
+            opened: Notify::new(),
+            turn: Some(turn),
+        })
+    }
+
+    /// Takes the session from a lease that nobody else has.
+    #[cfg(feature = "testing")]
+    pub(super) fn into_loan(self: Arc<Self>) -> Option<(Box<Session>, Place)> {
+        Arc::into_inner(self)?.loan.take()
     }
 
     /// Makes the session of a lease that nobody had idle again.
@@ -80,7 +78,7 @@ impl Lease {
         &self.loan().0
     }
 
-    fn pool(&self) -> &Arc<Pool> {
+    pub(super) fn pool(&self) -> &Arc<Pool> {
         self.loan().1.pool()
     }
 
@@ -88,23 +86,98 @@ impl Lease {
         self.loan.as_ref().expect("only the drop takes the loan")
     }
 
-    /// Becomes a user of the session. Refused while a row stream is open.
+    /// Becomes a user of the session. Refused while a row stream or a copy is open.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Usage> {
         let mut activity = self.activity();
         if activity.streaming {
             return Err(Error::Busy);
         }
         activity.users += 1;
-        Ok(Usage { lease: Arc::clone(self), sent: false, streaming: false })
+        drop(activity);
+        Ok(Usage::new(Arc::clone(self)))
     }
 
-    /// Whether a statement, row stream, transaction or client guard is alive.
+    /// Whether a statement, row stream, copy, transaction or client guard is alive.
     pub(crate) fn in_use(&self) -> bool {
         self.activity().users > 0
     }
 
+    /// Whether it is kept for those who have it: by a transaction, a row stream, a copy or a client guard.
+    pub(crate) fn is_kept(&self) -> bool {
+        let activity = self.activity();
+        activity.in_transaction() || activity.streaming || (activity.unseen && activity.users > 0)
+    }
+
+    pub(super) fn settings(&self) -> Option<&Arc<Recorded>> {
+        self.settings.get()
+    }
+
     pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets those look again who wait for the session to be open to them.
+    pub(super) fn opened(&self) {
+        self.opened.notify_waiters();
+    }
+
+    /// Waits until `look` says something else than `None`; it is asked whenever the session has been opened again.
+    pub(super) async fn wait_for<T>(&self, mut look: impl FnMut(&mut Activity) -> Option<T>) -> T {
+        loop {
+            let opened = self.opened.notified();
+            if let Some(seen) = look(&mut self.activity()) {
+                return seen;
+            }
+            opened.await;
+        }
+    }
+
+    /// Waits until nothing is owed to the server any more.
+    pub(super) async fn settled(&self) -> Result<()> {
+        let settled = |activity: &mut Activity| match activity.health {
+            Health::Broken => Some(Err(Error::SessionLost)),
+            Health::Sound if !activity.levels.is_owed() => Some(Ok(())),
+            Health::Sound | Health::Held => None,
+        };
+        self.wait_for(settled).await
+    }
+
+    /// Starts a repair at home, if one is due now.
+    pub(super) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, Activity>) {
+        let due = activity.repair_due();
+        drop(activity);
+        if due {
+            let repairing = Repairing(Arc::clone(self));
+            self.pool().home().spawn(async move { repairing.0.repair().await });
+        }
+    }
+
+    /// Cancels what was abandoned and sends the rollback that is owed; each within `reset_timeout`.
+    async fn repair(&self) {
+        let bound = self.pool().session_settings().reset_timeout;
+        loop {
+            let Some(repair) = self.activity().next_repair() else {
+                return;
+            };
+            if timeout(bound, self.carry_out(repair)).await != Ok(true) {
+                telemetry::repair_failed(bound);
+                self.activity().health = Health::Broken;
+                return;
+            }
+        }
+    }
+
+    async fn carry_out(&self, repair: Repair) -> bool {
+        self.session().driver().go_home();
+        if let Some(abandoned) = repair.abandoned
+            && !reset::quieten(self.session(), self.pool().connector(), abandoned).await
+        {
+            return false;
+        }
+        match repair.rollback {
+            Some(rollback) => self.session().client().batch_execute(&rollback).await.is_ok(),
+            None => true,
+        }
     }
 }
 
@@ -114,153 +187,24 @@ impl Drop for Lease {
             return;
         };
         let activity = mem::take(self.activity.get_mut().unwrap_or_else(PoisonError::into_inner));
+        #[cfg(feature = "testing")]
+        if let Some(turn) = self.turn.take() {
+            return turn.end(session, place, &activity);
+        }
         reset::give_back(session, place, &activity);
     }
 }
 
-/// The repair of a lent session. Dropped unfinished, because its runtime stops, it has failed.
-struct Repair {
-    lease: Arc<Lease>,
-    outcome: Health,
-}
+/// A repair under way. One that ends with its runtime leaves nobody waiting.
+struct Repairing(Arc<Lease>);
 
-impl Repair {
-    fn new(lease: &Arc<Lease>) -> Self {
-        Self { lease: Arc::clone(lease), outcome: Health::Broken }
-    }
-
-    /// Cancels what was abandoned and waits until the session is quiet, within `reset_timeout`.
-    async fn run(mut self) {
-        let pool = self.lease.pool();
-        let bound = pool.session_settings().reset_timeout;
-        match timeout(bound, reset::quieten(self.lease.session(), pool.connector())).await {
-            Ok(true) => self.outcome = Health::Sound,
-            Ok(false) | Err(_) => telemetry::repair_failed(bound),
-        }
-    }
-}
-
-impl Drop for Repair {
+impl Drop for Repairing {
     fn drop(&mut self) {
-        let mut activity = self.lease.activity();
-        activity.abandoned = false;
-        activity.health = self.outcome;
-        drop(activity);
-        self.lease.repaired.notify_waiters();
-    }
-}
-
-/// One user of a lent session: from before its first message to after its last answer.
-///
-/// Cancellation safety: dropped between [`send`](Self::send) and [`done`](Self::done), its statement is abandoned.
-/// When no other is in flight, what was abandoned is cancelled on the server (P18).
-#[derive(Debug)]
-pub(crate) struct Usage {
-    lease: Arc<Lease>,
-    sent: bool,
-    streaming: bool,
-}
-
-impl Usage {
-    pub(crate) fn session(&self) -> &Session {
-        self.lease.session()
-    }
-
-    pub(crate) fn command_timeout(&self) -> Option<Duration> {
-        self.lease.pool().session_settings().command_timeout
-    }
-
-    pub(crate) fn echo(&self) -> Echo {
-        self.lease.pool().session_settings().echo
-    }
-
-    /// Waits until abandoned statements are out of the way; fails if the session did not survive that.
-    ///
-    /// Counts as in flight from here on, so that no repair can begin before the statement is sent and hit it.
-    pub(crate) async fn ready(&mut self) -> Result<()> {
-        let lease = Arc::clone(&self.lease);
-        loop {
-            let repaired = lease.repaired.notified();
-            {
-                let mut activity = lease.activity();
-                match activity.health {
-                    Health::Sound => {
-                        activity.in_flight += u32::from(!mem::replace(&mut self.sent, true));
-                        return Ok(());
-                    }
-                    Health::Broken => return Err(Error::SessionLost),
-                    Health::InRepair => {}
-                }
-            }
-            repaired.await;
-        }
-    }
-
-    /// Records that a statement with these traces is about to be sent.
-    pub(crate) fn send(&mut self, traces: Traces) -> Result<()> {
-        let mut activity = self.lease.activity();
-        if activity.streaming && !self.streaming {
-            return Err(Error::Busy);
-        }
-        activity.in_flight += u32::from(!mem::replace(&mut self.sent, true));
-        activity.used = true;
-        activity.traces = activity.traces.union(traces);
-        drop(activity);
-        if traces.statements {
-            self.session().retire();
-        }
-        Ok(())
-    }
-
-    /// Like [`send`](Self::send), for a statement whose rows are read one by one: none may follow until they are.
-    pub(crate) fn send_stream(&mut self, traces: Traces) -> Result<()> {
-        self.send(traces)?;
-        self.lease.activity().streaming = true;
-        self.streaming = true;
-        Ok(())
-    }
-
-    /// Records that the last answer has been read.
-    pub(crate) fn done(&mut self) {
-        let mut activity = self.lease.activity();
-        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
-        self.repair_if_due(activity);
-    }
-
-    /// Records that no answer is to be expected any more: the session is discarded at its return.
-    pub(super) fn give_up(&mut self) {
-        let mut activity = self.lease.activity();
-        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
-        activity.health = Health::Broken;
-    }
-
-    /// Lends the client itself, of whose statements nothing is known.
-    pub(crate) fn lend_client(&self) {
-        let mut activity = self.lease.activity();
-        activity.used = true;
-        activity.unseen = true;
-        activity.traces = activity.traces.union(Traces::UNKNOWN);
-    }
-
-    fn repair_if_due(&self, mut activity: MutexGuard<'_, Activity>) {
-        if activity.abandoned && activity.in_flight == 0 && activity.health == Health::Sound {
-            activity.health = Health::InRepair;
-            drop(activity);
-            self.lease.pool().home().spawn(Repair::new(&self.lease).run());
-        }
-    }
-}
-
-impl Drop for Usage {
-    fn drop(&mut self) {
-        let mut activity = self.lease.activity();
-        activity.users -= 1;
-        if self.sent && thread::panicking() {
-            // A parameter that panicked has left half a message in the driver's buffer.
+        let mut activity = self.0.activity();
+        if activity.health == Health::Held {
             activity.health = Health::Broken;
         }
-        activity.abandoned |= self.sent;
-        activity.settle(mem::take(&mut self.sent), mem::take(&mut self.streaming));
-        self.repair_if_due(activity);
+        drop(activity);
+        self.0.opened();
     }
 }

@@ -8,14 +8,22 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::{Result, telemetry};
 
+mod lender;
 mod pool;
 mod gate;
 mod place;
 mod shelf;
 mod home;
 mod lease;
+mod usage;
+mod activity;
+mod levels;
+mod recorded;
 mod reset;
 mod statement;
+mod transaction;
+#[cfg(feature = "testing")]
+mod sandbox;
 mod session;
 mod driver;
 mod sql;
@@ -25,15 +33,20 @@ mod stream;
 mod tls;
 mod status;
 
+use pool::Pool;
+
 pub use connect_error::ConnectError;
 pub use status::Status;
 
 pub(crate) use connector::Connector;
-pub(crate) use lease::{Lease, Usage};
-pub(crate) use pool::Pool;
-pub(crate) use statement::{Params, batch_execute, execute, query, query_raw};
+pub(crate) use lease::Lease;
+pub(crate) use lender::Lender;
+pub(crate) use recorded::Recorded;
+pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_raw};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
+pub(crate) use transaction::Guard;
+pub(crate) use usage::Usage;
 
 /// The application's database: a pool of sessions, and what makes connections of them.
 ///
@@ -41,7 +54,7 @@ pub(crate) use tls::Tls;
 /// sessions and has to outlive the workers: call it in `main`, before `HttpServer::run`.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: Arc<Pool>,
+    lender: Lender,
     use_connection_for_request: bool,
 }
 
@@ -80,12 +93,15 @@ impl Database {
         };
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions).await?;
-        Ok(Self { pool, use_connection_for_request: settings.use_connection_for_request })
+        Ok(Self {
+            lender: Lender::new(pool),
+            use_connection_for_request: settings.use_connection_for_request,
+        })
     }
 
     /// The pool at this moment.
     pub fn status(&self) -> Status {
-        self.pool.status()
+        self.lender.pool().status()
     }
 
     /// Borrows a session and has the server answer on it.
@@ -95,7 +111,7 @@ impl Database {
     /// What a statement could fail with: [`Error::Acquire`](crate::Error::Acquire),
     /// [`Error::Postgres`](crate::Error::Postgres), [`Error::CommandTimeout`](crate::Error::CommandTimeout).
     pub async fn ping(&self) -> Result<()> {
-        let lease = self.pool.acquire().await?;
+        let lease = self.lender.acquire(&Arc::default()).await?;
         batch_execute(lease.enter()?, "").await
     }
 
@@ -104,11 +120,16 @@ impl Database {
     /// Call it when the server has stopped. Waits for `close_timeout` at most; may be called again. Whoever asks for a
     /// session from now on gets [`AcquireError::Closed`](crate::AcquireError::Closed).
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.lender.close().await;
     }
 
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+    #[cfg(feature = "testing")]
+    fn within(&self, sandbox: Arc<sandbox::Sandbox>) -> Self {
+        Self { lender: self.lender.within(sandbox), ..self.clone() }
+    }
+
+    pub(crate) fn lender(&self) -> &Lender {
+        &self.lender
     }
 
     pub(crate) fn uses_connection_for_request(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::activity::Answer;
 use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::gate::{Entry, Gate, Grant, Permit};
@@ -243,19 +244,27 @@ impl Pool {
         let Ok(mut usage) = lease.enter() else {
             return false;
         };
-        if usage.send(Traces::default()).is_err() {
+        if usage.send(Traces::default(), Answer::Whole).await.is_err() {
             return false;
         }
         match timeout(CHECK, session.client().check_connection()).await {
             Ok(Ok(())) => {
-                usage.done();
-                return true;
+                return usage.answered(Ok(())).is_ok();
             }
             Ok(Err(err)) => telemetry::check_failed(&err),
             Err(late) => telemetry::check_failed(&late),
         }
         usage.give_up();
         false
+    }
+
+    /// Bounds a wait that stands for one at the gate.
+    #[cfg(feature = "testing")]
+    pub(super) async fn within_acquire_timeout<T>(
+        &self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, AcquireError> {
+        timeout(self.settings.acquire_timeout, wait).await.map_err(|_| self.timed_out(None))
     }
 
     fn timed_out(&self, cause: Option<ConnectError>) -> AcquireError {

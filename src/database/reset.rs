@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::activity::{Abandoned, Activity, Health};
 use super::connector::Connector;
-use super::lease::{Activity, Health};
 use super::place::Place;
 use super::pool::Pool;
 use super::session::Session;
@@ -19,7 +19,7 @@ use crate::tokio_postgres::{Error, SimpleQueryMessage};
 /// statements of the protocol, which the cache needs; those made with SQL's `PREPARE` are removed.
 ///
 /// `RESET ROLE` comes on top: a role given as a start-up setting is in force again afterwards.
-const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
+pub(super) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
     DO $$ DECLARE prepared pg_catalog.name; BEGIN \
     FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
@@ -66,7 +66,7 @@ pub(super) fn give_back(mut session: Box<Session>, place: Place, activity: &Acti
 /// notices that its client has gone only when its statement has ended.
 pub(super) async fn discard(pool: &Pool, session: Box<Session>, place: Place, busy: bool) {
     if busy {
-        let _ = timeout(LAST_CANCEL, quieten(&session, pool.connector())).await;
+        let _ = timeout(LAST_CANCEL, quieten(&session, pool.connector(), Abandoned::Cancelled)).await;
     }
     session.end().await;
     drop(place);
@@ -106,10 +106,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     session.driver().go_home();
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
-        if unseen
-            && timeout(PATIENCE, session.client().check_connection()).await.is_err()
-            && !quieten(session, pool.connector()).await
-        {
+        if unseen && !quieten(session, pool.connector(), Abandoned::Ending).await {
             return Ok(false);
         }
         session.client().batch_execute(&cleaning.sql()).await?;
@@ -152,8 +149,13 @@ async fn in_step(session: &Session) -> Result<bool, Error> {
 /// No later statement can be hit: each request is known to have been carried out before the session is probed, and the
 /// probe that counts was sent after the last of them and is answered by a backend that has seen it. Where that is not known
 /// the session must not be used again.
-pub(super) async fn quieten(session: &Session, connector: &Connector) -> bool {
+pub(super) async fn quieten(session: &Session, connector: &Connector, abandoned: Abandoned) -> bool {
     session.driver().go_home();
+    if abandoned == Abandoned::Ending
+        && let Ok(quiet) = timeout(PATIENCE, probe(session)).await
+    {
+        return quiet;
+    }
     let mut patience = PATIENCE;
     loop {
         let token = session.client().cancel_token();

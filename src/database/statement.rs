@@ -4,15 +4,18 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use actix_web::web::Bytes;
 use futures_util::TryStreamExt;
 use tokio::time::timeout;
 
-use super::lease::Usage;
+use super::activity::Answer;
+use super::session::Prepared;
 use super::sql::{Traces, traces};
+use super::usage::Usage;
 use crate::config::Echo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
-use crate::tokio_postgres::{Row, RowStream};
+use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream};
 use crate::{Error, Result, telemetry};
 
 /// The parameters of a statement, as tokio-postgres takes them.
@@ -22,9 +25,9 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
     let echo = Started::new(&usage, sql, params);
     let rows = bounded(usage.command_timeout(), async {
-        let rows = start(&mut usage, sql, params, Usage::send).await?.try_collect::<Vec<_>>().await;
-        usage.done();
-        Ok(rows?)
+        let rows = start(&mut usage, sql, params, Answer::Whole).await?;
+        let rows = rows.try_collect::<Vec<_>>().await;
+        usage.answered(rows.map_err(Error::from))
     });
     let rows = rows.await?;
     echo.finished(Some(rows.len() as u64));
@@ -35,26 +38,24 @@ pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Re
 pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<u64> {
     let echo = Started::new(&usage, sql, params);
     let affected = bounded(usage.command_timeout(), async {
-        let mut rows = pin!(start(&mut usage, sql, params, Usage::send).await?);
-        let ended = loop {
-            match rows.try_next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => break Ok(rows.rows_affected().unwrap_or(0)),
-                Err(err) => break Err(err.into()),
-            }
+        let mut rows = pin!(start(&mut usage, sql, params, Answer::Whole).await?);
+        let read = async {
+            while rows.try_next().await?.is_some() {}
+            Ok(())
         };
-        usage.done();
-        ended
+        let read = read.await;
+        usage.answered(read)?;
+        Ok(rows.rows_affected().unwrap_or(0))
     });
     let affected = affected.await?;
     echo.finished(Some(affected));
     Ok(affected)
 }
 
-/// Runs a statement whose rows are read one by one; the usage is done when they have been.
+/// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
 pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<(Usage, RowStream)> {
     let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Usage::send_stream));
+    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream));
     let rows = rows.await?;
     echo.finished(None);
     Ok((usage, rows))
@@ -64,74 +65,95 @@ pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -
 pub(crate) async fn batch_execute(mut usage: Usage, sql: &str) -> Result<()> {
     let echo = Started::new(&usage, sql, &[]);
     bounded(usage.command_timeout(), async {
-        usage.ready().await?;
-        let executed = match usage.send(traces(sql)) {
-            Ok(()) => usage.session().client().batch_execute(sql).await.map_err(Error::from),
-            Err(busy) => Err(busy),
-        };
-        usage.done();
-        executed
+        usage.send(traces(sql), Answer::Whole).await?;
+        let executed = usage.session().client().batch_execute(sql).await;
+        usage.answered(executed.map_err(Error::from))
     })
     .await?;
     echo.finished(None);
     Ok(())
 }
 
-/// Sends a statement, prepared once per session, and returns when the server has accepted its parameters.
-async fn start(
-    usage: &mut Usage,
-    sql: &str,
-    params: Params<'_>,
-    send: fn(&mut Usage, Traces) -> Result<()>,
-) -> Result<RowStream> {
-    let started = try_start(usage, sql, params, send).await;
-    if started.is_err() {
-        usage.done();
-    }
-    started
+/// Starts a `COPY … FROM STDIN`; its last answer is for the writer to record.
+///
+/// One that fails here costs the session: the driver ends the data that was not asked for with a `Sync` of its own, which
+/// is answered as well, and from then on takes every answer for that of the statement before.
+pub(crate) async fn copy_in(mut usage: Usage, sql: &str) -> Result<(Usage, CopyInSink<Bytes>)> {
+    let echo = Started::new(&usage, sql, &[]);
+    let sink = bounded(usage.command_timeout(), async {
+        let prepared = prepared(&mut usage, sql, Answer::Copy).await?;
+        let sink = usage.session().client().copy_in(&prepared.statement).await;
+        sink.map_err(|err| {
+            usage.give_up();
+            err.into()
+        })
+    });
+    let sink = sink.await?;
+    echo.finished(None);
+    Ok((usage, sink))
 }
 
-async fn try_start(
-    usage: &mut Usage,
-    sql: &str,
-    params: Params<'_>,
-    send: fn(&mut Usage, Traces) -> Result<()>,
-) -> Result<RowStream> {
-    usage.ready().await?;
-    let mut prepared = match usage.session().cached(sql) {
-        Some(prepared) => prepared,
-        None => {
-            usage.send(Traces::default())?;
-            usage.session().prepare(sql).await?
-        }
-    };
+/// Starts a `COPY … TO STDOUT`; its last answer is for the reader to record.
+pub(crate) async fn copy_out(mut usage: Usage, sql: &str) -> Result<(Usage, CopyOutStream)> {
+    let echo = Started::new(&usage, sql, &[]);
+    let stream = bounded(usage.command_timeout(), async {
+        let prepared = prepared(&mut usage, sql, Answer::Stream).await?;
+        let stream = usage.session().client().copy_out(&prepared.statement).await;
+        stream.map_err(|err| usage.refused(err.into()))
+    });
+    let stream = stream.await?;
+    echo.finished(None);
+    Ok((usage, stream))
+}
+
+/// Sends a statement, prepared once per session, and returns when the server has accepted its parameters.
+async fn start(usage: &mut Usage, sql: &str, params: Params<'_>, answer: Answer) -> Result<RowStream> {
     let mut refused: Option<Error> = None;
     loop {
-        send(usage, prepared.traces)?;
+        let prepared = match (prepared(usage, sql, answer).await, refused.take()) {
+            // In a transaction the first refusal has failed it, and is what the caller has to see.
+            (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
+                return Err(first);
+            }
+            (prepared, first) => {
+                refused = first;
+                prepared?
+            }
+        };
         let client = usage.session().client();
         let err = match client.query_raw(&prepared.statement, params.iter().copied()).await {
             Ok(rows) => return Ok(rows),
             Err(err) => err,
         };
-        if let Some(refused) = refused {
-            return Err(refused);
+        let renewable = usage.session().forget(sql, &err);
+        let err = usage.refused(err.into());
+        match refused {
+            Some(first) => return Err(first),
+            None if renewable => refused = Some(err),
+            None => return Err(err),
         }
-        if !usage.session().forget(sql, &err) {
-            return Err(err.into());
-        }
-        prepared = match usage.session().prepare(sql).await {
-            Ok(prepared) => prepared,
-            // In a transaction the first refusal has failed it, and is what the caller has to see.
-            Err(again) if again.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
-                return Err(err.into());
-            }
-            Err(again) => return Err(again.into()),
-        };
-        refused = Some(err.into());
     }
 }
 
-async fn bounded<T>(bound: Option<Duration>, running: impl Future<Output = Result<T>>) -> Result<T> {
+/// A statement of the session's cache, or one that is prepared for it now; on return it counts as sent.
+async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepared> {
+    let prepared = match usage.session().cached(sql) {
+        Some(prepared) => prepared,
+        None => {
+            usage.send(Traces::default(), Answer::Whole).await?;
+            let prepared = usage.session().prepare(sql).await;
+            usage.answered(prepared.map_err(Error::from))?
+        }
+    };
+    usage.send(prepared.traces, answer).await?;
+    Ok(prepared)
+}
+
+/// Bounds the wait for an answer by `command_timeout`.
+pub(super) async fn bounded<T>(
+    bound: Option<Duration>,
+    running: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match bound {
         None => running.await,
         Some(bound) => timeout(bound, running).await.unwrap_or(Err(Error::CommandTimeout(bound))),

@@ -1,8 +1,8 @@
 //! The driver's client on loan.
 
 use std::ops::Deref;
-use std::thread;
 
+use crate::Result;
 use crate::database::Usage;
 use crate::tokio_postgres::Client;
 
@@ -16,10 +16,15 @@ pub struct ClientGuard {
 }
 
 impl ClientGuard {
-    /// The usage is [ready](Usage::ready): while the guard is alive nothing is cancelled, for it could be hit.
-    pub(crate) fn new(usage: Usage) -> Self {
-        usage.lend_client();
-        Self { usage }
+    pub(crate) async fn of(mut usage: Usage) -> Result<Self> {
+        usage.lend_client().await?;
+        Ok(Self { usage })
+    }
+}
+
+impl Drop for ClientGuard {
+    fn drop(&mut self) {
+        self.usage.client_returned();
     }
 }
 
@@ -28,13 +33,5 @@ impl Deref for ClientGuard {
 
     fn deref(&self) -> &Client {
         self.usage.session().client()
-    }
-}
-
-impl Drop for ClientGuard {
-    fn drop(&mut self) {
-        if !thread::panicking() {
-            self.usage.done();
-        }
     }
 }

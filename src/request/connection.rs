@@ -1,14 +1,17 @@
 //! The extractor, and its query verbs.
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
-use super::middleware::RequestScopes;
-use super::{ClientGuard, RowStream, Scope};
-use crate::database::{self, Params};
+use super::generic::GenericClient;
+use super::generic::sealed::{Door, Entered};
+use super::scopes::RequestScopes;
+use super::verbs::verbs;
+use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
+use crate::database::Params;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Database, Error, Result};
@@ -44,91 +47,72 @@ impl Connection {
         Self::new(RequestScopes::of(req, database))
     }
 
-    /// Runs a query and collects its rows.
-    pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-        database::query(self.scope.enter().await?, sql, params).await
-    }
-
-    /// Runs a query for exactly one row.
+    /// Begins a transaction.
+    ///
+    /// Until it has ended, everything that runs through the request's connection runs in it. There can be one at a time; the
+    /// [`Transaction`] can have others in it. [`transact`](Self::transact) ends it by itself.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRows`] and [`Error::TooManyRows`].
-    pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
-        self.query_opt(sql, params).await?.ok_or(Error::NoRows)
+    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server refuses.
+    pub async fn transaction(&self) -> Result<Transaction> {
+        self.begin().await
     }
 
-    /// Runs a query for one row or none.
+    /// A transaction with options: isolation level, read only, deferrable, retries.
+    pub fn transact_with(&self) -> TransactionBuilder {
+        TransactionBuilder::new(self.clone())
+    }
+
+    /// Runs a function in a transaction: commits on `Ok`, rolls back on `Err`, and runs it again, up to 3 times, if it lost
+    /// against another transaction. More in [`TransactionBuilder::run`].
+    ///
+    /// ```no_run
+    /// # use actix_pg::{Connection, Result, Transaction};
+    /// # async fn transfer(conn: Connection) -> Result<()> {
+    /// conn.transact(async |tx: Transaction| {
+    ///     tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
+    ///     tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
+    ///     Ok(())
+    /// })
+    /// .await
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyRows`].
-    pub async fn query_opt(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
-        let mut rows = self.query(sql, params).await?.into_iter();
-        match (rows.next(), rows.next()) {
-            (row, None) => Ok(row),
-            (_, Some(_)) => Err(Error::TooManyRows),
-        }
+    /// Those of the function, of [`transaction`](Self::transaction) and of [`Transaction::commit`].
+    pub async fn transact<T, E, F, Fut>(&self, transaction: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: FnMut(Transaction) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.transact_with().run(transaction).await
     }
 
-    /// Runs a query and collects the first column of its rows.
-    pub async fn query_scalar<T: FromSqlOwned>(&self, sql: &str, params: Params<'_>) -> Result<Vec<T>> {
-        self.query(sql, params).await?.iter().map(scalar).collect()
-    }
-
-    /// Runs a query for exactly one row, and takes its first column.
+    /// Sets a [configuration parameter](https://www.postgresql.org/docs/current/config-setting.html), such as `app.tenant`
+    /// or `statement_timeout`, for the rest of the request.
+    ///
+    /// Borrows nothing: it is recorded, and applied to the session before the request's next statement, in one more round
+    /// trip for all that was set; again to every session that is borrowed later on (after [`release`](Self::release), or by
+    /// a handle that outlives the request), and after a rollback. It is gone when the session goes back, whatever the
+    /// option `reset` says.
     ///
     /// # Errors
     ///
-    /// [`Error::NoRows`] and [`Error::TooManyRows`].
-    pub async fn query_one_scalar<T: FromSqlOwned>(&self, sql: &str, params: Params<'_>) -> Result<T> {
-        scalar(&self.query_one(sql, params).await?)
-    }
-
-    /// Runs a query for one row or none, and takes its first column.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooManyRows`].
-    pub async fn query_opt_scalar<T: FromSqlOwned>(
-        &self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<Option<T>> {
-        self.query_opt(sql, params).await?.as_ref().map(scalar).transpose()
-    }
-
-    /// Runs a query whose rows are read one by one, so that a large result needs little memory.
-    ///
-    /// Until the [`RowStream`] has been read to its end or dropped, other statements of the request are refused with
-    /// [`Error::Busy`]. Dropped early, the query is cancelled on the server. `command_timeout` bounds the wait for the
-    /// first answer, not the reading.
-    pub async fn query_raw(&self, sql: &str, params: Params<'_>) -> Result<RowStream> {
-        let (usage, rows) = database::query_raw(self.scope.enter().await?, sql, params).await?;
-        Ok(RowStream::new(usage, rows))
-    }
-
-    /// Runs a statement and returns the number of rows it affected.
-    pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        database::execute(self.scope.enter().await?, sql, params).await
-    }
-
-    /// Runs one or more statements, separated by semicolons, without parameters or results.
-    ///
-    /// They are neither prepared nor cached. PostgreSQL runs them in
-    /// [one implicit transaction](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT).
-    pub async fn batch_execute(&self, sql: &str) -> Result<()> {
-        database::batch_execute(self.scope.enter().await?, sql).await
+    /// [`Error::SettingName`] and [`Error::SettingValue`]. What the server does not take is an [`Error::Setting`] of every
+    /// following statement, none of which runs, until the setting is set to something else.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        self.scope.settings().set(name, value)
     }
 
     /// Lends the [`tokio_postgres::Client`](crate::tokio_postgres::Client) of the request's session, for all that has no
-    /// verb here: `COPY`, typed queries, type look-ups.
+    /// verb here: typed queries, type look-ups.
     ///
     /// Nothing is known of what is done with it, so the session is reset when it goes back.
     pub async fn client(&self) -> Result<ClientGuard> {
-        let mut usage = self.scope.enter().await?;
-        usage.ready().await?;
-        Ok(ClientGuard::new(usage))
+        ClientGuard::of(self.scope.enter().await?).await
     }
 
     /// Gives the session back now, before something slow; the next statement borrows again, maybe another one.
@@ -153,11 +137,21 @@ impl Connection {
     }
 }
 
+impl Door for Connection {
+    async fn enter(&self) -> Result<Entered> {
+        Ok(Entered(self.scope.enter().await?))
+    }
+
+    async fn begin(&self) -> Result<Transaction> {
+        self.transact_with().begin().await
+    }
+}
+
 impl Database {
     /// A connection outside of any request: lazy and shared among its clones, returned by
     /// [`release`](Connection::release) or with the last of them.
     pub fn connection(&self) -> Connection {
-        Connection::new(Scope::new(Arc::clone(self.pool())))
+        Connection::new(Scope::new(self.lender().clone()))
     }
 
     /// The request's connection to this database, for requests that talk to several.
@@ -168,19 +162,15 @@ impl Database {
     }
 }
 
-fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {
-    Ok(row.try_get(0)?)
-}
+impl GenericClient for Connection {}
+
+verbs!(Connection);
 
 impl FromRequest for Connection {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(match req.app_data::<Database>() {
-            None => Err(Error::MissingMiddleware),
-            Some(database) if !database.uses_connection_for_request() => Err(Error::NoRequestConnection),
-            Some(database) => Ok(Self::of(req, database)),
-        })
+        ready(RequestScopes::database(req).map(|database| Self::of(req, database)))
     }
 }

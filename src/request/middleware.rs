@@ -1,18 +1,18 @@
 //! Attach, call, end: the `Transform` that an App is wrapped in.
 
+use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready as try_ready};
 
 use actix_service::{Service, Transform, forward_ready};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::web;
+use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
-use smallvec::SmallVec;
 
-use super::Scope;
+use super::scopes::{Ending, RequestScopes};
 use crate::Database;
 
 /// Gives every request of an App or a scope its lazy [`Connection`](crate::Connection).
@@ -50,9 +50,10 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
+        let database = self.database.clone();
         let mut data = Extensions::new();
-        data.insert(self.database.clone());
-        data.insert(web::Data::new(self.database.clone()));
+        data.insert(web::Data::new(database.clone()));
+        data.insert(database);
         ready(Ok(ConnectionService { service, data: Rc::new(data) }))
     }
 }
@@ -71,28 +72,29 @@ where
 {
     type Response = ServiceResponse<B>;
     type Error = actix_web::Error;
-    type Future = Answer<S::Future>;
+    type Future = Answer<S::Future, B>;
 
     forward_ready!(service);
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        Answer { answer: self.service.call(req), data: Rc::clone(&self.data) }
+        Answer { answer: self.service.call(req), data: Rc::clone(&self.data), committing: None }
     }
 }
 
 pin_project! {
     /// The inner service's answer, at which the request's connection ends.
     #[doc(hidden)]
-    #[derive(Debug)]
-    pub struct Answer<F> {
+    pub struct Answer<F, B> {
         #[pin]
         answer: F,
         data: Rc<Extensions>,
+        // The answer, while the request's transaction is being committed.
+        committing: Option<(ServiceResponse<B>, BoxFuture<'static, crate::Result<()>>)>,
     }
 }
 
-impl<F, B> Future for Answer<F>
+impl<F, B> Future for Answer<F, B>
 where
     F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
 {
@@ -100,62 +102,34 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = try_ready!(this.answer.poll(cx));
-        // An error has no request; its connection ends in the drop of the request's extensions.
-        if let Ok(res) = &answer {
-            RequestScopes::end(res.request(), this.data);
-        }
-        Poll::Ready(answer)
-    }
-}
-
-/// The connections of one request, kept in its extensions: one for each database that was asked for one.
-///
-/// A guard: a request whose handler panicked or was cancelled ends with the drop of its extensions.
-#[derive(Debug, Default)]
-pub(crate) struct RequestScopes(SmallVec<[Arc<Scope>; 1]>);
-
-impl RequestScopes {
-    /// The request's connection to a database, made on first sight.
-    pub(crate) fn of(req: &HttpRequest, database: &Database) -> Arc<Scope> {
-        let mut extensions = req.extensions_mut();
-        if let Some(scopes) = extensions.get_mut::<Self>() {
-            return scopes.find_or_add(database);
-        }
-        let mut scopes = Self::default();
-        let scope = scopes.find_or_add(database);
-        extensions.insert(scopes);
-        scope
-    }
-
-    fn find_or_add(&mut self, database: &Database) -> Arc<Scope> {
-        self.find(database).unwrap_or_else(|| {
-            let scope = Scope::new(Arc::clone(database.pool()));
-            self.0.push(Arc::clone(&scope));
-            scope
-        })
-    }
-
-    fn find(&self, database: &Database) -> Option<Arc<Scope>> {
-        self.0.iter().find(|scope| scope.is_of(database.pool())).cloned()
-    }
-
-    fn end(req: &HttpRequest, data: &Extensions) {
-        let ended = req.extensions_mut().get_mut::<Self>().and_then(|scopes| {
-            let database = data.get::<Database>()?;
-            scopes.find(database)
-        });
-        // Outside of the borrow of the extensions: whatever is dropped now may look at them.
-        if let Some(scope) = ended {
-            scope.end();
+        let (res, mut commit) = match this.committing.take() {
+            Some(committing) => committing,
+            None => match try_ready!(this.answer.poll(cx)) {
+                Ok(res) => {
+                    let success = res.status().as_u16() < 400;
+                    match RequestScopes::end(res.request(), this.data, success) {
+                        Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
+                        Ok(Ending::Commit(commit)) => (res, commit),
+                        Err(err) => return Poll::Ready(Err(err.into())),
+                    }
+                }
+                // An error has no request; its connection ends in the drop of the request's extensions.
+                Err(err) => return Poll::Ready(Err(err)),
+            },
+        };
+        match commit.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
+            Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
+            Poll::Pending => {
+                *this.committing = Some((res, commit));
+                Poll::Pending
+            }
         }
     }
 }
 
-impl Drop for RequestScopes {
-    fn drop(&mut self) {
-        for scope in &self.0 {
-            scope.end();
-        }
+impl<F, B> fmt::Debug for Answer<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("committing", &self.committing.is_some()).finish_non_exhaustive()
     }
 }

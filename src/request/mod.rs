@@ -1,15 +1,28 @@
 //! What lives as long as one request.
 
 mod middleware;
+mod scopes;
 mod scope;
 mod connection;
+mod transaction;
+mod transact;
+mod request_transaction;
+mod generic;
+mod verbs;
 mod client;
 mod rows;
+mod copy;
+mod guarded;
 mod found;
 
 pub use client::ClientGuard;
 pub use connection::Connection;
+pub use copy::{CopyIn, CopyOut};
 pub use found::OrNotFound;
+pub use generic::GenericClient;
 pub use middleware::{ConnectionMiddleware, ConnectionService};
+pub use request_transaction::RequestTransaction;
 pub use rows::RowStream;
 pub(crate) use scope::Scope;
+pub use transact::TransactionBuilder;
+pub use transaction::Transaction;

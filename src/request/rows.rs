@@ -1,13 +1,14 @@
 //! Rows, one by one.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
+use super::guarded::Guarded;
+use crate::Result;
 use crate::database::Usage;
 use crate::tokio_postgres::{self, Row};
-use crate::{Error, Result};
 
 /// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for.
 ///
@@ -27,20 +28,17 @@ use crate::{Error, Result};
 /// # }
 /// ```
 #[must_use = "a row stream that is dropped cancels its query"]
-pub struct RowStream {
-    rows: Pin<Box<tokio_postgres::RowStream>>,
-    /// `None` after the last row: the session is free for other statements.
-    usage: Option<Usage>,
-}
+#[derive(Debug)]
+pub struct RowStream(Guarded<tokio_postgres::RowStream>);
 
 impl RowStream {
-    pub(crate) fn new(usage: Usage, rows: tokio_postgres::RowStream) -> Self {
-        Self { rows: Box::pin(rows), usage: Some(usage) }
+    pub(crate) fn new(started: (Usage, tokio_postgres::RowStream)) -> Self {
+        Self(Guarded::new(started))
     }
 
     /// The number of rows that the query affected; `None` before the stream has ended.
     pub fn rows_affected(&self) -> Option<u64> {
-        self.rows.rows_affected()
+        self.0.driven().rows_affected()
     }
 }
 
@@ -48,21 +46,6 @@ impl Stream for RowStream {
     type Item = Result<Row>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.usage.is_none() {
-            return Poll::Ready(None);
-        }
-        let next = ready!(self.rows.as_mut().poll_next(cx));
-        if !matches!(next, Some(Ok(_)))
-            && let Some(mut usage) = self.usage.take()
-        {
-            usage.done();
-        }
-        Poll::Ready(next.map(|row| row.map_err(Error::from)))
-    }
-}
-
-impl std::fmt::Debug for RowStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowStream").field("open", &self.usage.is_some()).finish_non_exhaustive()
+        self.0.poll_next(cx)
     }
 }

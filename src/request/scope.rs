@@ -1,18 +1,19 @@
 //! The lazy connection of a request: a state machine that borrows on the first use and returns at the end.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
 
-use crate::database::{Lease, Pool, Usage};
+use crate::database::{Lease, Lender, Recorded, Usage};
 use crate::error::AcquireError;
 use crate::{Error, Result};
 
 /// What all [`Connection`](super::Connection)s of one request share.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    pool: Arc<Pool>,
+    lender: Lender,
+    settings: Arc<Recorded>,
     state: Mutex<State>,
 }
 
@@ -23,15 +24,16 @@ pub(crate) struct Scope {
 ///    └───────────────────────────────────────────┘ release
 ///   any ── the request is over ──> Detached        any ── close ──> Closed
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum State {
     /// Nothing is borrowed.
-    #[default]
     Idle,
     /// Somebody waits for a session. Everyone who comes now waits with them, and the last to give up ends the wait.
     Borrowing(WeakShared<Borrow>),
     /// A session is borrowed.
     Leased(Arc<Lease>),
+    /// In a sandbox: everybody waits for a turn, but those who come while a transaction, stream or copy has this one.
+    Turns(Weak<Lease>),
     /// The request is over: every statement borrows and returns by itself.
     Detached,
     /// Closed by the handler for good.
@@ -42,13 +44,19 @@ enum State {
 type Borrow = BoxFuture<'static, Result<(), AcquireError>>;
 
 impl Scope {
-    pub(crate) fn new(pool: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { pool, state: Mutex::default() })
+    pub(crate) fn new(lender: Lender) -> Arc<Self> {
+        let state = Mutex::new(idle(&lender));
+        Arc::new(Self { lender, settings: Arc::default(), state })
     }
 
     /// Whether this is a connection of that database.
-    pub(crate) fn is_of(&self, pool: &Arc<Pool>) -> bool {
-        Arc::ptr_eq(&self.pool, pool)
+    pub(crate) fn is_of(&self, lender: &Lender) -> bool {
+        self.lender.is(lender)
+    }
+
+    /// What is set on every session that is borrowed from now on, and on the one that is.
+    pub(crate) fn settings(&self) -> &Recorded {
+        &self.settings
     }
 
     /// Becomes a user of the request's session, borrowing it if need be.
@@ -59,7 +67,14 @@ impl Scope {
             match self.try_enter()? {
                 Entry::Entered(usage) => return Ok(usage),
                 Entry::Wait(borrow) => borrow.await?,
-                Entry::Alone => return self.pool.acquire().await?.enter(),
+                Entry::Turn => {
+                    let lease = self.lender.acquire(&self.settings).await?;
+                    if let State::Turns(turn) = &mut *self.state() {
+                        *turn = Arc::downgrade(&lease);
+                    }
+                    return lease.enter();
+                }
+                Entry::Alone => return self.lender.acquire(&self.settings).await?.enter(),
             }
         }
     }
@@ -73,11 +88,15 @@ impl Scope {
                     return Ok(Entry::Wait(borrow));
                 }
             }
+            State::Turns(turn) => {
+                let kept = turn.upgrade().filter(|lease| lease.is_kept());
+                return kept.map_or(Ok(Entry::Turn), |lease| lease.enter().map(Entry::Entered));
+            }
             State::Idle => {}
             State::Detached => return Ok(Entry::Alone),
             State::Closed => return Err(Error::Closed),
         }
-        if let Some(lease) = self.pool.acquire_now() {
+        if let Some(lease) = self.lender.acquire_now(&self.settings) {
             let usage = lease.enter()?;
             *state = State::Leased(lease);
             return Ok(Entry::Entered(usage));
@@ -90,7 +109,7 @@ impl Scope {
     }
 
     async fn borrow(self: Arc<Self>) -> Result<(), AcquireError> {
-        let acquired = self.pool.acquire().await;
+        let acquired = self.lender.acquire(&self.settings).await;
         let mut state = self.state();
         // A request that has ended meanwhile has no use for the session: the lease is dropped, outside of the lock.
         let next = match (&*state, acquired) {
@@ -110,7 +129,7 @@ impl Scope {
 
     /// Gives the session back now; the next statement borrows again.
     pub(crate) fn release(&self) -> Result<()> {
-        self.leave(State::Idle)
+        self.leave(idle(&self.lender))
     }
 
     /// Gives the session back for good.
@@ -123,8 +142,11 @@ impl Scope {
         match &*state {
             State::Leased(lease) if lease.in_use() => return Err(Error::Busy),
             State::Borrowing(borrow) if borrow.upgrade().is_some() => return Err(Error::Busy),
+            State::Turns(turn) if turn.upgrade().is_some_and(|lease| lease.in_use()) => {
+                return Err(Error::Busy);
+            }
             State::Closed => return Ok(()),
-            State::Detached if matches!(next, State::Idle) => return Ok(()),
+            State::Detached if !matches!(next, State::Closed) => return Ok(()),
             _ => {}
         }
         let left = mem::replace(&mut *state, next);
@@ -149,10 +171,16 @@ impl Scope {
     }
 }
 
+fn idle(lender: &Lender) -> State {
+    if lender.in_turns() { State::Turns(Weak::new()) } else { State::Idle }
+}
+
 /// What a user finds at the door.
 enum Entry {
     Entered(Usage),
     Wait(Shared<Borrow>),
+    /// Borrow for one use, which others may join.
+    Turn,
     /// No state to share: borrow for one use.
     Alone,
 }

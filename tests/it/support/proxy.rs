@@ -28,6 +28,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
+    #[allow(dead_code)]
     refused: Arc<AtomicUsize>,
     accepting: AbortHandle,
 }
@@ -102,7 +103,9 @@ impl Proxy {
     }
 
     /// How many connections were refused.
-    pub fn refused(&self) -> usize {
+    // Not every binary that shares this file counts them.
+    #[allow(dead_code)]
+    pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
 

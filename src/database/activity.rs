@@ -1,0 +1,202 @@
+//! What is going on on a lent session, and who may send on it.
+
+use super::levels::Levels;
+use super::sql::Traces;
+use crate::{Error, Result};
+
+/// The state that all users of one borrow share.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Statements, row streams, copies, transactions and client guards that are alive.
+    pub(super) users: u32,
+    /// Those of them whose statement may be on its way.
+    in_flight: u32,
+    /// A row stream or a copy is open: the answers of later statements would be stuck behind it.
+    pub(super) streaming: bool,
+    /// A statement was left before its answer was read, and nobody has made sure that it ended.
+    abandoned: Option<Abandoned>,
+    pub(super) health: Health,
+    pub(super) levels: Levels,
+    pub(super) traces: Traces,
+    /// The session has been used at all.
+    pub(super) used: bool,
+    /// Statements may have been sent, and left, that were never seen here.
+    pub(super) unseen: bool,
+    /// Settings of the request have been sent.
+    pub(super) configured: bool,
+    /// The version of the request's settings that is in force.
+    applied: u64,
+    /// Counts what may have undone settings.
+    undone: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    #[default]
+    Sound,
+    /// Nobody else may send: a repair is going on, or the first or last statement of a transaction is unanswered.
+    Held,
+    /// Abandoned statements or a rollback were not answered well in time, or a panic came between.
+    Broken,
+}
+
+/// How a statement that was left comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Abandoned {
+    /// It is cancelled at once.
+    Cancelled,
+    /// It is given a moment to end by itself: a cancel that comes before the server has asked for the data of a
+    /// `COPY … FROM STDIN` has tokio-postgres take every answer for the one before.
+    Ending,
+}
+
+/// What a statement's answer is to those that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is read in one go; later statements may be sent meanwhile.
+    Whole,
+    /// It is read one by one: no statement may follow until that is done.
+    Stream,
+    /// The same, and data is sent meanwhile; left alone, that ends by itself.
+    Copy,
+    /// It decides where later statements belong: they wait for it.
+    Control,
+}
+
+/// What somebody who wants to send finds.
+#[derive(Debug)]
+pub(super) enum Admission {
+    Sent,
+    Wait,
+    /// The request's settings come first. They count as sent, while this many undoings have been seen.
+    Settings(u64),
+}
+
+/// What has to be done before anything else is sent.
+#[derive(Debug)]
+pub(super) struct Repair {
+    pub(super) abandoned: Option<Abandoned>,
+    pub(super) rollback: Option<String>,
+}
+
+impl Activity {
+    /// Within a transaction that is around everything.
+    #[cfg(feature = "testing")]
+    pub(super) fn nested() -> Self {
+        Self { levels: Levels::nested(), ..Self::default() }
+    }
+
+    /// Of a session that was used, nobody knows how.
+    #[cfg(feature = "testing")]
+    pub(super) fn unknown() -> Self {
+        Self { used: true, traces: Traces::UNKNOWN, ..Self::default() }
+    }
+
+    /// Whether a statement may be sent now; if so, it counts as sent.
+    pub(super) fn admit(&mut self, traces: Traces, answer: Answer, settings: u64) -> Result<Admission> {
+        match self.health {
+            Health::Sound => {}
+            Health::Held => return Ok(Admission::Wait),
+            Health::Broken => return Err(Error::SessionLost),
+        }
+        if self.streaming {
+            return Err(Error::Busy);
+        }
+        if self.levels.is_owed() {
+            return Ok(Admission::Wait);
+        }
+        if self.levels.failed() {
+            return Err(Error::TransactionFailed);
+        }
+        if self.levels.is_nested() && traces.transaction && traces != Traces::UNKNOWN {
+            return Err(Error::Sandboxed);
+        }
+        self.in_flight += 1;
+        self.used = true;
+        if settings != self.applied {
+            self.configured = true;
+            self.traces.session = true;
+            return Ok(Admission::Settings(self.undone));
+        }
+        self.traces = self.traces.union(traces);
+        self.streaming = matches!(answer, Answer::Stream | Answer::Copy);
+        if answer == Answer::Control {
+            self.health = Health::Held;
+        }
+        if traces.transaction {
+            self.settings_undone();
+        }
+        Ok(Admission::Sent)
+    }
+
+    /// Settings are in force, if nothing has undone them meanwhile.
+    pub(super) fn settings_applied(&mut self, version: u64, undone: u64) {
+        if self.undone == undone {
+            self.applied = version;
+        }
+    }
+
+    /// Something has been sent that can roll settings back: they have to be applied again.
+    pub(super) fn settings_undone(&mut self) {
+        self.undone += 1;
+        self.applied = 0;
+    }
+
+    /// A statement's answer has been read, or is not waited for any more.
+    pub(super) fn settle(&mut self, sent: Answer) {
+        self.in_flight -= 1;
+        match sent {
+            Answer::Whole => {}
+            Answer::Stream | Answer::Copy => self.streaming = false,
+            Answer::Control if self.health == Health::Held => self.health = Health::Sound,
+            Answer::Control => {}
+        }
+    }
+
+    /// A statement has been left before its answer was read: the transaction it may belong to is failed.
+    pub(super) fn abandon(&mut self, sent: Answer) {
+        let abandoned = if sent == Answer::Copy { Abandoned::Ending } else { Abandoned::Cancelled };
+        self.abandoned = self.abandoned.max(Some(abandoned));
+        if abandoned == Abandoned::Ending {
+            self.lose_sight();
+        }
+        self.levels.fail();
+        self.settle(sent);
+    }
+
+    /// From now on nothing is known of what is sent and left behind.
+    pub(super) fn lose_sight(&mut self) {
+        self.unseen = true;
+        self.traces = self.traces.union(Traces::UNKNOWN);
+    }
+
+    /// Whether a repair has to start; if so, nobody else may send from now on.
+    pub(super) fn repair_due(&mut self) -> bool {
+        let due = self.health == Health::Sound
+            && self.in_flight == 0
+            && (self.abandoned.is_some() || self.levels.is_owed());
+        if due {
+            self.health = Health::Held;
+        }
+        due
+    }
+
+    /// What is left of a repair; `None` opens the session to all.
+    pub(super) fn next_repair(&mut self) -> Option<Repair> {
+        let abandoned = self.abandoned.take();
+        let rollback = self.levels.take_owed();
+        if abandoned.is_none() && rollback.is_none() {
+            self.health = Health::Sound;
+            return None;
+        }
+        if rollback.is_some() {
+            self.settings_undone();
+        }
+        Some(Repair { abandoned, rollback })
+    }
+
+    /// Whether a transaction that was begun here has not been seen to end.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.levels.is_open() || self.levels.is_owed()
+    }
+}

@@ -1,0 +1,85 @@
+//! Who lends: the pool, or in tests a sandbox in front of it.
+
+use std::sync::Arc;
+
+use super::lease::Lease;
+use super::pool::Pool;
+use super::recorded::Recorded;
+#[cfg(feature = "testing")]
+use super::sandbox::Sandbox;
+use crate::error::AcquireError;
+
+/// What a request borrows from.
+#[derive(Debug, Clone)]
+pub(crate) struct Lender {
+    pool: Arc<Pool>,
+    #[cfg(feature = "testing")]
+    sandbox: Option<Arc<Sandbox>>,
+}
+
+impl Lender {
+    pub(super) fn new(pool: Arc<Pool>) -> Self {
+        Self {
+            pool,
+            #[cfg(feature = "testing")]
+            sandbox: None,
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn within(&self, sandbox: Arc<Sandbox>) -> Self {
+        Self { pool: Arc::clone(&self.pool), sandbox: Some(sandbox) }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        #[cfg(feature = "testing")]
+        if self.sandbox.as_ref().map(Arc::as_ptr) != other.sandbox.as_ref().map(Arc::as_ptr) {
+            return false;
+        }
+        Arc::ptr_eq(&self.pool, &other.pool)
+    }
+
+    /// Whether a session is lent for one use at a time.
+    pub(crate) fn in_turns(&self) -> bool {
+        #[cfg(feature = "testing")]
+        return self.sandbox.is_some();
+        #[cfg(not(feature = "testing"))]
+        false
+    }
+
+    /// Lends a session without waiting, if that is possible.
+    pub(crate) fn acquire_now(&self, settings: &Arc<Recorded>) -> Option<Arc<Lease>> {
+        if self.in_turns() {
+            return None;
+        }
+        let lease = self.pool.acquire_now()?;
+        lease.configure(settings);
+        Some(lease)
+    }
+
+    /// Lends a session, on which the settings are applied before the first statement.
+    pub(crate) async fn acquire(&self, settings: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
+        #[cfg(feature = "testing")]
+        if let Some(sandbox) = &self.sandbox {
+            let lease = sandbox.turn(settings).await?;
+            lease.configure(settings);
+            return Ok(lease);
+        }
+        let lease = self.pool.acquire().await?;
+        lease.configure(settings);
+        Ok(lease)
+    }
+
+    /// Ends the pool, or the sandbox.
+    pub(super) async fn close(&self) {
+        #[cfg(feature = "testing")]
+        if let Some(sandbox) = &self.sandbox {
+            return sandbox.close().await;
+        }
+        self.pool.close().await;
+    }
+}

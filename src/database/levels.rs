@@ -1,0 +1,183 @@
+//! The transaction of a session and the savepoints in it, as far as their guards know.
+
+use crate::tokio_postgres::error::SqlState;
+use crate::{Error, Result};
+
+/// The open transaction, its savepoints on top of it, and the rollback that has to be answered before all else.
+#[derive(Debug, Default)]
+pub(crate) struct Levels {
+    /// A transaction is around everything that is lent: what would be a transaction is a savepoint.
+    nested: bool,
+    open: Vec<Level>,
+    last: u64,
+    /// The lowest level that was left, and that the server has to be told about.
+    owed: Option<usize>,
+    /// The latest statement failed because of what another transaction did at the same time.
+    conflict: bool,
+}
+
+#[derive(Debug)]
+struct Level {
+    id: u64,
+    stage: Stage,
+    /// A statement in it was abandoned: nobody knows what it did.
+    failed: bool,
+}
+
+/// How far a level is known to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing has been sent.
+    Asked,
+    /// Its first statement is on its way.
+    Beginning,
+    Open,
+    /// Its last statement is on its way.
+    Ending,
+}
+
+/// What a guard remembers of its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    at: usize,
+    id: u64,
+}
+
+impl Levels {
+    #[cfg(feature = "testing")]
+    pub(super) fn nested() -> Self {
+        Self { nested: true, ..Self::default() }
+    }
+
+    pub(super) fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// Reserves the next level. Only the innermost one can have another in it.
+    pub(super) fn reserve(&mut self, outer: Option<Mark>) -> Result<Mark> {
+        let at = match outer {
+            None => 0,
+            Some(outer) => {
+                self.check(outer)?;
+                outer.at + 1
+            }
+        };
+        if at != self.open.len() {
+            return Err(Error::Busy);
+        }
+        if self.failed() {
+            return Err(Error::TransactionFailed);
+        }
+        self.last += 1;
+        self.open.push(Level { id: self.last, stage: Stage::Asked, failed: false });
+        if at == 0 {
+            self.conflict = false;
+        }
+        Ok(Mark { at, id: self.last })
+    }
+
+    /// Refuses a guard whose level has ended.
+    pub(super) fn check(&self, mark: Mark) -> Result<()> {
+        match self.open.get(mark.at) {
+            Some(level) if level.id == mark.id => Ok(()),
+            _ => Err(Error::TransactionEnded),
+        }
+    }
+
+    /// Refuses a commit that would tear something apart.
+    pub(super) fn may_commit(&self, mark: Mark) -> Result<()> {
+        self.check(mark)?;
+        if mark.at + 1 != self.open.len() {
+            return Err(Error::NestedTransactionOpen);
+        }
+        if self.failed() { Err(Error::TransactionFailed) } else { Ok(()) }
+    }
+
+    pub(super) fn stage(&mut self, mark: Mark, stage: Stage) {
+        if self.check(mark).is_ok() {
+            self.open[mark.at].stage = stage;
+        }
+    }
+
+    /// The level is committed, and what was in it with it.
+    pub(super) fn committed(&mut self, mark: Mark) {
+        if self.check(mark).is_ok() {
+            self.open.truncate(mark.at);
+        }
+    }
+
+    /// The level is given up, and what was in it with it. The server has to be told, as far as it knows of it.
+    pub(super) fn leave(&mut self, mark: Mark) {
+        if self.check(mark).is_err() {
+            return;
+        }
+        let stage = self.open[mark.at].stage;
+        self.open.truncate(mark.at);
+        match stage {
+            Stage::Asked => {}
+            // Whether the savepoint is there is not known; the level around it can only be rolled back.
+            Stage::Beginning | Stage::Ending if self.is_savepoint(mark) => self.fail(),
+            _ => self.owed = Some(self.owed.map_or(mark.at, |owed| owed.min(mark.at))),
+        }
+    }
+
+    /// A statement was abandoned in the innermost level.
+    pub(super) fn fail(&mut self) {
+        if let Some(innermost) = self.open.last_mut() {
+            innermost.failed = true;
+        }
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.open.last().is_some_and(|innermost| innermost.failed)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether a rollback has to be answered before anything else is sent.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// The rollback that is owed; who takes it has to have it answered.
+    pub(super) fn take_owed(&mut self) -> Option<String> {
+        self.owed.take().map(|at| match savepoint(at) {
+            _ if at == 0 && !self.nested => "ROLLBACK".into(),
+            name => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
+        })
+    }
+
+    /// Remembers whether the latest statement lost against another transaction.
+    pub(super) fn note<T>(&mut self, answer: &Result<T>) {
+        let conflicts = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
+        match answer {
+            Ok(_) => self.conflict = false,
+            Err(err) => match err.code() {
+                Some(code) if *code == SqlState::IN_FAILED_SQL_TRANSACTION => {}
+                code => self.conflict = code.is_some_and(|code| conflicts.contains(code)),
+            },
+        }
+    }
+
+    pub(super) fn conflict(&self) -> bool {
+        self.conflict
+    }
+
+    /// Whether a level is a savepoint, or the transaction itself.
+    pub(super) fn is_savepoint(&self, mark: Mark) -> bool {
+        mark.at > 0 || self.nested
+    }
+}
+
+impl Mark {
+    /// The name of the level's savepoint, if it is one.
+    pub(super) fn savepoint(self) -> String {
+        savepoint(self.at)
+    }
+}
+
+fn savepoint(at: usize) -> String {
+    format!("actix_pg_{at}")
+}

@@ -1,0 +1,143 @@
+//! Begin, savepoint, commit, rollback: what is said to the server, and what its answers mean.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::levels::{Mark, Stage};
+use super::statement::bounded;
+use super::usage::Usage;
+use crate::tokio_postgres::error::{Severity, SqlState};
+use crate::{Error, Result};
+
+/// An open transaction, or a savepoint in one.
+///
+/// Cancellation safety: dropped before it has ended, at whatever point, it is rolled back at home; until the server has
+/// answered that, no other statement is sent on the session.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// Pins the session.
+    usage: Usage,
+    level: Mark,
+    committed: AtomicBool,
+    rolled_back: AtomicBool,
+}
+
+impl Guard {
+    /// Begins a transaction with the statement `start`, or a savepoint in an outer one.
+    pub(crate) async fn begin(usage: Usage, outer: Option<&Self>, start: impl Display) -> Result<Self> {
+        let level = usage.lease().activity().levels.reserve(outer.map(|outer| outer.level))?;
+        let mut guard =
+            Self { usage, level, committed: AtomicBool::new(false), rolled_back: AtomicBool::new(false) };
+        let sql =
+            if guard.is_savepoint() { format!("SAVEPOINT {}", level.savepoint()) } else { start.to_string() };
+        let begun = bounded(guard.usage.command_timeout(), async {
+            guard.usage.send_control(level, Stage::Beginning).await?;
+            let begun = guard.usage.session().client().batch_execute(&sql).await;
+            if begun.is_ok() {
+                guard.usage.lease().activity().levels.stage(level, Stage::Open);
+            }
+            guard.usage.answered(begun.map_err(Error::Begin))
+        });
+        begun.await?;
+        Ok(guard)
+    }
+
+    /// Becomes a user of the session, for as long as the transaction is open.
+    pub(crate) fn enter(&self) -> Result<Usage> {
+        self.usage.lease().activity().levels.check(self.level)?;
+        Ok(self.usage.lease().enter()?.within(self.level))
+    }
+
+    /// Commits, or fails and rolls back.
+    pub(crate) async fn commit(&self) -> Result<()> {
+        let committed = self.try_commit().await;
+        match committed {
+            Ok(()) => self.committed.store(true, Ordering::Release),
+            Err(_) => self.leave(),
+        }
+        committed
+    }
+
+    /// Commits, unless somebody who was handed it has already ended it.
+    pub(crate) async fn finish(&self) -> Result<()> {
+        let ended = self.is_committed() || self.rolled_back.load(Ordering::Acquire);
+        if ended { Ok(()) } else { self.commit().await }
+    }
+
+    async fn try_commit(&self) -> Result<()> {
+        let mut usage = self.enter()?;
+        self.usage.lease().activity().levels.may_commit(self.level)?;
+        // COMMIT in an aborted transaction answers well, and so it does outside of any. SAVEPOINT refuses both.
+        let sql = if self.is_savepoint() {
+            format!("RELEASE SAVEPOINT {}", self.level.savepoint())
+        } else {
+            "SAVEPOINT actix_pg; COMMIT".to_owned()
+        };
+        let mut asked = false;
+        let committed = bounded(usage.command_timeout(), async {
+            usage.send_control(self.level, Stage::Ending).await?;
+            asked = true;
+            let committed = usage.session().client().batch_execute(&sql).await;
+            match &committed {
+                Ok(()) => usage.lease().activity().levels.committed(self.level),
+                Err(_) => usage.lease().activity().levels.stage(self.level, Stage::Open),
+            }
+            usage.answered(committed.map_err(Error::Postgres))
+        })
+        .await;
+        match committed {
+            Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
+                Err(Error::OutcomeUnknown(Box::new(err)))
+            }
+            Err(err) if err.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {
+                Err(Error::TransactionEnded)
+            }
+            Err(Error::Postgres(err)) if err.as_db_error().is_some() => Err(Error::CommitRefused(err)),
+            other => other,
+        }
+    }
+
+    /// Rolls back, and returns when the server has done so.
+    pub(crate) async fn rollback(&self) -> Result<()> {
+        self.usage.lease().activity().levels.check(self.level)?;
+        self.rolled_back.store(true, Ordering::Release);
+        self.leave();
+        self.usage.check_quiet()?;
+        self.usage.lease().settled().await
+    }
+
+    /// Rolls back in the background, before anything else is sent. Does nothing if the transaction has ended.
+    pub(crate) fn leave(&self) {
+        let mut activity = self.usage.lease().activity();
+        activity.levels.leave(self.level);
+        self.usage.lease().repair_if_due(activity);
+    }
+
+    /// Whether it may be run again: it lost against another transaction, and nothing of it was committed.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        !self.is_committed() && self.usage.lease().activity().levels.conflict()
+    }
+
+    fn is_committed(&self) -> bool {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    fn is_savepoint(&self) -> bool {
+        self.usage.lease().activity().levels.is_savepoint(self.level)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Whether the server has said that it did not commit. One that is going down may have done so all the same.
+fn is_refusal(err: &Error) -> bool {
+    err.as_db_error().is_some_and(|said| {
+        said.parsed_severity() == Some(Severity::Error)
+            && *said.code() != SqlState::TRANSACTION_RESOLUTION_UNKNOWN
+            && *said.code() != SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+    })
+}

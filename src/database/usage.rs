@@ -1,0 +1,176 @@
+//! One user of a lent session, and the rules of sending on it.
+
+use std::convert::Infallible;
+use std::sync::{Arc, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use super::activity::{Activity, Admission, Answer, Health};
+use super::lease::Lease;
+use super::levels::{Mark, Stage};
+use super::session::Session;
+use super::sql::Traces;
+use crate::config::Echo;
+use crate::{Error, Result};
+
+/// One user of a lent session: from before its first message to after its last answer.
+///
+/// Cancellation safety: dropped between [`send`](Self::send) and [`answered`](Self::answered), its statement is abandoned.
+/// When no other is in flight, what was abandoned is cancelled on the server (P18).
+#[derive(Debug)]
+pub(crate) struct Usage {
+    lease: Arc<Lease>,
+    /// The transaction that it must not outlive.
+    level: Option<Mark>,
+    sent: Option<Answer>,
+}
+
+impl Usage {
+    pub(super) fn new(lease: Arc<Lease>) -> Self {
+        Self { lease, level: None, sent: None }
+    }
+
+    /// The same, as a user of one transaction.
+    pub(super) fn within(mut self, level: Mark) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.lease.session()
+    }
+
+    pub(crate) fn command_timeout(&self) -> Option<Duration> {
+        self.lease.pool().session_settings().command_timeout
+    }
+
+    pub(crate) fn echo(&self) -> Echo {
+        self.lease.pool().session_settings().echo
+    }
+
+    /// Waits for its turn, and records that a statement with these traces is sent now.
+    ///
+    /// It waits for repairs, for rollbacks and for the first and last statements of transactions. The request's settings
+    /// are applied first.
+    pub(crate) async fn send(&mut self, traces: Traces, answer: Answer) -> Result<()> {
+        loop {
+            let (lease, level) = (Arc::clone(&self.lease), self.level);
+            let version = lease.settings().map_or(0, |settings| settings.version());
+            let admission = |activity: &mut Activity| {
+                let admitted = match level.map(|level| activity.levels.check(level)) {
+                    Some(Err(err)) => Err(err),
+                    _ => activity.admit(traces, answer, version),
+                };
+                match admitted {
+                    Ok(Admission::Wait) => None,
+                    other => Some(other),
+                }
+            };
+            match lease.wait_for(admission).await? {
+                Admission::Settings(undone) => self.apply_settings(undone).await?,
+                _ => break,
+            }
+        }
+        self.sent = Some(answer);
+        if traces.statements {
+            self.session().retire();
+        }
+        Ok(())
+    }
+
+    async fn apply_settings(&mut self, undone: u64) -> Result<()> {
+        self.sent = Some(Answer::Whole);
+        let applied = match self.lease.settings() {
+            Some(settings) => settings.apply(self.lease.session().client()).await,
+            None => Ok(0),
+        };
+        let version = self.answered(applied)?;
+        self.lease.activity().settings_applied(version, undone);
+        Ok(())
+    }
+
+    /// Like [`send`](Self::send), for the first or the last statement of a transaction.
+    pub(super) async fn send_control(&mut self, level: Mark, stage: Stage) -> Result<()> {
+        self.send(Traces::default(), Answer::Control).await?;
+        self.lease.activity().levels.stage(level, stage);
+        Ok(())
+    }
+
+    /// Records that the last answer has been read, if anything was sent, and what it was.
+    pub(crate) fn answered<T>(&mut self, answer: Result<T>) -> Result<T> {
+        let Some(sent) = self.sent.take() else {
+            return answer;
+        };
+        let mut activity = self.lease.activity();
+        activity.levels.note(&answer);
+        activity.settle(sent);
+        self.let_others(sent, activity);
+        answer
+    }
+
+    /// Records that the last answer has been read, and that it was this one.
+    pub(super) fn refused(&mut self, err: Error) -> Error {
+        let Err(err) = self.answered::<Infallible>(Err(err));
+        err
+    }
+
+    /// Records that no answer is to be expected any more: the session is discarded at its return.
+    pub(super) fn give_up(&mut self) {
+        let Some(sent) = self.sent.take() else {
+            return;
+        };
+        let mut activity = self.lease.activity();
+        activity.settle(sent);
+        activity.health = Health::Broken;
+        drop(activity);
+        self.lease.opened();
+    }
+
+    fn let_others(&self, sent: Answer, activity: MutexGuard<'_, Activity>) {
+        self.lease.repair_if_due(activity);
+        if sent == Answer::Control {
+            self.lease.opened();
+        }
+    }
+
+    /// Waits until the client itself may be lent, of whose statements nothing is known.
+    pub(crate) async fn lend_client(&mut self) -> Result<()> {
+        self.send(Traces::UNKNOWN, Answer::Whole).await?;
+        self.lease.activity().lose_sight();
+        Ok(())
+    }
+
+    /// The client is not lent any more; whoever had it may have undone settings.
+    ///
+    /// Until now it has counted as sent: a cancel could have hit what was done with it.
+    pub(crate) fn client_returned(&mut self) {
+        self.lease.activity().settings_undone();
+        if !thread::panicking() {
+            let _ = self.answered(Ok(()));
+        }
+    }
+
+    /// Fails while a row stream or a copy is open.
+    pub(super) fn check_quiet(&self) -> Result<()> {
+        if self.lease.activity().streaming { Err(Error::Busy) } else { Ok(()) }
+    }
+}
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        let mut activity = self.lease.activity();
+        activity.users -= 1;
+        if let Some(sent) = self.sent.take() {
+            if thread::panicking() {
+                // A parameter that panicked has left half a message in the driver's buffer.
+                activity.health = Health::Broken;
+            }
+            activity.abandon(sent);
+            self.let_others(sent, activity);
+        }
+    }
+}

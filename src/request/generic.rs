@@ -1,0 +1,125 @@
+//! The query verbs, for whoever has a session to run them on.
+
+use std::future::Future;
+
+use super::{CopyIn, CopyOut, RowStream, Transaction};
+use crate::database::{self, Params};
+use crate::tokio_postgres::Row;
+use crate::tokio_postgres::types::FromSqlOwned;
+use crate::{Error, Result};
+
+#[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
+pub(crate) mod sealed {
+    use std::future::Future;
+
+    use crate::Result;
+    use crate::database::Usage;
+    use crate::request::Transaction;
+
+    /// Lets somebody in to run statements.
+    pub trait Door: Sync {
+        /// Becomes a user of the session, borrowing or beginning what has to be.
+        fn enter(&self) -> impl Future<Output = Result<Entered>> + Send;
+
+        /// Begins a transaction, or a savepoint in the one that this is.
+        fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send;
+    }
+
+    /// Somebody who has been let in.
+    #[derive(Debug)]
+    pub struct Entered(pub(crate) Usage);
+}
+
+/// What a [`Connection`](crate::Connection), a [`Transaction`] and a [`RequestTransaction`](crate::RequestTransaction) have
+/// in common, so that a function can take any of them. It cannot be implemented elsewhere.
+///
+/// ```no_run
+/// use actix_pg::{GenericClient, Result};
+///
+/// async fn pay(client: &impl GenericClient, account: i64, amount: i64) -> Result<u64> {
+///     client.execute("UPDATE accounts SET balance = balance - $2 WHERE id = $1", &[&account, &amount]).await
+/// }
+/// ```
+pub trait GenericClient: sealed::Door {
+    /// As [`Connection::query`](crate::Connection::query).
+    fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        async move { database::query(self.enter().await?.0, sql, params).await }
+    }
+
+    /// As [`Connection::query_one`](crate::Connection::query_one).
+    fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
+        async move { GenericClient::query_opt(self, sql, params).await?.ok_or(Error::NoRows) }
+    }
+
+    /// As [`Connection::query_opt`](crate::Connection::query_opt).
+    fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
+        async move {
+            let mut rows = GenericClient::query(self, sql, params).await?.into_iter();
+            match (rows.next(), rows.next()) {
+                (row, None) => Ok(row),
+                (_, Some(_)) => Err(Error::TooManyRows),
+            }
+        }
+    }
+
+    /// As [`Connection::query_scalar`](crate::Connection::query_scalar).
+    fn query_scalar<T: FromSqlOwned>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Vec<T>>> + Send {
+        async move { GenericClient::query(self, sql, params).await?.iter().map(scalar).collect() }
+    }
+
+    /// As [`Connection::query_one_scalar`](crate::Connection::query_one_scalar).
+    fn query_one_scalar<T: FromSqlOwned>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<T>> + Send {
+        async move { scalar(&GenericClient::query_one(self, sql, params).await?) }
+    }
+
+    /// As [`Connection::query_opt_scalar`](crate::Connection::query_opt_scalar).
+    fn query_opt_scalar<T: FromSqlOwned>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Option<T>>> + Send {
+        async move { GenericClient::query_opt(self, sql, params).await?.as_ref().map(scalar).transpose() }
+    }
+
+    /// As [`Connection::query_raw`](crate::Connection::query_raw).
+    fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
+        async move { Ok(RowStream::new(database::query_raw(self.enter().await?.0, sql, params).await?)) }
+    }
+
+    /// As [`Connection::execute`](crate::Connection::execute).
+    fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
+        async move { database::execute(self.enter().await?.0, sql, params).await }
+    }
+
+    /// As [`Connection::batch_execute`](crate::Connection::batch_execute).
+    fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<()>> + Send {
+        async move { database::batch_execute(self.enter().await?.0, sql).await }
+    }
+
+    /// As [`Connection::copy_in`](crate::Connection::copy_in).
+    fn copy_in(&self, sql: &str) -> impl Future<Output = Result<CopyIn>> + Send {
+        async move { Ok(CopyIn::new(database::copy_in(self.enter().await?.0, sql).await?)) }
+    }
+
+    /// As [`Connection::copy_out`](crate::Connection::copy_out).
+    fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
+        async move { Ok(CopyOut::new(database::copy_out(self.enter().await?.0, sql).await?)) }
+    }
+
+    /// As [`Connection::transaction`](crate::Connection::transaction): a savepoint, where there is a transaction.
+    fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
+        self.begin()
+    }
+}
+
+fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {
+    Ok(row.try_get(0)?)
+}

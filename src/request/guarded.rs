@@ -1,0 +1,65 @@
+//! An answer of the server that is read, or written, piece by piece.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use crate::database::Usage;
+use crate::tokio_postgres;
+use crate::{Error, Result};
+
+/// A stream or sink of the driver's, together with the use of the session that it needs.
+pub(super) struct Guarded<S> {
+    driven: Pin<Box<S>>,
+    /// `None` after the last answer: the session is free for other statements.
+    usage: Option<Usage>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) fn new((usage, driven): (Usage, S)) -> Self {
+        Self { driven: Box::pin(driven), usage: Some(usage) }
+    }
+
+    pub(super) fn driven(&self) -> &S {
+        &self.driven
+    }
+
+    pub(super) fn driven_mut(&mut self) -> Pin<&mut S> {
+        self.driven.as_mut()
+    }
+
+    /// Whether the last answer has not been read.
+    pub(super) fn is_open(&self) -> bool {
+        self.usage.is_some()
+    }
+
+    /// Records the last answer: the session is free.
+    pub(super) fn ended<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T> {
+        let answer = answer.map_err(Error::from);
+        match self.usage.take() {
+            Some(mut usage) => usage.answered(answer),
+            None => answer,
+        }
+    }
+
+    pub(super) fn poll_next<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>>
+    where
+        S: Stream<Item = Result<T, tokio_postgres::Error>>,
+    {
+        if !self.is_open() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.driven.as_mut().poll_next(cx)) {
+            Some(Ok(item)) => Some(Ok(item)),
+            Some(Err(err)) => Some(self.ended(Err(err))),
+            None => self.ended(Ok(None)).transpose(),
+        })
+    }
+}
+
+impl<S> std::fmt::Debug for Guarded<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guarded").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! One transaction around a whole request.
+
+use std::future::{Ready, ready};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+
+use super::generic::GenericClient;
+use super::generic::sealed::{Door, Entered};
+use super::scopes::RequestScopes;
+use super::verbs::verbs;
+use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
+use crate::database::{Guard, Params};
+use crate::tokio_postgres::Row;
+use crate::tokio_postgres::types::FromSqlOwned;
+use crate::{Error, Result};
+
+/// A transaction that ends as the request does: an extractor, as [`Connection`](crate::Connection) is.
+///
+/// | the request | the transaction |
+/// |---|---|
+/// | runs no statement through it | is never begun |
+/// | is answered with a status below 400 | is committed before the head of the response is sent |
+/// | is answered with 4xx or 5xx, fails, panics or is cancelled | is rolled back |
+///
+/// If it cannot be committed, the client gets a 5xx instead of the response. All handles of a request are one transaction.
+/// They have to be dropped when the response is ready: if a streaming body or a task still holds one then, the transaction is
+/// rolled back and the response becomes a 500, [`Error::TransactionHeld`].
+///
+/// A [`Connection`](crate::Connection) in the same request uses the same session: before the first statement here its
+/// statements stand alone, after it they run in the transaction, and [`release`](crate::Connection::release) and
+/// [`transaction`](crate::Connection::transaction) are refused with [`Error::Busy`].
+///
+/// ```
+/// use actix_pg::{RequestTransaction, Result};
+/// use actix_web::{HttpResponse, post};
+///
+/// #[post("/transfer")]
+/// async fn transfer(tx: RequestTransaction) -> Result<HttpResponse> {
+///     tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
+///     tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
+///     Ok(HttpResponse::NoContent().finish())
+/// } // committed
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Connection`](crate::Connection) and of [`Transaction`]. Of its statements after the request:
+/// [`Error::TransactionEnded`].
+#[derive(Debug, Clone)]
+pub struct RequestTransaction {
+    whole: Arc<Whole>,
+}
+
+/// What all handles of a request's transaction share.
+#[derive(Debug)]
+pub(super) struct Whole {
+    scope: Arc<Scope>,
+    state: Mutex<State>,
+    /// Held by the one who begins it.
+    beginning: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+enum State {
+    Lazy,
+    Begun(Arc<Guard>),
+    Over,
+}
+
+impl Whole {
+    pub(super) fn new(scope: Arc<Scope>) -> Arc<Self> {
+        Arc::new(Self { scope, state: Mutex::new(State::Lazy), beginning: Default::default() })
+    }
+
+    /// Cancellation safety: a beginner who gives up leaves a transaction that is rolled back, and the next one begins.
+    async fn guard(&self) -> Result<Arc<Guard>> {
+        if let Some(begun) = self.begun()? {
+            return Ok(begun);
+        }
+        let _one = self.beginning.lock().await;
+        if let Some(begun) = self.begun()? {
+            return Ok(begun);
+        }
+        let guard = Guard::begin(self.scope.enter().await?, None, "START TRANSACTION").await?;
+        let guard = Arc::new(guard);
+        let mut state = self.state();
+        if let State::Over = *state {
+            return Err(Error::TransactionEnded);
+        }
+        *state = State::Begun(Arc::clone(&guard));
+        Ok(guard)
+    }
+
+    fn begun(&self) -> Result<Option<Arc<Guard>>> {
+        match &*self.state() {
+            State::Lazy => Ok(None),
+            State::Begun(guard) => Ok(Some(Arc::clone(guard))),
+            State::Over => Err(Error::TransactionEnded),
+        }
+    }
+
+    /// Takes the transaction from all handles; dropped, it is rolled back.
+    pub(super) fn end(&self) -> Option<Arc<Guard>> {
+        match mem::replace(&mut *self.state(), State::Over) {
+            State::Begun(guard) => Some(guard),
+            State::Lazy | State::Over => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RequestTransaction {
+    /// Begins a transaction in this one: a savepoint, to survive an error in it. There can be one at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] while another is open in this one.
+    pub async fn transaction(&self) -> Result<Transaction> {
+        self.begin().await
+    }
+}
+
+impl Door for RequestTransaction {
+    async fn enter(&self) -> Result<Entered> {
+        Ok(Entered(self.whole.guard().await?.enter()?))
+    }
+
+    async fn begin(&self) -> Result<Transaction> {
+        let outer = self.whole.guard().await?;
+        let guard = Guard::begin(outer.enter()?, Some(&outer), "").await?;
+        Ok(Transaction::new(Arc::new(guard)))
+    }
+}
+
+impl GenericClient for RequestTransaction {}
+
+verbs!(RequestTransaction);
+
+impl FromRequest for RequestTransaction {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let database = RequestScopes::database(req);
+        ready(database.map(|database| Self { whole: RequestScopes::transaction_of(req, database) }))
+    }
+}

@@ -1,0 +1,164 @@
+//! Transactions with options, and transactions that are run again when they lose against another.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::generic::sealed::Door;
+use super::{Connection, Transaction};
+use crate::config::IsolationLevel;
+use crate::database::Guard;
+use crate::{Error, Result};
+
+/// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
+/// handful of requests rarely need more.
+const RETRIES: u32 = 3;
+
+/// The longest pause before the first retry; it doubles with each.
+const BACK_OFF: Duration = Duration::from_millis(5);
+
+/// The longest pause before any retry: a request is waiting.
+const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
+
+/// A transaction to be: [`Connection::transact_with`].
+#[must_use = "nothing happens before `begin` or `run`"]
+#[derive(Debug, Clone)]
+pub struct TransactionBuilder {
+    conn: Connection,
+    isolation_level: Option<IsolationLevel>,
+    read_only: Option<bool>,
+    deferrable: Option<bool>,
+    retries: u32,
+}
+
+impl TransactionBuilder {
+    pub(crate) fn new(conn: Connection) -> Self {
+        Self { conn, isolation_level: None, read_only: None, deferrable: None, retries: RETRIES }
+    }
+
+    /// Sets the isolation level. Defaults to that of the session, see the option `isolation_level`.
+    pub fn isolation_level(mut self, level: impl Into<IsolationLevel>) -> Self {
+        self.isolation_level = Some(level.into());
+        self
+    }
+
+    /// Has the server refuse what would write. Defaults to what the session has, usually `false`.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = Some(read_only);
+        self
+    }
+
+    /// Has a serializable, read-only transaction wait for a moment at which it cannot fail. Has no effect on others.
+    pub fn deferrable(mut self, deferrable: bool) -> Self {
+        self.deferrable = Some(deferrable);
+        self
+    }
+
+    /// Sets how often [`run`](Self::run) may run the transaction again; 0 for never. Defaults to 3.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Begins the transaction. Retries are for [`run`](Self::run) alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::transaction`].
+    pub async fn begin(&self) -> Result<Transaction> {
+        Ok(Transaction::new(Arc::new(self.guard().await?)))
+    }
+
+    /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err` or is dropped.
+    ///
+    /// Where it lost against another transaction, with a serialization failure (40001) or a deadlock (40P01), it is rolled
+    /// back and run again after a short, growing, random pause. It is not run again after any other error, nor when the
+    /// outcome of a commit is unknown. So the function has to be one that may run several times.
+    ///
+    /// The function may end the transaction itself with [`Transaction::commit`] or [`Transaction::rollback`]. It gets the
+    /// transaction by value; dropping that has no effect.
+    ///
+    /// ```no_run
+    /// use actix_pg::{Connection, IsolationLevel, Result, Transaction};
+    ///
+    /// # async fn visit(conn: Connection) -> Result<i64> {
+    /// conn.transact_with()
+    ///     .isolation_level(IsolationLevel::Serializable)
+    ///     .retries(5)
+    ///     .run(async |tx: Transaction| {
+    ///         let visits: i64 = tx.query_one_scalar("SELECT visits FROM pages WHERE id = 1", &[]).await?;
+    ///         tx.execute("UPDATE pages SET visits = $1 WHERE id = 1", &[&(visits + 1)]).await?;
+    ///         Ok(visits + 1)
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the function; those of [`begin`](Self::begin) and of [`Transaction::commit`].
+    pub async fn run<T, E, F, Fut>(self, mut transaction: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: FnMut(Transaction) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let mut retries = 0..self.retries;
+        loop {
+            let guard = Arc::new(self.guard().await?);
+            let err = match transaction(Transaction::new(Arc::clone(&guard))).await {
+                Ok(value) => match guard.finish().await {
+                    Ok(()) => return Ok(value),
+                    Err(err) => err.into(),
+                },
+                Err(err) => err,
+            };
+            let repeatable = guard.is_repeatable();
+            drop(guard);
+            match retries.next() {
+                Some(retry) if repeatable => sleep(back_off(retry)).await,
+                _ => return Err(err),
+            }
+        }
+    }
+
+    async fn guard(&self) -> Result<Guard> {
+        Guard::begin(self.conn.enter().await?.0, None, self).await
+    }
+}
+
+/// The statement that begins the transaction.
+impl fmt::Display for TransactionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("START TRANSACTION")?;
+        let mut separator = " ";
+        let mut mode = |mode: &str| {
+            let written = write!(f, "{separator}{mode}");
+            separator = ", ";
+            written
+        };
+        if let Some(level) = self.isolation_level {
+            mode(match level {
+                IsolationLevel::ReadUncommitted => "ISOLATION LEVEL READ UNCOMMITTED",
+                IsolationLevel::ReadCommitted => "ISOLATION LEVEL READ COMMITTED",
+                IsolationLevel::RepeatableRead => "ISOLATION LEVEL REPEATABLE READ",
+                IsolationLevel::Serializable => "ISOLATION LEVEL SERIALIZABLE",
+            })?;
+        }
+        if let Some(read_only) = self.read_only {
+            mode(if read_only { "READ ONLY" } else { "READ WRITE" })?;
+        }
+        if let Some(deferrable) = self.deferrable {
+            mode(if deferrable { "DEFERRABLE" } else { "NOT DEFERRABLE" })?;
+        }
+        Ok(())
+    }
+}
+
+fn back_off(retry: u32) -> Duration {
+    let longest = BACK_OFF.saturating_mul(2_u32.saturating_pow(retry)).min(LONGEST_BACK_OFF);
+    longest.mul_f64(rand::random_range(0.0..=1.0))
+}
