@@ -82,11 +82,12 @@ struct Cleaning {
 impl Cleaning {
     fn needed(reset: Reset, activity: &Activity) -> Option<Self> {
         let cleaning = Self {
-            rollback: activity.traces.transaction,
+            rollback: activity.traces.transaction || activity.in_transaction(),
             reset: match reset {
                 Reset::Auto => activity.traces.session,
                 Reset::Always => activity.used,
-                Reset::Never => false,
+                // A tenant is never handed to the next request.
+                Reset::Never => activity.configured,
             },
         };
         (cleaning.rollback || cleaning.reset).then_some(cleaning)

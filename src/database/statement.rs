@@ -141,8 +141,7 @@ async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepar
         Some(prepared) => prepared,
         None => {
             usage.send(Traces::default(), Answer::Whole).await?;
-            let prepared = usage.session().prepare(sql).await;
-            usage.answered(prepared.map_err(Error::from))?
+            usage.session().prepare(sql).await.map_err(|err| usage.refused(err.into()))?
         }
     };
     usage.send(prepared.traces, answer).await?;

@@ -70,7 +70,19 @@ impl Usage {
                     other => Some(other),
                 }
             };
-            match lease.wait_for(admission).await? {
+            let mut admitted = None;
+            if let Some(sent) = self.sent.take() {
+                // An answered message of the same statement counts until the next one does: no repair may begin in between.
+                let mut activity = lease.activity();
+                admitted = admission(&mut activity);
+                activity.settle(sent);
+                self.let_others(sent, activity);
+            }
+            let admitted = match admitted {
+                Some(admitted) => admitted,
+                None => lease.wait_for(admission).await,
+            };
+            match admitted? {
                 Admission::Settings(undone) => self.apply_settings(undone).await?,
                 _ => break,
             }
