@@ -119,6 +119,8 @@ async fn closing_in_the_handler_leaves_the_response_and_the_log_clean() {
     assert_eq!(answer.status, StatusCode::OK);
     all_returned(&db).await;
     app.stop().await;
+    let complaints = log::ours_with(&["request failed", "has been closed for the rest of this request"]);
+    assert!(complaints.is_empty(), "{complaints:?}");
 }
 
 /// P5, case 13: a release that races with a borrow is refused, and the borrow is not lost.

@@ -8,7 +8,7 @@ use actix_pg::{Config, ConfigErrorKind, Database, Error};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    FakeServer, Observer, Phase, Proxy, backend, connect, database, eventually, log, sized, soon,
+    FakeServer, Observer, Phase, Proxy, backend, connect, database, dsn_as, eventually, log, sized, soon,
 };
 
 /// A port of this machine on which nobody listens.
@@ -57,7 +57,7 @@ async fn a_start_without_a_floor_connects_all_the_same() {
     );
 }
 
-/// Issue 2, case 24: a DSN that is none.
+/// Case 24: a DSN that is none.
 #[actix_web::test]
 async fn a_malformed_dsn_is_refused_without_showing_it() {
     for dsn in ["", "postgres://u:s3cret@h:notaport/db", "mysql://u:s3cret@h/db", "host=h password='s3cret"] {
@@ -68,7 +68,7 @@ async fn a_malformed_dsn_is_refused_without_showing_it() {
     }
 }
 
-/// Issue 2, case 24: pool sizes that cannot be.
+/// Case 24: pool sizes that cannot be.
 #[actix_web::test]
 async fn impossible_pool_sizes_are_refused_by_name() {
     for (min, max, expected) in [
@@ -191,14 +191,14 @@ async fn a_failed_start_leaves_no_backend() {
     let role = format!("few_{}", database.name());
     let sql = format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'few' CONNECTION LIMIT 2");
     observer.connection().batch_execute(&sql).await.expect("a role");
-    let dsn = database.dsn().replacen("postgres://postgres@", &format!("postgres://{role}:few@"), 1);
+    let dsn = dsn_as(&database, &role, "few");
     let (err, text) = refused(Config { dsn: Some(dsn), ..Config::default() }).await;
     assert_eq!(err.code().map(|code| code.code()), Some("53300"), "{text}");
     assert_eq!(observer.backends().await, 0);
     observer.connection().batch_execute(&format!("DROP ROLE \"{role}\"")).await.expect("no role");
 }
 
-/// Issue 2: a server that accepts and says nothing is given up on.
+/// P20: a server that accepts and says nothing is given up on.
 #[actix_web::test]
 async fn a_server_that_says_nothing_is_given_up_on() {
     let server = FakeServer::start().await;
@@ -209,7 +209,7 @@ async fn a_server_that_says_nothing_is_given_up_on() {
     assert!(text.ends_with("did not answer within 100ms (`connect_timeout`)"), "{text}");
 }
 
-/// Issue 2: SQL that fails is a typed error with its SQLSTATE, and the connection goes on.
+/// Bad input: SQL that fails is a typed error with its SQLSTATE, and the connection goes on.
 #[actix_web::test]
 async fn sql_that_fails_is_a_typed_error() {
     let (_database, db) = connect(1).await;

@@ -11,7 +11,7 @@ use actix_web::web;
 use futures_util::future::join_all;
 
 use crate::support::{
-    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, database, eventually, log,
+    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, database, dsn_as, eventually, log,
     sized, soon,
 };
 
@@ -23,7 +23,7 @@ async fn there_are_never_more_sessions_than_the_maximum() {
     let role = format!("limited_{}", database.name());
     let sql = format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'limited' CONNECTION LIMIT 3");
     admin.connection().batch_execute(&sql).await.expect("a role");
-    let dsn = database.dsn().replacen("postgres://postgres@", &format!("postgres://{role}:limited@"), 1);
+    let dsn = dsn_as(&database, &role, "limited");
     let db = Database::connect(sized(Config::from_dsn(&dsn).expect("a DSN"), 3))
         .await
         .expect("a connected database");

@@ -36,6 +36,13 @@ pub(crate) async fn connect(size: u32) -> (TestDatabase, Database) {
     (database, db)
 }
 
+/// The DSN of a test database for somebody else.
+pub(crate) fn dsn_as(database: &TestDatabase, user: &str, password: &str) -> String {
+    let (scheme, rest) = database.dsn().split_once("://").expect("a URL");
+    let host = rest.split_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{user}:{password}@{host}")
+}
+
 /// Waits until `condition` holds. There is no event for what the server does; this polls for 20 seconds at most.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
