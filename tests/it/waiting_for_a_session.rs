@@ -11,8 +11,8 @@ use actix_web::web;
 use futures_util::future::join_all;
 
 use crate::support::{
-    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, database, dsn_as, eventually, log,
-    sized, soon,
+    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, database, dsn_as, eventually,
+    log, sized, soon,
 };
 
 /// P10: the server itself counts, and would refuse one session more.

@@ -191,6 +191,30 @@ async fn a_worker_that_stops_during_a_statement_costs_no_place() {
     assert!(server.passed(Phase::Cancel) >= 1);
 }
 
+/// P12: a session that a worker has borrowed, and others share, lives on when that worker stops.
+#[actix_web::test]
+async fn a_session_outlives_the_worker_that_borrowed_it() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    let (borrowed, stop) = (Latch::new(), Latch::new());
+    let work = {
+        let (conn, borrowed) = (conn.clone(), borrowed.clone());
+        async move || {
+            backend(&conn).await;
+            borrowed.hit();
+            std::future::pending::<()>().await;
+        }
+    };
+    let worker = stop_in_the_middle(work, stop.clone());
+    borrowed.open().await;
+    let pid = backend(&conn).await;
+    stop.hit();
+    joined(worker).await;
+    assert_eq!(soon("a query on the session of a worker that has stopped", backend(&conn)).await, pid);
+    drop(conn);
+    assert_whole(&db).await;
+}
+
 /// P12: a panic while a session is lent, on a thread that has no runtime any more.
 #[actix_web::test]
 async fn a_connection_may_be_dropped_outside_of_any_runtime() {

@@ -14,7 +14,9 @@ impl Log for Keep {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let line = format!("{} {} {}", record.level(), record.target(), record.args());
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        let line = format!("{} {} {} [{thread}]", record.level(), record.target(), record.args());
         LINES.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 
