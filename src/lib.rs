@@ -33,7 +33,9 @@
 //!
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
 //! - What lives as long as the application: [`Database`], and its [`Status`].
-//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`].
+//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`].
+//! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]; a
+//!   function that takes a [`GenericClient`] runs in one or without.
 //! - What can fail, and what the client is told: [`Error`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
 //!

@@ -1,7 +1,8 @@
 //! The runtime on which all of bb8's and all work of the background runs.
 //!
 //! A worker of Actix Web is a runtime of its own. In a pool that workers share, what one of them spawned would stall when it
-//! blocks, and die when it stops; so nothing is spawned on them.
+//! blocks, and die when it stops; so nothing that others depend on is spawned there. A session's
+//! [driver](super::driver) is, for as long as the worker uses the session.
 
 use std::future::Future;
 use std::pin::Pin;
