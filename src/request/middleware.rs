@@ -82,6 +82,9 @@ where
     }
 }
 
+/// The answer, while the request's transaction is being committed.
+type Committing<B> = (ServiceResponse<B>, BoxFuture<'static, crate::Result<()>>);
+
 pin_project! {
     /// The inner service's answer, at which the request's connection ends.
     #[doc(hidden)]
@@ -89,8 +92,8 @@ pin_project! {
         #[pin]
         answer: F,
         data: Rc<Extensions>,
-        // The answer, while the request's transaction is being committed.
-        committing: Option<(ServiceResponse<B>, BoxFuture<'static, crate::Result<()>>)>,
+        // Boxed, because few requests have one and all of them move this future around.
+        committing: Option<Box<Committing<B>>>,
     }
 }
 
@@ -103,7 +106,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (res, mut commit) = match this.committing.take() {
-            Some(committing) => committing,
+            Some(committing) => *committing,
             None => match try_ready!(this.answer.poll(cx)) {
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
@@ -121,7 +124,7 @@ where
             Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
             Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
             Poll::Pending => {
-                *this.committing = Some((res, commit));
+                *this.committing = Some(Box::new((res, commit)));
                 Poll::Pending
             }
         }
