@@ -10,6 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
     PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SignatureAlgorithm, date_time_ymd,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Who signs the certificates of a test, and the folder they are written to.
 struct Authority {
@@ -324,4 +325,30 @@ async fn a_file_that_will_not_do_is_refused_before_connecting() {
         assert_eq!((err.to_string(), err.kind()), (text, ConfigErrorKind::File));
         assert!(std::error::Error::source(&err).is_some());
     }
+}
+
+/// P14, P20: a server that agrees to talk TLS and then says nothing is given up on after `connect_timeout`.
+#[tokio::test]
+async fn a_handshake_that_stalls_is_given_up_on() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let silent = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        socket.read_exact(&mut request).await.unwrap();
+        socket.write_all(b"S").await.unwrap();
+        // Reads the ClientHello, and until the other side gives up.
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        rest.len()
+    });
+    let config = Config {
+        dsn: Some(format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=require")),
+        connect_timeout: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let err = Database::connect(config).await.expect_err("a stalled handshake");
+    let text = std::error::Error::source(&err).expect("a cause").to_string();
+    assert!(text.contains("did not answer within 300ms (`connect_timeout`)"), "{text}");
+    assert!(silent.await.unwrap() > 0, "the handshake had not begun");
 }

@@ -23,6 +23,7 @@ mod sessions_follow_their_borrowers;
 mod server_outages;
 mod sessions_come_back_clean;
 mod statements_are_cached;
+mod rows_found;
 mod start_up_and_bad_input;
 mod shutdown;
 mod errors_are_opaque;

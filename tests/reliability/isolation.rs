@@ -45,7 +45,7 @@ const WRITES: &[&str] = &[
 async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
     for _ in 0..rng.random_range(1..4) {
         let sql = WRITES[rng.random_range(0..WRITES.len())];
-        match rng.random_range(0..12) {
+        match rng.random_range(0..15) {
             0..4 => drop(conn.batch_execute(sql).await),
             4 => drop(abandon(conn.batch_execute(sql), rng).await),
             5 => drop(abandon(conn.query("SELECT pg_sleep(0.001)", &[]), rng).await),
@@ -67,6 +67,30 @@ async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
                 if let Ok(sink) = client.copy_in::<_, &'static [u8]>("COPY public.written FROM STDIN").await {
                     let mut sink = Box::pin(sink);
                     let _ = sink.send(b"never\n").await;
+                }
+            }
+            11 => {
+                // Committed never: nothing of it may be found, whichever way it ends.
+                let Ok(tx) = conn.transaction().await else { continue };
+                let _ = tx.execute("INSERT INTO public.written VALUES ($1)", &[&"never"]).await;
+                drop(abandon(tx.batch_execute(sql), rng).await);
+                if rng.random_bool(0.5)
+                    && let Ok(inner) = tx.transaction().await
+                {
+                    drop(abandon(inner.query("SELECT pg_sleep(0.001)", &[]), rng).await);
+                }
+                if rng.random_bool(0.5) {
+                    drop(abandon(tx.rollback(), rng).await);
+                }
+            }
+            12 => {
+                conn.set("app.tenant", "of this visit").expect("a setting");
+                drop(conn.query("SELECT current_setting('app.tenant')", &[]).await);
+            }
+            13 => {
+                if let Some(Ok(mut copy)) = abandon(conn.copy_in("COPY public.written FROM STDIN"), rng).await
+                {
+                    drop(abandon(copy.send("never\n".into()), rng).await);
                 }
             }
             _ => drop(conn.query("SELECT $1::text", &[&"clean"]).await),
