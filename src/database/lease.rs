@@ -60,16 +60,13 @@ impl Lease {
     }
 
     /// Takes the session from a lease that nobody else has.
-    #[cfg(feature = "testing")]
     pub(super) fn into_loan(self: Arc<Self>) -> Option<(Box<Session>, Place)> {
         Arc::into_inner(self)?.loan.take()
     }
 
     /// Makes the session of a lease that nobody had idle again.
     pub(super) fn put_back(self: Arc<Self>) {
-        if let Some(mut lease) = Arc::into_inner(self)
-            && let Some((session, place)) = lease.loan.take()
-        {
+        if let Some((session, place)) = self.into_loan() {
             place.put(session);
         }
     }
