@@ -144,8 +144,12 @@ impl Lease {
         let due = activity.repair_due();
         drop(activity);
         if due {
-            let repairing = Repairing(Arc::clone(self));
-            self.pool().home().spawn(async move { repairing.0.repair().await });
+            let mut repairing = Repairing { lease: Arc::clone(self), ended: false };
+            self.pool().home().spawn(async move {
+                repairing.lease.repair().await;
+                // Others are let in already, and may be due for the next repair.
+                repairing.ended = true;
+            });
         }
     }
 
@@ -192,16 +196,17 @@ impl Drop for Lease {
     }
 }
 
-/// A repair under way. One that ends with its runtime leaves nobody waiting.
-struct Repairing(Arc<Lease>);
+/// A repair under way. One that is cut off, because its runtime stops, leaves nobody waiting.
+struct Repairing {
+    lease: Arc<Lease>,
+    ended: bool,
+}
 
 impl Drop for Repairing {
     fn drop(&mut self) {
-        let mut activity = self.0.activity();
-        if activity.health == Health::Held {
-            activity.health = Health::Broken;
+        if !self.ended {
+            self.lease.activity().health = Health::Broken;
         }
-        drop(activity);
-        self.0.opened();
+        self.lease.opened();
     }
 }

@@ -129,7 +129,7 @@ async fn a_repair_never_begins_under_a_statement_that_was_let_in() {
     let db = pool(&database, 1).await;
     let conn = db.connection();
     conn.query("SELECT pg_sleep(0.0001)", &[]).await.expect("a cached statement");
-    let rounds = times(800, 50_000);
+    let rounds = times(800, 4_000);
     let (one, other) = (conn.clone(), conn.clone());
     let stay = tokio::spawn(async move {
         for _ in 0..rounds {
