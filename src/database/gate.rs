@@ -1,141 +1,163 @@
 //! The gate in front of the pool: at most so many may hold a session, and the others wait their turn.
 //!
-//! Among the borrowers of one runtime, who came first is served first. What is returned goes to a borrower of the runtime
-//! that returns it, because there it can be used without moving it; but nobody is passed over more than [`PATIENCE`]
-//! times by those who came later.
+//! A session that comes back goes to the next who waits, or rests here until it is borrowed again: a warm session is
+//! borrowed and returned under one lock. It stays with the runtime that drives it, because there it can be used without
+//! moving it. Among the borrowers of one runtime, who came first is served first; one of another runtime is served earlier
+//! only if [`LEAD`] and [`PATIENCE`] allow it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
-/// How often one who waits may be passed over.
-pub(super) const PATIENCE: u32 = 16;
+/// How much later than one who waits another may have come and still be served earlier. Short beside the wait of those whom
+/// the database is slow for, and long beside the time in which two workers get out of step.
+const LEAD: Duration = Duration::from_millis(5);
 
-/// Lets in so many at a time. `T` is what can be handed from one borrower to the next.
+/// How many arrivals later; so nobody is passed over more often.
+pub(super) const PATIENCE: u64 = 128;
+
+/// Lets in so many at a time. `S` is a session, and gives itself back to the pool when it is dropped.
 #[derive(Debug)]
-pub(super) struct Gate<T> {
-    state: Mutex<State<T>>,
+pub(super) struct Gate<S> {
+    state: Mutex<State<S>>,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct State<S> {
+    /// Permits that nobody holds and no session rests with.
     free: u32,
     closed: bool,
-    last_number: u64,
-    /// In the order of arrival; empty unless `free` is 0.
-    queue: VecDeque<Waiter<T>>,
+    arrivals: u64,
+    /// Those who hold a permit and wait for the pool to find them a session.
+    hungry: u32,
+    /// Nobody waits in any of them while a permit is free or a session rests.
+    lanes: Vec<Lane<S>>,
+}
+
+/// What belongs to one runtime.
+#[derive(Debug)]
+struct Lane<S> {
+    runtime: Option<Id>,
+    /// The session that was used last is on top.
+    resting: Vec<S>,
+    /// In the order of arrival.
+    waiting: VecDeque<Waiter<S>>,
 }
 
 #[derive(Debug)]
-struct Waiter<T> {
+struct Waiter<S> {
     number: u64,
-    runtime: Option<Id>,
-    passed_over: u32,
-    call: oneshot::Sender<Grant<T>>,
+    since: Instant,
+    call: oneshot::Sender<Pass<S>>,
 }
 
 /// What one who asks to be let in is told.
 #[derive(Debug)]
-pub(super) enum Entry<T> {
-    Permit(Permit<T>),
-    Wait(Ticket<T>),
+pub(super) enum Entry<S> {
+    Pass(Pass<S>),
+    Wait(Ticket<S>),
     /// So many wait already.
     Full,
     Closed,
 }
 
-/// What one who has waited gets.
+/// The right to hold a session, and the session if there was one.
 #[derive(Debug)]
-pub(super) enum Grant<T> {
-    Permit(Permit<T>),
-    Handed(T),
+pub(super) struct Pass<S> {
+    // Dropped first: a permit is free when its session is.
+    pub(super) session: Option<S>,
+    pub(super) permit: Permit<S>,
 }
 
-impl<T> Gate<T> {
+impl<S> Gate<S> {
     pub(super) fn new(permits: u32) -> Arc<Self> {
-        let state = State { free: permits, closed: false, last_number: 0, queue: VecDeque::new() };
+        let state = State { free: permits, closed: false, arrivals: 0, hungry: 0, lanes: Vec::new() };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// A permit, if one is free.
-    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Permit<T>> {
-        let mut state = self.state();
-        if state.closed || state.free == 0 {
-            return None;
-        }
-        state.free -= 1;
-        Some(Permit(Some(Arc::clone(self))))
+    /// Lets one in who runs on this runtime, if that is possible now.
+    pub(super) fn try_enter(self: &Arc<Self>, here: Option<Id>) -> Option<Pass<S>> {
+        let session = self.state().admit(here)?;
+        Some(Pass { session, permit: Permit(Some(Arc::clone(self))) })
     }
 
-    /// A permit, or a place in the queue unless that has `max_waiting` already.
-    pub(super) fn enter(self: &Arc<Self>, runtime: Option<Id>, max_waiting: Option<u32>) -> Entry<T> {
+    /// Lets one in, or into the queue unless that has `max_waiting` already.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        here: Option<Id>,
+        max_waiting: Option<u32>,
+        since: Instant,
+    ) -> Entry<S> {
         let mut state = self.state();
         if state.closed {
             return Entry::Closed;
         }
-        if state.free > 0 {
-            state.free -= 1;
-            return Entry::Permit(Permit(Some(Arc::clone(self))));
+        if let Some(session) = state.admit(here) {
+            return Entry::Pass(Pass { session, permit: Permit(Some(Arc::clone(self))) });
         }
-        if max_waiting.is_some_and(|most| state.queue.len() >= most as usize) {
+        if max_waiting.is_some_and(|most| state.waiting() >= most as usize) {
             return Entry::Full;
         }
         let (call, called) = oneshot::channel();
-        state.last_number += 1;
-        let number = state.last_number;
-        state.queue.push_back(Waiter { number, runtime, passed_over: 0, call });
-        Entry::Wait(Ticket { gate: Arc::clone(self), number, called })
+        state.arrivals += 1;
+        let number = state.arrivals;
+        state.lane(here).waiting.push_back(Waiter { number, since, call });
+        Entry::Wait(Ticket { gate: Arc::clone(self), lane: here, number, waits: true, called })
     }
 
-    /// Hands something, with the permit that belongs to it, to one who waits; back to the caller if nobody does.
-    pub(super) fn hand_over(&self, runtime: Id, handed: T) -> Result<(), T> {
-        match self.call(Some(runtime), Grant::Handed(handed)) {
-            Ok(()) => Ok(()),
-            Err(Grant::Handed(handed)) => Err(handed),
-            Err(Grant::Permit(_)) => unreachable!("what was to be handed over comes back"),
-        }
-    }
-
-    /// Calls the next one who waits, and drops nothing under the lock.
-    fn call(&self, runtime: Option<Id>, mut grant: Grant<T>) -> Result<(), Grant<T>> {
+    /// Gives a permit, and what is to be used with it, to the next who waits, or keeps both.
+    ///
+    /// Nothing is dropped or sent under the lock.
+    fn put(mut self: Arc<Self>, runtime: Option<Id>, mut session: Option<S>) {
         loop {
-            let Some(next) = self.state().next(runtime) else { return Err(grant) };
-            match next.call.send(grant) {
-                Ok(()) => return Ok(()),
+            let mut state = self.state();
+            if let Some(next) = state.next(runtime) {
+                drop(state);
+                let Err(mut back) = next.call.send(Pass { session, permit: Permit(Some(self)) }) else {
+                    return;
+                };
                 // It has just given up.
-                Err(back) => grant = back,
+                session = back.session.take();
+                let Some(gate) = back.permit.0.take() else { return };
+                self = gate;
+                continue;
+            }
+            match session {
+                None => return state.free += 1,
+                // Back to the pool, and the permit after it.
+                Some(_) if state.closed || state.hungry > 0 => {
+                    drop(state);
+                    session = None;
+                }
+                Some(session) => return state.lane(runtime).resting.push(session),
             }
         }
     }
 
-    fn release(mut self: Arc<Self>) {
-        loop {
-            let mut state = self.state();
-            let Some(next) = state.next(None) else {
-                state.free += 1;
-                return;
-            };
-            drop(state);
-            let Err(Grant::Permit(mut permit)) = next.call.send(Grant::Permit(Permit(Some(self)))) else {
-                return;
-            };
-            // It has just given up, and the permit is still to be released.
-            let Some(gate) = permit.0.take() else { return };
-            self = gate;
-        }
+    /// Takes the sessions that have rested long enough; dropped, each goes back to the pool.
+    pub(super) fn rested(self: &Arc<Self>, enough: impl Fn(&S) -> bool) -> Vec<Pass<S>> {
+        let mut state = self.state();
+        let lanes = state.lanes.iter_mut();
+        let rested: Vec<S> =
+            lanes.flat_map(|lane| lane.resting.extract_if(.., |session| enough(session))).collect();
+        drop(state);
+        let permit = || Permit(Some(Arc::clone(self)));
+        rested.into_iter().map(|session| Pass { session: Some(session), permit: permit() }).collect()
     }
 
-    /// Lets nobody in from now on, and sends those away who wait.
-    pub(super) fn close(&self) {
+    /// Lets nobody in from now on, sends those away who wait, and hands out the sessions that rest.
+    pub(super) fn close(&self) -> Vec<S> {
         let mut state = self.state();
         state.closed = true;
-        let sent_away = std::mem::take(&mut state.queue);
-        drop(state);
-        drop(sent_away);
+        let lanes = std::mem::take(&mut state.lanes);
+        let resting: Vec<S> = lanes.into_iter().flat_map(|lane| lane.resting).collect();
+        state.free += u32::try_from(resting.len()).unwrap_or(u32::MAX);
+        resting
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -144,43 +166,145 @@ impl<T> Gate<T> {
 
     /// Permits that nobody holds.
     pub(super) fn free(&self) -> u32 {
-        self.state().free
+        let state = self.state();
+        state.free + state.resting()
+    }
+
+    /// Sessions that rest.
+    pub(super) fn resting(&self) -> u32 {
+        self.state().resting()
     }
 
     /// Those who wait.
     pub(super) fn waiting(&self) -> u32 {
-        u32::try_from(self.state().queue.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.state().waiting()).unwrap_or(u32::MAX)
     }
 
-    fn state(&self) -> MutexGuard<'_, State<T>> {
+    fn state(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
-    /// The next to be served: the first of this runtime, unless someone before it has been passed over too often.
-    fn next(&mut self, runtime: Option<Id>) -> Option<Waiter<T>> {
-        let first = self.queue.front()?;
-        let own = match runtime {
-            Some(_) if first.passed_over < PATIENCE => {
-                self.queue.iter().position(|waiter| waiter.runtime == runtime).unwrap_or(0)
+impl<S> State<S> {
+    /// Takes a permit: with the session of this runtime that was used last, or else without one, or else with one of another
+    /// runtime.
+    fn admit(&mut self, here: Option<Id>) -> Option<Option<S>> {
+        if self.closed {
+            return None;
+        }
+        let own = self.lanes.iter_mut().find(|lane| lane.runtime == here);
+        if let Some(session) = own.and_then(|lane| lane.resting.pop()) {
+            return Some(Some(session));
+        }
+        if self.free > 0 {
+            self.free -= 1;
+            return Some(None);
+        }
+        self.take_anywhere().map(Some)
+    }
+
+    /// The session that has rested longest where most of them do.
+    fn take_anywhere(&mut self) -> Option<S> {
+        let fullest = self.lanes.iter_mut().max_by_key(|lane| lane.resting.len())?;
+        (!fullest.resting.is_empty()).then(|| fullest.resting.remove(0))
+    }
+
+    /// The next to be served: the first of this runtime, unless somebody of another came too long before.
+    fn next(&mut self, runtime: Option<Id>) -> Option<Waiter<S>> {
+        let firsts = self.lanes.iter().enumerate();
+        let firsts = firsts.filter_map(|(at, lane)| Some((at, lane.waiting.front()?)));
+        let (mut at, oldest) = firsts.min_by_key(|(_, first)| first.number)?;
+        if let Some(own) = self.lanes.iter().position(|lane| runtime.is_some() && lane.runtime == runtime)
+            && let Some(first) = self.lanes[own].waiting.front()
+            && first.number - oldest.number < PATIENCE
+            && first.since.saturating_duration_since(oldest.since) < LEAD
+        {
+            at = own;
+        }
+        self.lanes[at].waiting.pop_front()
+    }
+
+    fn lane(&mut self, runtime: Option<Id>) -> &mut Lane<S> {
+        let at = match self.lanes.iter().position(|lane| lane.runtime == runtime) {
+            Some(at) => at,
+            None => {
+                // Runtimes come and go.
+                self.lanes.retain(|lane| !(lane.resting.is_empty() && lane.waiting.is_empty()));
+                self.lanes.push(Lane { runtime, resting: Vec::new(), waiting: VecDeque::new() });
+                self.lanes.len() - 1
             }
-            _ => 0,
         };
-        self.queue.iter_mut().take(own).for_each(|waiter| waiter.passed_over += 1);
-        self.queue.remove(own)
+        &mut self.lanes[at]
+    }
+
+    fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    fn resting(&self) -> u32 {
+        let resting: usize = self.lanes.iter().map(|lane| lane.resting.len()).sum();
+        u32::try_from(resting).unwrap_or(u32::MAX)
     }
 }
 
-/// The right to hold a session; returned when dropped.
+/// The right to hold a session; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit<T>(Option<Arc<Gate<T>>>);
+pub(super) struct Permit<S>(Option<Arc<Gate<S>>>);
 
-impl<T> Drop for Permit<T> {
+impl<S> Permit<S> {
+    /// Gives back the permit and a session, which stays with the runtime that drives it.
+    pub(super) fn rest(mut self, runtime: Id, session: S) {
+        if let Some(gate) = self.0.take() {
+            gate.put(Some(runtime), Some(session));
+        }
+    }
+
+    /// Exchanges the permit for one with a session that rests on whatever runtime. If there is none, no session comes to
+    /// rest until this one is fed: the pool gets those that are returned, and hands them on.
+    pub(super) fn trade(mut self) -> Result<Pass<S>, Hungry<S>> {
+        let Some(gate) = self.0.take() else { return Err(Hungry(None)) };
+        let mut state = gate.state();
+        let session = state.take_anywhere();
+        match session {
+            Some(_) => state.free += 1,
+            None => state.hungry += 1,
+        }
+        drop(state);
+        match session {
+            Some(_) => Ok(Pass { session, permit: Self(Some(gate)) }),
+            None => Err(Hungry(Some(gate))),
+        }
+    }
+}
+
+impl<S> Drop for Permit<S> {
     fn drop(&mut self) {
         if let Some(gate) = self.0.take() {
-            gate.release();
+            gate.put(None, None);
         }
+    }
+}
+
+/// The permit of one who waits for the pool to find a session.
+#[derive(Debug)]
+pub(super) struct Hungry<S>(Option<Arc<Gate<S>>>);
+
+impl<S> Hungry<S> {
+    /// The session has been found.
+    pub(super) fn fed(mut self) -> Permit<S> {
+        Permit(self.sated())
+    }
+
+    fn sated(&mut self) -> Option<Arc<Gate<S>>> {
+        let gate = self.0.take()?;
+        gate.state().hungry -= 1;
+        Some(gate)
+    }
+}
+
+impl<S> Drop for Hungry<S> {
+    fn drop(&mut self) {
+        drop(Permit(self.sated()));
     }
 }
 
@@ -188,25 +312,33 @@ impl<T> Drop for Permit<T> {
 ///
 /// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
 #[derive(Debug)]
-pub(super) struct Ticket<T> {
-    gate: Arc<Gate<T>>,
+pub(super) struct Ticket<S> {
+    gate: Arc<Gate<S>>,
+    lane: Option<Id>,
     number: u64,
-    called: oneshot::Receiver<Grant<T>>,
+    waits: bool,
+    called: oneshot::Receiver<Pass<S>>,
 }
 
-impl<T> Future for Ticket<T> {
-    type Output = Option<Grant<T>>;
+impl<S> Future for Ticket<S> {
+    type Output = Option<Pass<S>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(Pin::new(&mut self.called).poll(cx)).ok())
+        let called = ready!(Pin::new(&mut self.called).poll(cx));
+        self.waits = false;
+        Poll::Ready(called.ok())
     }
 }
 
-impl<T> Drop for Ticket<T> {
+impl<S> Drop for Ticket<S> {
     fn drop(&mut self) {
+        if !self.waits {
+            return;
+        }
         let mut state = self.gate.state();
-        if let Ok(at) = state.queue.binary_search_by_key(&self.number, |waiter| waiter.number) {
-            let left = state.queue.remove(at);
+        let Some(lane) = state.lanes.iter_mut().find(|lane| lane.runtime == self.lane) else { return };
+        if let Ok(at) = lane.waiting.binary_search_by_key(&self.number, |waiter| waiter.number) {
+            let left = lane.waiting.remove(at);
             drop(state);
             drop(left);
         }

@@ -57,7 +57,7 @@ struct CloseOnDrop<T>(Arc<Gate<T>>);
 
 impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
-        self.0.close();
+        drop(self.0.close());
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{Error, Result, telemetry};
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `Some` until the drop.
-    loan: Option<(Box<Session>, Place)>,
+    place: Option<Place>,
     activity: Mutex<Activity>,
     /// The settings of the request that borrowed the session.
     settings: OnceLock<Arc<Recorded>>,
@@ -31,9 +31,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(session: Box<Session>, place: Place) -> Arc<Self> {
+    pub(super) fn new(place: Place) -> Arc<Self> {
         Arc::new(Self {
-            loan: Some((session, place)),
+            place: Some(place),
             activity: Mutex::default(),
             settings: OnceLock::new(),
             opened: Notify::new(),
@@ -49,9 +49,9 @@ impl Lease {
 
     /// A turn in a sandbox, where the session goes back to.
     #[cfg(feature = "testing")]
-    pub(super) fn in_turn(session: Box<Session>, place: Place, turn: Turn) -> Arc<Self> {
+    pub(super) fn in_turn(place: Place, turn: Turn) -> Arc<Self> {
         Arc::new(Self {
-            loan: Some((session, place)),
+            place: Some(place),
             activity: Mutex::new(Activity::nested()),
             settings: OnceLock::new(),
             opened: Notify::new(),
@@ -59,28 +59,22 @@ impl Lease {
         })
     }
 
-    /// Takes the session from a lease that nobody else has.
-    pub(super) fn into_loan(self: Arc<Self>) -> Option<(Box<Session>, Place)> {
-        Arc::into_inner(self)?.loan.take()
-    }
-
-    /// Makes the session of a lease that nobody had idle again.
-    pub(super) fn put_back(self: Arc<Self>) {
-        if let Some((session, place)) = self.into_loan() {
-            place.put(session);
-        }
+    /// Takes the place from a lease that nobody else has.
+    #[cfg(feature = "testing")]
+    pub(super) fn into_place(self: Arc<Self>) -> Option<Place> {
+        Arc::into_inner(self)?.place.take()
     }
 
     pub(crate) fn session(&self) -> &Session {
-        &self.loan().0
+        self.place().session()
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
-        self.loan().1.pool()
+        self.place().pool()
     }
 
-    fn loan(&self) -> &(Box<Session>, Place) {
-        self.loan.as_ref().expect("only the drop takes the loan")
+    fn place(&self) -> &Place {
+        self.place.as_ref().expect("only the drop takes the place")
     }
 
     /// Becomes a user of the session. Refused while a row stream or a copy is open.
@@ -144,13 +138,17 @@ impl Lease {
         let due = activity.repair_due();
         drop(activity);
         if due {
-            let mut repairing = Repairing { lease: Arc::clone(self), ended: false };
-            self.pool().home().spawn(async move {
-                repairing.lease.repair().await;
-                // Others are let in already, and may be due for the next repair.
-                repairing.ended = true;
-            });
+            // Made here: a home that has stopped drops the task without polling it.
+            let cut_off = CutOff(Some(Arc::clone(self)));
+            self.pool().home().spawn(Arc::clone(self).repaired(cut_off));
         }
+    }
+
+    async fn repaired(self: Arc<Self>, mut cut_off: CutOff) {
+        self.repair().await;
+        // Others may be let in already, and the next repair be due.
+        cut_off.0 = None;
+        self.opened();
     }
 
     /// Cancels what was abandoned and sends the rollback that is owed; each within `reset_timeout`.
@@ -184,29 +182,26 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some((session, place)) = self.loan.take() else {
+        let Some(place) = self.place.take() else {
             return;
         };
         let activity = mem::take(self.activity.get_mut().unwrap_or_else(PoisonError::into_inner));
         #[cfg(feature = "testing")]
         if let Some(turn) = self.turn.take() {
-            return turn.end(session, place, &activity);
+            return turn.end(place, &activity);
         }
-        reset::give_back(session, place, &activity);
+        reset::give_back(place, &activity);
     }
 }
 
-/// A repair under way. One that is cut off, because its runtime stops, leaves nobody waiting.
-struct Repairing {
-    lease: Arc<Lease>,
-    ended: bool,
-}
+/// Ends a repair whose runtime stops under it, so that nobody waits for it.
+struct CutOff(Option<Arc<Lease>>);
 
-impl Drop for Repairing {
+impl Drop for CutOff {
     fn drop(&mut self) {
-        if !self.ended {
-            self.lease.activity().health = Health::Broken;
+        if let Some(lease) = self.0.take() {
+            lease.activity().health = Health::Broken;
+            lease.opened();
         }
-        self.lease.opened();
     }
 }

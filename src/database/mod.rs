@@ -12,7 +12,7 @@ mod lender;
 mod pool;
 mod gate;
 mod place;
-mod shelf;
+mod stock;
 mod home;
 mod lease;
 mod usage;

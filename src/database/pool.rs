@@ -1,52 +1,48 @@
-//! Who gets a session, and when: a fair gate in front of a bb8 pool that is only ever entered at home.
+//! Who gets a session, and when: a fair gate, and behind it a bb8 pool that is only ever entered at home.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use bb8_postgres::bb8;
-use futures_util::FutureExt;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::activity::Answer;
 use super::connect_error::ConnectError;
 use super::connector::Connector;
-use super::gate::{Entry, Gate, Grant, Permit};
-use super::home::{AtHome, Home};
+use super::gate::{Entry, Gate, Pass, Permit};
+use super::home::Home;
 use super::lease::Lease;
-use super::place::{Manager, Place, Slot};
+use super::place::{Place, Slot};
 use super::session::Session;
-use super::shelf::Shelf;
 use super::sql::Traces;
 use super::status::Status;
+use super::stock::{REAPER_RATE, Stock};
 use crate::config::{PoolSettings, SessionSettings, Settings};
 use crate::error::AcquireError;
 use crate::telemetry;
 
-/// How often bb8 looks for sessions that have idled too long and for a floor that is not met.
-const REAPER_RATE: Duration = Duration::from_secs(1);
+/// How long a session that was used rests at the gate before bb8 gets it back: so often is looked for those that nobody
+/// borrowed again.
+const REST: Duration = REAPER_RATE;
 
-/// How long a borrower that has a place, but no session yet, waits before it has bb8 look and try again.
+/// How long a borrower that has a permit, but no session yet, waits before it has bb8 look and try again.
 const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How long a session that has idled may take to answer.
 const CHECK: Duration = Duration::from_secs(2);
-
-/// bb8 always gets a bound; waiting is bounded here, at the gate and behind it.
-const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: PoolSettings,
     session_settings: SessionSettings,
     connector: Arc<Connector>,
-    sessions: bb8::Pool<Manager>,
-    gate: Arc<Gate<Arc<Lease>>>,
+    stock: Stock,
+    gate: Arc<Gate<Slot>>,
     home: Home,
     closed: AtomicBool,
     returned: Notify,
@@ -57,44 +53,21 @@ impl Pool {
     pub(crate) async fn new(
         settings: &Settings,
         connector: Arc<Connector>,
-        mut sessions: Vec<Box<Session>>,
+        sessions: Vec<Box<Session>>,
     ) -> Result<Arc<Self>, ConnectError> {
-        let PoolSettings { min_size, max_size, idle_timeout, max_lifetime, .. } = settings.pool;
-        let shelf = Arc::<Shelf>::default();
-        let spare = sessions.split_off(sessions.len().min(min_size as usize));
-        let manager = Manager {
-            connector: Arc::clone(&connector),
-            shelf: Arc::clone(&shelf),
-            opened: Mutex::new(sessions),
-        };
-        let idle = bb8::Pool::builder()
-            .max_size(max_size)
-            .min_idle(min_size)
-            .test_on_check_out(false)
-            .retry_connection(false)
-            .connection_timeout(UNBOUNDED)
-            .idle_timeout(idle_timeout)
-            // Never `None` for both: the reaper is what keeps the floor.
-            .max_lifetime(max_lifetime.unwrap_or(UNBOUNDED))
-            .reaper_rate(REAPER_RATE)
-            .queue_strategy(bb8::QueueStrategy::Lifo)
-            // Asks for the floor at once, and is given what is open already.
-            .build(manager)
-            .await?;
-        for session in spare {
-            let _ = idle.add(shelf.stock(session));
-        }
-        let gate = Gate::new(max_size);
-        Ok(Arc::new(Self {
+        let gate = Gate::new(settings.pool.max_size);
+        let pool = Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
+            stock: Stock::new(&settings.pool, Arc::clone(&connector), sessions).await?,
             connector,
-            sessions: idle,
             home: Home::current(&gate),
             gate,
             closed: AtomicBool::new(false),
             returned: Notify::new(),
-        }))
+        });
+        pool.home.spawn(put_to_bed(Arc::downgrade(&pool)));
+        Ok(pool)
     }
 
     pub(super) fn home(&self) -> &Home {
@@ -115,50 +88,54 @@ impl Pool {
 
     /// Lends a session without waiting, if one is idle that needs no check.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Arc<Lease>> {
-        while let Some(permit) = self.gate.try_enter() {
-            let slot = self.slot().now_or_never()?.ok()?;
-            let Some((session, place)) = self.place(slot, permit) else {
-                continue;
+        loop {
+            let Pass { session, permit } = self.gate.try_enter(here())?;
+            let (slot, permit) = match session.or_else(|| self.stock.idle(&self.home)) {
+                Some(slot) => (slot, permit),
+                None => match permit.trade().ok()? {
+                    Pass { session: Some(slot), permit } => (slot, permit),
+                    Pass { session: None, .. } => return None,
+                },
             };
-            let lease = Lease::new(session, place);
+            let lease = self.lend(slot, permit);
             match lease.session().unfit() {
-                None if lease.session().idle_for() < self.settings.test_after_idle => {
-                    return Some(lease);
-                }
+                None if self.is_fresh(&lease) => return Some(lease),
                 None => return None,
                 Some(_) => drop(lease),
             }
         }
-        None
     }
 
     /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
-        let deadline = Instant::now() + self.settings.acquire_timeout;
+        let since = Instant::now();
+        let deadline = since + self.settings.acquire_timeout;
         loop {
-            let permit = match self.enter(deadline).await? {
-                Grant::Permit(permit) => permit,
-                Grant::Handed(lease) => {
-                    lease.session().driver().adopt();
-                    match self.answers(&lease).await {
-                        true => return Ok(lease),
-                        false => continue,
-                    }
-                }
+            let Pass { session, permit } = self.enter(since, deadline).await?;
+            let (slot, permit) = match session.or_else(|| self.stock.idle(&self.home)) {
+                Some(slot) => (slot, permit),
+                None => match permit.trade() {
+                    Ok(Pass { session: Some(slot), permit }) => (slot, permit),
+                    Ok(_) => continue,
+                    Err(hungry) => (self.slot_until(deadline).await?, hungry.fed()),
+                },
             };
-            let slot = self.slot_until(deadline).await?;
-            let Some((session, place)) = self.place(slot, permit) else { continue };
-            let lease = Lease::new(session, place);
+            let lease = self.lend(slot, permit);
             if self.answers(&lease).await {
                 return Ok(lease);
             }
         }
     }
 
-    async fn enter(&self, deadline: Instant) -> Result<Grant<Arc<Lease>>, AcquireError> {
-        let here = Handle::try_current().ok().map(|here| here.id());
-        let ticket = match self.gate.enter(here, self.settings.max_waiting) {
-            Entry::Permit(permit) => return Ok(Grant::Permit(permit)),
+    fn lend(self: &Arc<Self>, slot: Slot, permit: Permit<Slot>) -> Arc<Lease> {
+        let place = Place::new(slot, permit, Arc::clone(self));
+        place.session().driver().adopt();
+        Lease::new(place)
+    }
+
+    async fn enter(&self, since: Instant, deadline: Instant) -> Result<Pass<Slot>, AcquireError> {
+        let ticket = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
+            Entry::Pass(pass) => return Ok(pass),
             Entry::Wait(ticket) => ticket,
             Entry::Full => {
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
@@ -167,28 +144,16 @@ impl Pool {
             Entry::Closed => return Err(self.stopped()),
         };
         match timeout_at(deadline, ticket).await {
-            Ok(Some(grant)) => Ok(grant),
+            Ok(Some(pass)) => Ok(pass),
             Ok(None) => Err(self.stopped()),
             Err(_) => Err(self.timed_out(None)),
         }
     }
-
-    /// Lends a session that has come back to one who waits, or makes it idle.
-    pub(super) fn pass_on(&self, session: Box<Session>, place: Place) {
-        if self.gate.waiting() == 0 {
-            return place.put(session);
-        }
-        let runtime = session.runtime();
-        if let Err(lease) = self.gate.hand_over(runtime, Lease::new(session, place)) {
-            lease.put_back();
-        }
-    }
-
     /// A session for the holder of a permit: idle, or about to be opened.
     async fn slot_until(&self, deadline: Instant) -> Result<Slot, AcquireError> {
         let mut failures = self.connector.failures();
         let mut cause = None;
-        let mut slot = pin!(self.slot());
+        let mut slot = pin!(self.stock.slot(&self.home));
         let mut retry = pin!(sleep(RECONNECT));
         loop {
             tokio::select! {
@@ -206,7 +171,7 @@ impl Pool {
                 // Without a failure as well: it may have come before we looked, and bb8 wakes one waiter for two sessions
                 // that come back at once.
                 () = &mut retry => {
-                    slot.set(self.slot());
+                    slot.set(self.stock.slot(&self.home));
                     retry.as_mut().reset(Instant::now() + RECONNECT);
                 }
                 () = sleep_until(deadline) => return Err(self.timed_out(cause)),
@@ -220,25 +185,13 @@ impl Pool {
         poll_fn(|_| if self.gate.is_closed() { Poll::Ready(()) } else { Poll::Pending })
     }
 
-    fn slot(&self) -> AtHome<'_, impl Future<Output = Result<Slot, bb8::RunError<ConnectError>>> + use<>> {
-        let sessions = self.sessions.clone();
-        self.home.run(async move { sessions.get_owned().await })
-    }
-
-    fn place(self: &Arc<Self>, slot: Slot, permit: Permit<Arc<Lease>>) -> Option<(Box<Session>, Place)> {
-        let mut place = Place::new(slot, permit, Arc::clone(self));
-        let session = place.take()?;
-        session.driver().adopt();
-        Some((session, place))
-    }
-
     /// Whether a session that may have died while it idled is alive. One that has not idled for long is not asked.
     async fn answers(&self, lease: &Arc<Lease>) -> bool {
         let session = lease.session();
         if session.unfit().is_some() {
             return false;
         }
-        if session.idle_for() < self.settings.test_after_idle {
+        if self.is_fresh(lease) {
             return true;
         }
         let Ok(mut usage) = lease.enter() else {
@@ -256,6 +209,10 @@ impl Pool {
         }
         usage.give_up();
         false
+    }
+
+    fn is_fresh(&self, lease: &Lease) -> bool {
+        lease.session().idle_for() < self.settings.test_after_idle
     }
 
     /// Bounds a wait that stands for one at the gate.
@@ -279,13 +236,12 @@ impl Pool {
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.connector.close();
-        self.gate.close();
+        let resting = self.gate.close();
         let deadline = Instant::now() + self.settings.close_timeout;
         let _ = timeout_at(deadline, self.all_returned()).await;
-        while let Some(Ok(mut slot)) = (self.idle() > 0).then(|| self.slot().now_or_never()).flatten() {
-            let _home = self.home().enter();
-            drop(slot.spend());
-            drop(slot);
+        let idle = std::iter::from_fn(|| self.stock.idle(&self.home));
+        for mut slot in resting.into_iter().chain(idle) {
+            drop(slot.take());
         }
         let _ = timeout_at(deadline, self.connector.ended()).await;
         telemetry::database_closed(self.connector.alive());
@@ -308,22 +264,33 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> u32 {
-        self.sessions.state().idle_connections
-    }
-
     fn lent(&self) -> u32 {
         self.settings.max_size.saturating_sub(self.gate.free())
     }
 
     pub(crate) fn status(&self) -> Status {
-        let state = self.sessions.state();
+        let (open, idle) = self.stock.counts();
+        let idle = idle + self.gate.resting();
         Status {
             max: self.settings.max_size,
-            open: state.connections,
-            idle: state.idle_connections,
-            used: state.connections.saturating_sub(state.idle_connections),
+            open,
+            idle,
+            used: open.saturating_sub(idle),
             pending_requests: self.gate.waiting(),
         }
+    }
+}
+
+/// The runtime that a borrower runs on.
+fn here() -> Option<Id> {
+    Handle::try_current().ok().map(|here| here.id())
+}
+
+/// Has bb8 keep the sessions that have rested for a while: it ends those that nobody needs.
+async fn put_to_bed(pool: Weak<Pool>) {
+    loop {
+        sleep(REST).await;
+        let Some(pool) = pool.upgrade() else { return };
+        drop(pool.gate.rested(|slot| slot.session().is_none_or(|session| session.idle_for() >= REST)));
     }
 }

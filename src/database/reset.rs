@@ -34,22 +34,22 @@ const LAST_CANCEL: Duration = Duration::from_secs(2);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
 /// the background, during which it keeps its place.
-pub(super) fn give_back(mut session: Box<Session>, place: Place, activity: &Activity) {
+pub(super) fn give_back(mut place: Place, activity: &Activity) {
     let pool = Arc::clone(place.pool());
     if activity.used {
-        session.returned();
+        place.used();
     }
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
     let unseen = activity.unseen;
-    match (activity.health, session.unfit()) {
-        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => pool.pass_on(session, place),
+    match (activity.health, place.session().unfit()) {
+        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => place.rest(),
         (Health::Sound, None) => {
             let home = Arc::clone(&pool);
             home.home().spawn(async move {
-                let cleaned = clean(&pool, &session, cleaning, unseen).await;
-                match session.unfit() {
-                    None if cleaned && !pool.is_closed() => pool.pass_on(session, place),
-                    _ => discard(&pool, session, place, !cleaned).await,
+                let cleaned = clean(&pool, place.session(), cleaning, unseen).await;
+                match place.session().unfit() {
+                    None if cleaned && !pool.is_closed() => place.rest(),
+                    _ => discard(&pool, place, !cleaned).await,
                 }
             });
         }
@@ -57,19 +57,19 @@ pub(super) fn give_back(mut session: Box<Session>, place: Place, activity: &Acti
             telemetry::session_discarded(unfit.unwrap_or("a statement did not end"));
             let busy = health != Health::Sound || unseen;
             let home = Arc::clone(&pool);
-            home.home().spawn(async move { discard(&pool, session, place, busy).await });
+            home.home().spawn(async move { discard(&pool, place, busy).await });
         }
     }
 }
 
 /// Ends a session before its place is given on. What may still be running there is cancelled first, because a backend
 /// notices that its client has gone only when its statement has ended.
-pub(super) async fn discard(pool: &Pool, session: Box<Session>, place: Place, busy: bool) {
+pub(super) async fn discard(pool: &Pool, place: Place, busy: bool) {
     if busy {
-        let _ = timeout(LAST_CANCEL, quieten(&session, pool.connector(), Abandoned::Cancelled)).await;
+        let last = quieten(place.session(), pool.connector(), Abandoned::Cancelled);
+        let _ = timeout(LAST_CANCEL, last).await;
     }
-    session.end().await;
-    drop(place);
+    place.end().await;
 }
 
 /// What has to be sent before a session may be lent again.

@@ -80,7 +80,6 @@ pub(crate) struct Sandbox {
 
 #[derive(Debug)]
 struct Resting {
-    session: Box<Session>,
     place: Place,
     /// Whose settings, temporary tables and the like are on it.
     marked_by: Option<Weak<Recorded>>,
@@ -106,8 +105,8 @@ impl Sandbox {
         };
         usage.answered(begun.map_err(Error::Begin))?;
         drop(usage);
-        let (session, place) = lease.into_loan().ok_or(Error::SessionLost)?;
-        let resting = Mutex::new(Some(Resting { session, place, marked_by: None }));
+        let place = lease.into_place().ok_or(Error::SessionLost)?;
+        let resting = Mutex::new(Some(Resting { place, marked_by: None }));
         Ok(Arc::new(Self { pool, turns: Arc::new(Semaphore::new(1)), resting }))
     }
 
@@ -116,10 +115,10 @@ impl Sandbox {
         let permit = self.pool.within_acquire_timeout(Arc::clone(&self.turns).acquire_owned()).await?;
         let permit = permit.map_err(|_| AcquireError::Closed)?;
         let resting = self.resting().take();
-        let Resting { session, place, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
+        let Resting { place, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
         let turn = Turn { sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
         let strange = marked_by.is_some_and(|owner| !owner.ptr_eq(&turn.whose));
-        let lease = Lease::in_turn(session, place, turn);
+        let lease = Lease::in_turn(place, turn);
         if strange { self.cleaned(lease).await } else { Ok(lease) }
     }
 
@@ -144,8 +143,8 @@ impl Sandbox {
     }
 
     fn roll_back(&self) {
-        if let Some(Resting { session, place, .. }) = self.resting().take() {
-            reset::give_back(session, place, &Activity::unknown());
+        if let Some(Resting { place, .. }) = self.resting().take() {
+            reset::give_back(place, &Activity::unknown());
         }
     }
 
@@ -162,7 +161,7 @@ impl Drop for Sandbox {
 
 impl Turn {
     /// Keeps what was done, or undoes it if something failed, and lets the next one have its turn.
-    pub(super) fn end(self, session: Box<Session>, place: Place, activity: &Activity) {
+    pub(super) fn end(self, place: Place, activity: &Activity) {
         let pool = Arc::clone(&self.sandbox.pool);
         let (sound, unseen) = (activity.health == Health::Sound, activity.unseen);
         let marked_by = activity.traces.session.then(|| self.whose.clone());
@@ -171,10 +170,10 @@ impl Turn {
             // All of it: the permit too is for the end.
             let turn = self;
             let bound = pool.session_settings().reset_timeout;
-            if sound && timeout(bound, ended(&session, &pool, unseen)).await == Ok(true) {
-                *turn.sandbox.resting() = Some(Resting { session, place, marked_by });
+            if sound && timeout(bound, ended(place.session(), &pool, unseen)).await == Ok(true) {
+                *turn.sandbox.resting() = Some(Resting { place, marked_by });
             } else {
-                reset::discard(&pool, session, place, true).await;
+                reset::discard(&pool, place, true).await;
             }
         });
     }

@@ -1,12 +1,14 @@
 //! One statement on a leased session: cached, timed, echoed, and accounted for until its last answer.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
-use futures_util::TryStreamExt;
-use tokio::time::timeout;
+use futures_util::{FutureExt, TryStreamExt};
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
 use super::activity::Answer;
 use super::session::Prepared;
@@ -25,11 +27,10 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
     let echo = Started::new(&usage, sql, params);
     let rows = bounded(usage.command_timeout(), async {
-        let rows = start(&mut usage, sql, params, Answer::Whole).await?;
-        let rows = rows.try_collect::<Vec<_>>().await;
+        let rows = start(&mut usage, sql, params, Answer::Whole).await?.try_collect::<Vec<_>>().await;
         usage.answered(rows.map_err(Error::from))
-    });
-    let rows = rows.await?;
+    })
+    .await?;
     echo.finished(Some(rows.len() as u64));
     Ok(rows)
 }
@@ -46,8 +47,8 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
         let read = read.await;
         usage.answered(read)?;
         Ok(rows.rows_affected().unwrap_or(0))
-    });
-    let affected = affected.await?;
+    })
+    .await?;
     echo.finished(Some(affected));
     Ok(affected)
 }
@@ -55,8 +56,7 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
 /// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
 pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<(Usage, RowStream)> {
     let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream));
-    let rows = rows.await?;
+    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream)).await?;
     echo.finished(None);
     Ok((usage, rows))
 }
@@ -87,8 +87,8 @@ pub(crate) async fn copy_in(mut usage: Usage, sql: &str) -> Result<(Usage, CopyI
             usage.give_up();
             err.into()
         })
-    });
-    let sink = sink.await?;
+    })
+    .await?;
     echo.finished(None);
     Ok((usage, sink))
 }
@@ -100,8 +100,8 @@ pub(crate) async fn copy_out(mut usage: Usage, sql: &str) -> Result<(Usage, Copy
         let prepared = prepared(&mut usage, sql, Answer::Stream).await?;
         let stream = usage.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| usage.refused(err.into()))
-    });
-    let stream = stream.await?;
+    })
+    .await?;
     echo.finished(None);
     Ok((usage, stream))
 }
@@ -141,21 +141,43 @@ async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepar
         Some(prepared) => prepared,
         None => {
             usage.send(Traces::default(), Answer::Whole).await?;
-            usage.session().prepare(sql).await.map_err(|err| usage.refused(err.into()))?
+            usage.session().prepare(sql).boxed().await.map_err(|err| usage.refused(err.into()))?
         }
     };
     usage.send(prepared.traces, answer).await?;
     Ok(prepared)
 }
 
-/// Bounds the wait for an answer by `command_timeout`.
-pub(super) async fn bounded<T>(
-    bound: Option<Duration>,
-    running: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match bound {
-        None => running.await,
-        Some(bound) => timeout(bound, running).await.unwrap_or(Err(Error::CommandTimeout(bound))),
+pin_project! {
+    /// Bounds the wait for an answer by `command_timeout`. As an `async fn` it would have `running` in itself twice.
+    pub(super) struct Bounded<F> {
+        #[pin]
+        running: F,
+        bound: Option<Duration>,
+        #[pin]
+        late: Option<Sleep>,
+    }
+}
+
+pub(super) fn bounded<T, F>(bound: Option<Duration>, running: F) -> Bounded<F>
+where
+    F: Future<Output = Result<T>>,
+{
+    Bounded { running, bound, late: bound.map(sleep) }
+}
+
+impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = self.project();
+        if let Poll::Ready(answer) = this.running.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        match (this.late.as_pin_mut(), *this.bound) {
+            (Some(late), Some(bound)) => late.poll(cx).map(|()| Err(Error::CommandTimeout(bound))),
+            _ => Poll::Pending,
+        }
     }
 }
 

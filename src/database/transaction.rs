@@ -30,15 +30,15 @@ impl Guard {
             Self { usage, level, committed: AtomicBool::new(false), rolled_back: AtomicBool::new(false) };
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", level.savepoint()) } else { start.to_string() };
-        let begun = bounded(guard.usage.command_timeout(), async {
+        bounded(guard.usage.command_timeout(), async {
             guard.usage.send_control(level, Stage::Beginning).await?;
             let begun = guard.usage.session().client().batch_execute(&sql).await;
             if begun.is_ok() {
                 guard.usage.lease().activity().levels.stage(level, Stage::Open);
             }
             guard.usage.answered(begun.map_err(Error::Begin))
-        });
-        begun.await?;
+        })
+        .await?;
         Ok(guard)
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::activity::{Activity, Admission, Answer, Health};
 use super::lease::Lease;
 use super::levels::{Mark, Stage};
@@ -83,7 +85,8 @@ impl Usage {
                 None => lease.wait_for(admission).await,
             };
             match admitted? {
-                Admission::Settings(undone) => self.apply_settings(undone).await?,
+                // Boxed, because few requests have settings and the futures of all statements have this in them.
+                Admission::Settings(undone) => self.apply_settings(undone).boxed().await?,
                 _ => break,
             }
         }

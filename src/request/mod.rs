@@ -3,6 +3,7 @@
 mod middleware;
 mod scopes;
 mod scope;
+mod borrow;
 mod connection;
 mod transaction;
 mod transact;

@@ -3,8 +3,9 @@
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
+use futures_util::FutureExt;
 
+use super::borrow::Borrow;
 use crate::database::{Lease, Lender, Recorded, Usage};
 use crate::error::AcquireError;
 use crate::{Error, Result};
@@ -29,7 +30,7 @@ enum State {
     /// Nothing is borrowed.
     Idle,
     /// Somebody waits for a session. Everyone who comes now waits with them, and the last to give up ends the wait.
-    Borrowing(WeakShared<Borrow>),
+    Borrowing(Weak<Borrow>),
     /// A session is borrowed.
     Leased(Arc<Lease>),
     /// In a sandbox: everybody waits for a turn, but those who come while a transaction, stream or copy has this one.
@@ -39,9 +40,6 @@ enum State {
     /// Closed by the handler for good.
     Closed,
 }
-
-/// Resolves when the scope is leased, or could not be.
-type Borrow = BoxFuture<'static, Result<(), AcquireError>>;
 
 impl Scope {
     pub(crate) fn new(lender: Lender) -> Arc<Self> {
@@ -66,15 +64,16 @@ impl Scope {
         loop {
             match self.try_enter()? {
                 Entry::Entered(usage) => return Ok(usage),
-                Entry::Wait(borrow) => borrow.await?,
+                Entry::Wait(borrow) => borrow.ended().await?,
                 Entry::Turn => {
-                    let lease = self.lender.acquire(&self.settings).await?;
+                    let lease = self.lender.acquire(&self.settings).boxed().await?;
                     if let State::Turns(turn) = &mut *self.state() {
                         *turn = Arc::downgrade(&lease);
                     }
                     return lease.enter();
                 }
-                Entry::Alone => return self.lender.acquire(&self.settings).await?.enter(),
+                // Boxed, as in a borrow: a statement's future is small for those who need none.
+                Entry::Alone => return self.lender.acquire(&self.settings).boxed().await?.enter(),
             }
         }
     }
@@ -101,10 +100,8 @@ impl Scope {
             *state = State::Leased(lease);
             return Ok(Entry::Entered(usage));
         }
-        let borrow = Arc::clone(self).borrow().boxed().shared();
-        if let Some(weak) = borrow.downgrade() {
-            *state = State::Borrowing(weak);
-        }
+        let borrow = Borrow::new(Arc::clone(self).borrow().boxed());
+        *state = State::Borrowing(Arc::downgrade(&borrow));
         Ok(Entry::Wait(borrow))
     }
 
@@ -141,7 +138,7 @@ impl Scope {
         let mut state = self.state();
         match &*state {
             State::Leased(lease) if lease.in_use() => return Err(Error::Busy),
-            State::Borrowing(borrow) if borrow.upgrade().is_some() => return Err(Error::Busy),
+            State::Borrowing(borrow) if borrow.strong_count() > 0 => return Err(Error::Busy),
             State::Turns(turn) if turn.upgrade().is_some_and(|lease| lease.in_use()) => {
                 return Err(Error::Busy);
             }
@@ -178,7 +175,7 @@ fn idle(lender: &Lender) -> State {
 /// What a user finds at the door.
 enum Entry {
     Entered(Usage),
-    Wait(Shared<Borrow>),
+    Wait(Arc<Borrow>),
     /// Borrow for one use, which others may join.
     Turn,
     /// No state to share: borrow for one use.

@@ -1,0 +1,73 @@
+//! One wait for a session, shared by all statements of a request that came before there was one.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+
+use crate::error::AcquireError;
+
+/// Ends when the request has a session, or cannot have one. Who holds one waits; with the last of them, the wait is given up.
+///
+/// Not a [`Shared`](futures_util::future::Shared): that wakes the one, too, who has just seen it end, and polling a request
+/// once more than necessary costs more than all else that is done here.
+pub(super) struct Borrow {
+    wait: Mutex<Wait>,
+    progress: Arc<Progress>,
+}
+
+enum Wait {
+    Going(BoxFuture<'static, Result<(), AcquireError>>),
+    Over(Result<(), AcquireError>),
+}
+
+impl Borrow {
+    pub(super) fn new(wait: BoxFuture<'static, Result<(), AcquireError>>) -> Arc<Self> {
+        Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), progress: Arc::default() })
+    }
+
+    /// Waits for the end. Everybody who does drives the wait, so nobody depends on another one's being polled.
+    pub(super) async fn ended(self: Arc<Self>) -> Result<(), AcquireError> {
+        loop {
+            let mut progress = pin!(self.progress.0.notified());
+            progress.as_mut().enable();
+            if let Poll::Ready(ended) = self.poll() {
+                self.progress.0.notify_waiters();
+                return ended;
+            }
+            progress.await;
+        }
+    }
+
+    fn poll(&self) -> Poll<Result<(), AcquireError>> {
+        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = match &mut *wait {
+            Wait::Going(wait) => {
+                let waker = Waker::from(Arc::clone(&self.progress));
+                std::task::ready!(wait.as_mut().poll(&mut Context::from_waker(&waker)))
+            }
+            Wait::Over(ended) => ended.clone(),
+        };
+        *wait = Wait::Over(ended.clone());
+        Poll::Ready(ended)
+    }
+}
+
+impl fmt::Debug for Borrow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Borrow").finish_non_exhaustive()
+    }
+}
+
+/// Has everybody polled who waits.
+#[derive(Default)]
+struct Progress(Notify);
+
+impl Wake for Progress {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_waiters();
+    }
+}
