@@ -9,7 +9,7 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError};
 
 use crate::config::ConfigError;
-use crate::database::ConnectError;
+use crate::database::{AcquireError, ConnectError};
 use crate::telemetry;
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, Severity, SqlState};
@@ -84,32 +84,6 @@ pub enum Error {
 
     /// There is no such thing: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
     NotFound,
-}
-
-/// Why no session could be borrowed.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// None became free within `acquire_timeout`; and none could be opened, if there is a `cause`.
-    TimedOut {
-        /// The option.
-        acquire_timeout: Duration,
-        /// The latest failure to open a session.
-        cause: Option<ConnectError>,
-    },
-    /// `max_waiting` requests wait already.
-    QueueFull {
-        /// The option.
-        max_waiting: u32,
-    },
-    /// No session is alive, and none can be opened.
-    Unavailable(ConnectError),
-    /// [`Database::close`](crate::Database::close) has been called.
-    Closed,
-    /// The session of a sandbox was lost, or broke out of its transaction.
-    SandboxLost,
-    /// The runtime that called [`Database::connect`](crate::Database::connect), and drives the sessions, has stopped.
-    HomeStopped,
 }
 
 impl Error {
@@ -253,45 +227,6 @@ impl error::Error for Error {
                 Some(err)
             }
             Self::OutcomeUnknown(err) => Some(err),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for AcquireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut { acquire_timeout, cause: None } => {
-                write!(f, "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)")
-            }
-            Self::TimedOut { acquire_timeout, .. } => {
-                write!(
-                    f,
-                    "no session became free within {acquire_timeout:?} (`acquire_timeout`), and none could be opened"
-                )
-            }
-            Self::QueueFull { max_waiting } => {
-                write!(f, "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)")
-            }
-            Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
-            Self::Closed => write!(f, "the database has been closed"),
-            Self::SandboxLost => {
-                write!(f, "the session of the sandbox was lost, or has left its transaction")
-            }
-            Self::HomeStopped => {
-                write!(
-                    f,
-                    "the runtime that called `Database::connect` has stopped; keep it running for as long as the workers"
-                )
-            }
-        }
-    }
-}
-
-impl error::Error for AcquireError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Unavailable(err) | Self::TimedOut { cause: Some(err), .. } => Some(err),
             _ => None,
         }
     }

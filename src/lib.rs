@@ -66,8 +66,8 @@ pub use bb8_postgres::tokio_postgres;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, Origin, Reset, SslMode, defaults,
 };
-pub use database::{ConnectError, Database, Status};
-pub use error::{AcquireError, Error, Result};
+pub use database::{AcquireError, ConnectError, Database, Status};
+pub use error::{Error, Result};
 #[doc(hidden)]
 pub use request::ConnectionService;
 pub use request::{

@@ -2,24 +2,20 @@
 //!
 //! A session that comes back goes to the next who waits, or rests here until it is borrowed again: a warm session is
 //! borrowed and returned under one lock. It stays with the runtime that drives it, because there it can be used without
-//! moving it. Among the borrowers of one runtime, who came first is served first; one of another runtime is served earlier
-//! only if [`LEAD`] and [`PATIENCE`] allow it.
+//! moving it; how far that goes before who came first is for [`lanes`] to say.
 
-use std::collections::VecDeque;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
-/// How much later than one who waits another may have come and still be served earlier. Short beside the wait of those whom
-/// the database is slow for, and long beside the time in which two workers get out of step.
-const LEAD: Duration = Duration::from_millis(5);
+use lanes::Lanes;
 
-/// How many arrivals later; so nobody is passed over more often.
-pub(super) const PATIENCE: u64 = 128;
+mod lanes;
 
 /// Lets in so many at a time. `S` is a session, and gives itself back to the pool when it is dropped.
 #[derive(Debug)]
@@ -32,28 +28,10 @@ struct State<S> {
     /// Permits that nobody holds and no session rests with.
     free: u32,
     closed: bool,
-    arrivals: u64,
     /// Those who hold a permit and wait for the pool to find them a session.
     hungry: u32,
-    /// Nobody waits in any of them while a permit is free or a session rests.
-    lanes: Vec<Lane<S>>,
-}
-
-/// What belongs to one runtime.
-#[derive(Debug)]
-struct Lane<S> {
-    runtime: Option<Id>,
-    /// The session that was used last is on top.
-    resting: Vec<S>,
-    /// In the order of arrival.
-    waiting: VecDeque<Waiter<S>>,
-}
-
-#[derive(Debug)]
-struct Waiter<S> {
-    number: u64,
-    since: Instant,
-    call: oneshot::Sender<Pass<S>>,
+    /// Nobody waits while a permit is free or a session rests.
+    lanes: Lanes<S, oneshot::Sender<Pass<S>>>,
 }
 
 /// What one who asks to be let in is told.
@@ -76,7 +54,7 @@ pub(super) struct Pass<S> {
 
 impl<S> Gate<S> {
     pub(super) fn new(permits: u32) -> Arc<Self> {
-        let state = State { free: permits, closed: false, arrivals: 0, hungry: 0, lanes: Vec::new() };
+        let state = State { free: permits, closed: false, hungry: 0, lanes: Lanes::new() };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -100,13 +78,11 @@ impl<S> Gate<S> {
         if let Some(session) = state.admit(here) {
             return Entry::Pass(Pass { session, permit: Permit(Some(Arc::clone(self))) });
         }
-        if max_waiting.is_some_and(|most| state.waiting() >= most as usize) {
+        if max_waiting.is_some_and(|most| state.lanes.waiting() >= most as usize) {
             return Entry::Full;
         }
         let (call, called) = oneshot::channel();
-        state.arrivals += 1;
-        let number = state.arrivals;
-        state.lane(here).waiting.push_back(Waiter { number, since, call });
+        let number = state.lanes.wait(here, since, call);
         Entry::Wait(Ticket { gate: Arc::clone(self), lane: here, number, waits: true, called })
     }
 
@@ -116,9 +92,9 @@ impl<S> Gate<S> {
     fn put(mut self: Arc<Self>, runtime: Option<Id>, mut session: Option<S>) {
         loop {
             let mut state = self.state();
-            if let Some(next) = state.next(runtime) {
+            if let Some(call) = state.lanes.next(runtime) {
                 drop(state);
-                let Err(mut back) = next.call.send(Pass { session, permit: Permit(Some(self)) }) else {
+                let Err(mut back) = call.send(Pass { session, permit: Permit(Some(self)) }) else {
                     return;
                 };
                 // It has just given up.
@@ -134,18 +110,14 @@ impl<S> Gate<S> {
                     drop(state);
                     session = None;
                 }
-                Some(session) => return state.lane(runtime).resting.push(session),
+                Some(session) => return state.lanes.rest(runtime, session),
             }
         }
     }
 
     /// Takes the sessions that have rested long enough; dropped, each goes back to the pool.
     pub(super) fn rested(self: &Arc<Self>, enough: impl Fn(&S) -> bool) -> Vec<Pass<S>> {
-        let mut state = self.state();
-        let lanes = state.lanes.iter_mut();
-        let rested: Vec<S> =
-            lanes.flat_map(|lane| lane.resting.extract_if(.., |session| enough(session))).collect();
-        drop(state);
+        let rested = self.state().lanes.take_rested(enough);
         let permit = || Permit(Some(Arc::clone(self)));
         rested.into_iter().map(|session| Pass { session: Some(session), permit: permit() }).collect()
     }
@@ -154,9 +126,9 @@ impl<S> Gate<S> {
     pub(super) fn close(&self) -> Vec<S> {
         let mut state = self.state();
         state.closed = true;
-        let lanes = std::mem::take(&mut state.lanes);
-        let resting: Vec<S> = lanes.into_iter().flat_map(|lane| lane.resting).collect();
-        state.free += u32::try_from(resting.len()).unwrap_or(u32::MAX);
+        let mut lanes = mem::replace(&mut state.lanes, Lanes::new());
+        let resting = lanes.take_rested(|_| true);
+        state.free += count(resting.len());
         resting
     }
 
@@ -167,17 +139,17 @@ impl<S> Gate<S> {
     /// Permits that nobody holds.
     pub(super) fn free(&self) -> u32 {
         let state = self.state();
-        state.free + state.resting()
+        state.free + count(state.lanes.resting())
     }
 
     /// Sessions that rest.
     pub(super) fn resting(&self) -> u32 {
-        self.state().resting()
+        count(self.state().lanes.resting())
     }
 
     /// Those who wait.
     pub(super) fn waiting(&self) -> u32 {
-        u32::try_from(self.state().waiting()).unwrap_or(u32::MAX)
+        count(self.state().lanes.waiting())
     }
 
     fn state(&self) -> MutexGuard<'_, State<S>> {
@@ -192,59 +164,19 @@ impl<S> State<S> {
         if self.closed {
             return None;
         }
-        let own = self.lanes.iter_mut().find(|lane| lane.runtime == here);
-        if let Some(session) = own.and_then(|lane| lane.resting.pop()) {
+        if let Some(session) = self.lanes.take(here) {
             return Some(Some(session));
         }
         if self.free > 0 {
             self.free -= 1;
             return Some(None);
         }
-        self.take_anywhere().map(Some)
+        self.lanes.take_anywhere().map(Some)
     }
+}
 
-    /// The session that has rested longest where most of them do.
-    fn take_anywhere(&mut self) -> Option<S> {
-        let fullest = self.lanes.iter_mut().max_by_key(|lane| lane.resting.len())?;
-        (!fullest.resting.is_empty()).then(|| fullest.resting.remove(0))
-    }
-
-    /// The next to be served: the first of this runtime, unless somebody of another came too long before.
-    fn next(&mut self, runtime: Option<Id>) -> Option<Waiter<S>> {
-        let firsts = self.lanes.iter().enumerate();
-        let firsts = firsts.filter_map(|(at, lane)| Some((at, lane.waiting.front()?)));
-        let (mut at, oldest) = firsts.min_by_key(|(_, first)| first.number)?;
-        if let Some(own) = self.lanes.iter().position(|lane| runtime.is_some() && lane.runtime == runtime)
-            && let Some(first) = self.lanes[own].waiting.front()
-            && first.number - oldest.number < PATIENCE
-            && first.since.saturating_duration_since(oldest.since) < LEAD
-        {
-            at = own;
-        }
-        self.lanes[at].waiting.pop_front()
-    }
-
-    fn lane(&mut self, runtime: Option<Id>) -> &mut Lane<S> {
-        let at = match self.lanes.iter().position(|lane| lane.runtime == runtime) {
-            Some(at) => at,
-            None => {
-                // Runtimes come and go.
-                self.lanes.retain(|lane| !(lane.resting.is_empty() && lane.waiting.is_empty()));
-                self.lanes.push(Lane { runtime, resting: Vec::new(), waiting: VecDeque::new() });
-                self.lanes.len() - 1
-            }
-        };
-        &mut self.lanes[at]
-    }
-
-    fn waiting(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
-    }
-
-    fn resting(&self) -> u32 {
-        let resting: usize = self.lanes.iter().map(|lane| lane.resting.len()).sum();
-        u32::try_from(resting).unwrap_or(u32::MAX)
-    }
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// The right to hold a session; given back when dropped.
@@ -264,7 +196,7 @@ impl<S> Permit<S> {
     pub(super) fn trade(mut self) -> Result<Pass<S>, Hungry<S>> {
         let Some(gate) = self.0.take() else { return Err(Hungry(None)) };
         let mut state = gate.state();
-        let session = state.take_anywhere();
+        let session = state.lanes.take_anywhere();
         match session {
             Some(_) => state.free += 1,
             None => state.hungry += 1,
@@ -335,13 +267,8 @@ impl<S> Drop for Ticket<S> {
         if !self.waits {
             return;
         }
-        let mut state = self.gate.state();
-        let Some(lane) = state.lanes.iter_mut().find(|lane| lane.runtime == self.lane) else { return };
-        if let Ok(at) = lane.waiting.binary_search_by_key(&self.number, |waiter| waiter.number) {
-            let left = lane.waiting.remove(at);
-            drop(state);
-            drop(left);
-        }
+        let left = self.gate.state().lanes.leave(self.lane, self.number);
+        drop(left);
     }
 }
 

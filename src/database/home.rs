@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tokio::runtime::{EnterGuard, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::gate::Gate;
-use tokio::task::JoinHandle;
 
 /// The runtime that called [`Database::connect`](crate::Database::connect).
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::acquire_error::AcquireError;
 use super::lease::Lease;
 use super::pool::Pool;
 use super::recorded::Recorded;
 #[cfg(feature = "testing")]
 use super::sandbox::Sandbox;
-use crate::error::AcquireError;
 
 /// What a request borrows from.
 #[derive(Debug, Clone)]

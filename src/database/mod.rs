@@ -10,6 +10,7 @@ use crate::{Result, telemetry};
 
 mod lender;
 mod pool;
+mod acquire_error;
 mod gate;
 mod place;
 mod stock;
@@ -35,6 +36,7 @@ mod status;
 
 use pool::Pool;
 
+pub use acquire_error::AcquireError;
 pub use connect_error::ConnectError;
 pub use status::Status;
 

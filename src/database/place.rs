@@ -1,15 +1,14 @@
 //! A place in the pool: what bb8 and the gate know of a session.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use bb8_postgres::bb8::{ManageConnection, PooledConnection};
+use bb8_postgres::bb8::PooledConnection;
 use tokio::runtime::Handle;
 
-use super::connect_error::ConnectError;
-use super::connector::Connector;
 use super::gate::Permit;
 use super::pool::Pool;
 use super::session::Session;
+use super::stock::Manager;
 
 /// A place in the pool and the session in it. Dropped, it makes the session idle.
 #[derive(Debug)]
@@ -78,16 +77,16 @@ impl Slot {
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
-        self.lent.as_ref()?.0.as_deref()
+        self.lent.as_ref()?.session.as_deref()
     }
 
     fn kept(&mut self) -> Option<&mut Session> {
-        self.lent.as_mut()?.0.as_deref_mut()
+        self.lent.as_mut()?.session.as_deref_mut()
     }
 
     /// Takes the session out: bb8 may open another one in its place when this is dropped.
     pub(super) fn take(&mut self) -> Option<Box<Session>> {
-        self.lent.as_mut()?.0.take()
+        self.lent.as_mut()?.session.take()
     }
 }
 
@@ -96,45 +95,5 @@ impl Drop for Slot {
         // bb8 opens a replacement for what has ended, on the runtime that it finds.
         let _home = self.home.enter();
         drop(self.lent.take());
-    }
-}
-
-/// What bb8 keeps; `None` when the session has been taken out.
-#[derive(Debug)]
-pub(super) struct Kept(Option<Box<Session>>);
-
-impl Kept {
-    pub(super) fn new(session: Box<Session>) -> Self {
-        Self(Some(session))
-    }
-}
-
-/// Opens sessions for bb8.
-#[derive(Debug)]
-pub(super) struct Manager {
-    pub(super) connector: Arc<Connector>,
-    /// Those that the start has opened already.
-    pub(super) opened: Mutex<Vec<Box<Session>>>,
-}
-
-impl ManageConnection for Manager {
-    type Connection = Kept;
-    type Error = ConnectError;
-
-    async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let session = match opened {
-            Some(session) => session,
-            None => self.connector.open().await?,
-        };
-        Ok(Kept::new(session))
-    }
-
-    async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {
-        Ok(())
-    }
-
-    fn has_broken(&self, kept: &mut Self::Connection) -> bool {
-        kept.0.is_none()
     }
 }

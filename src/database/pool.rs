@@ -11,6 +11,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::acquire_error::AcquireError;
 use super::activity::Answer;
 use super::connect_error::ConnectError;
 use super::connector::Connector;
@@ -23,7 +24,6 @@ use super::sql::Traces;
 use super::status::Status;
 use super::stock::{REAPER_RATE, Stock};
 use crate::config::{PoolSettings, SessionSettings, Settings};
-use crate::error::AcquireError;
 use crate::telemetry;
 
 /// How long a session that was used rests at the gate before bb8 gets it back: so often is looked for those that nobody

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
+use super::acquire_error::AcquireError;
 use super::activity::{Abandoned, Activity, Answer, Health};
 use super::lease::Lease;
 use super::place::Place;
@@ -13,7 +14,6 @@ use super::recorded::Recorded;
 use super::reset::{self, RESET};
 use super::session::Session;
 use super::sql::Traces;
-use crate::error::AcquireError;
 use crate::{Database, Error, Result};
 
 /// What a turn did is kept, and the next one has a savepoint to return to.

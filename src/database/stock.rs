@@ -1,17 +1,17 @@
 //! The bb8 pool: it counts the sessions, opens them, holds the floor and ends those that idle too long. Everything of it
 //! happens at home.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bb8_postgres::bb8::{Pool, QueueStrategy, RunError};
+use bb8_postgres::bb8::{ManageConnection, Pool, QueueStrategy, RunError};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::home::{AtHome, Home};
-use super::place::{Kept, Manager, Slot};
+use super::place::Slot;
 use super::session::Session;
 use crate::config::PoolSettings;
 
@@ -48,7 +48,7 @@ impl Stock {
             .build(manager)
             .await?;
         for session in spare {
-            let _ = pool.add(Kept::new(session));
+            let _ = pool.add(Kept { session: Some(session) });
         }
         Ok(Self(pool))
     }
@@ -74,5 +74,41 @@ impl Stock {
     pub(super) fn counts(&self) -> (u32, u32) {
         let state = self.0.state();
         (state.connections, state.idle_connections)
+    }
+}
+
+/// What bb8 keeps; `None` when the session has been taken out.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) session: Option<Box<Session>>,
+}
+
+/// Opens sessions for bb8.
+#[derive(Debug)]
+pub(super) struct Manager {
+    connector: Arc<Connector>,
+    /// Those that the start has opened already.
+    opened: Mutex<Vec<Box<Session>>>,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Kept;
+    type Error = ConnectError;
+
+    async fn connect(&self) -> Result<Self::Connection, Self::Error> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let session = match opened {
+            Some(session) => session,
+            None => self.connector.open().await?,
+        };
+        Ok(Kept { session: Some(session) })
+    }
+
+    async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, kept: &mut Self::Connection) -> bool {
+        kept.session.is_none()
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
-use crate::error::AcquireError;
+use crate::database::AcquireError;
 
 /// Ends when the request has a session, or cannot have one. Who holds one waits; with the last of them, the wait is given up.
 ///

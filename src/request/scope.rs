@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
-use crate::database::{Lease, Lender, Recorded, Usage};
-use crate::error::AcquireError;
+use crate::database::{AcquireError, Lease, Lender, Recorded, Usage};
 use crate::{Error, Result};
 
 /// What all [`Connection`](super::Connection)s of one request share.

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
+use super::lanes::{LEAD, PATIENCE};
 use super::*;
 
 /// Three runtimes, for their ids.
@@ -38,7 +40,7 @@ fn wait<S>(gate: &Arc<Gate<S>>, runtime: Id) -> Ticket<S> {
 /// The session of one who has been called.
 fn called<S>(ticket: &mut Ticket<S>) -> Option<S> {
     let Pass { session, permit } = poll(ticket)??;
-    std::mem::forget(permit);
+    mem::forget(permit);
     session
 }
 
@@ -107,7 +109,7 @@ fn a_session_that_rests_is_borrowed_by_its_own_runtime_first() {
     assert_eq!((gate.free(), gate.resting()), (3, 3));
     let next = |runtime| {
         let Pass { session, permit } = gate.try_enter(Some(runtime)).unwrap();
-        std::mem::forget(permit);
+        mem::forget(permit);
         session
     };
     // The one used last; then the only one there; then the one that has rested longest elsewhere.

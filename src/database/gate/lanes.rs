@@ -1,0 +1,121 @@
+//! The order at the gate: a lane for each runtime, with the sessions that rest there and those who wait.
+//!
+//! Among the borrowers of one runtime, who came first is served first. One of another runtime is served earlier only within
+//! [`LEAD`] and [`PATIENCE`].
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Id;
+
+/// How much later than one who waits another may have come and still be served earlier. Short beside the wait of those whom
+/// the database is slow for, and long beside the time in which two workers get out of step.
+pub(super) const LEAD: Duration = Duration::from_millis(5);
+
+/// How many arrivals later; so nobody is passed over more often.
+pub(super) const PATIENCE: u64 = 128;
+
+/// `S` is a session, `W` calls one who waits.
+#[derive(Debug)]
+pub(super) struct Lanes<S, W> {
+    lanes: Vec<Lane<S, W>>,
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Lane<S, W> {
+    runtime: Option<Id>,
+    /// The session that was used last is on top.
+    resting: Vec<S>,
+    /// In the order of arrival.
+    waiting: VecDeque<Waiter<W>>,
+}
+
+#[derive(Debug)]
+struct Waiter<W> {
+    number: u64,
+    since: Instant,
+    call: W,
+}
+
+impl<S, W> Lanes<S, W> {
+    pub(super) fn new() -> Self {
+        Self { lanes: Vec::new(), arrivals: 0 }
+    }
+
+    pub(super) fn rest(&mut self, runtime: Option<Id>, session: S) {
+        self.lane(runtime).resting.push(session);
+    }
+
+    /// The session of this runtime that was used last.
+    pub(super) fn take(&mut self, runtime: Option<Id>) -> Option<S> {
+        self.known(runtime)?.resting.pop()
+    }
+
+    /// The session that has rested longest where most of them do.
+    pub(super) fn take_anywhere(&mut self) -> Option<S> {
+        let fullest = self.lanes.iter_mut().max_by_key(|lane| lane.resting.len())?;
+        (!fullest.resting.is_empty()).then(|| fullest.resting.remove(0))
+    }
+
+    /// The sessions that have rested enough.
+    pub(super) fn take_rested(&mut self, enough: impl Fn(&S) -> bool) -> Vec<S> {
+        let lanes = self.lanes.iter_mut();
+        lanes.flat_map(|lane| lane.resting.extract_if(.., |session| enough(session))).collect()
+    }
+
+    /// Lets one wait, and returns its number.
+    pub(super) fn wait(&mut self, runtime: Option<Id>, since: Instant, call: W) -> u64 {
+        self.arrivals += 1;
+        let number = self.arrivals;
+        self.lane(runtime).waiting.push_back(Waiter { number, since, call });
+        number
+    }
+
+    /// One does not wait any longer.
+    pub(super) fn leave(&mut self, runtime: Option<Id>, number: u64) -> Option<W> {
+        let waiting = &mut self.known(runtime)?.waiting;
+        let at = waiting.binary_search_by_key(&number, |waiter| waiter.number).ok()?;
+        Some(waiting.remove(at)?.call)
+    }
+
+    /// The next to be served: the first of this runtime, unless somebody of another came too long before.
+    pub(super) fn next(&mut self, runtime: Option<Id>) -> Option<W> {
+        let firsts = self.lanes.iter().enumerate();
+        let firsts = firsts.filter_map(|(at, lane)| Some((at, lane.waiting.front()?)));
+        let (mut at, oldest) = firsts.min_by_key(|(_, first)| first.number)?;
+        if let Some(own) = self.lanes.iter().position(|lane| runtime.is_some() && lane.runtime == runtime)
+            && let Some(first) = self.lanes[own].waiting.front()
+            && first.number - oldest.number < PATIENCE
+            && first.since.saturating_duration_since(oldest.since) < LEAD
+        {
+            at = own;
+        }
+        Some(self.lanes[at].waiting.pop_front()?.call)
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiting.len()).sum()
+    }
+
+    pub(super) fn resting(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.resting.len()).sum()
+    }
+
+    fn known(&mut self, runtime: Option<Id>) -> Option<&mut Lane<S, W>> {
+        self.lanes.iter_mut().find(|lane| lane.runtime == runtime)
+    }
+
+    fn lane(&mut self, runtime: Option<Id>) -> &mut Lane<S, W> {
+        let at = match self.lanes.iter().position(|lane| lane.runtime == runtime) {
+            Some(at) => at,
+            None => {
+                // Runtimes come and go.
+                self.lanes.retain(|lane| !(lane.resting.is_empty() && lane.waiting.is_empty()));
+                self.lanes.push(Lane { runtime, resting: Vec::new(), waiting: VecDeque::new() });
+                self.lanes.len() - 1
+            }
+        };
+        &mut self.lanes[at]
+    }
+}
