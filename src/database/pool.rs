@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -117,7 +118,8 @@ impl Pool {
                 None => match permit.trade() {
                     Ok(Pass { session: Some(slot), permit }) => (slot, permit),
                     Ok(_) => continue,
-                    Err(hungry) => (self.slot_until(deadline).await?, hungry.fed()),
+                    // Boxed, as is the check below: whoever waits at the gate has this future allocated.
+                    Err(hungry) => (self.slot_until(deadline).boxed().await?, hungry.fed()),
                 },
             };
             let lease = self.lend(slot, permit);
@@ -187,20 +189,20 @@ impl Pool {
 
     /// Whether a session that may have died while it idled is alive. One that has not idled for long is not asked.
     async fn answers(&self, lease: &Arc<Lease>) -> bool {
-        let session = lease.session();
-        if session.unfit().is_some() {
+        if lease.session().unfit().is_some() {
             return false;
         }
-        if self.is_fresh(lease) {
-            return true;
-        }
+        self.is_fresh(lease) || self.check(lease).boxed().await
+    }
+
+    async fn check(&self, lease: &Arc<Lease>) -> bool {
         let Ok(mut usage) = lease.enter() else {
             return false;
         };
         if usage.send(Traces::default(), Answer::Whole).await.is_err() {
             return false;
         }
-        match timeout(CHECK, session.client().check_connection()).await {
+        match timeout(CHECK, lease.session().client().check_connection()).await {
             Ok(Ok(())) => {
                 return usage.answered(Ok(())).is_ok();
             }
