@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::runtime::Id;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use lanes::Lanes;
 
@@ -20,7 +20,10 @@ mod lanes;
 /// Lets in so many at a time. `S` is a session, and gives itself back to the pool when it is dropped.
 #[derive(Debug)]
 pub(super) struct Gate<S> {
+    permits: u32,
     state: Mutex<State<S>>,
+    /// After the gate was closed, a permit has come back.
+    returned: Notify,
 }
 
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub(super) struct Pass<S> {
 impl<S> Gate<S> {
     pub(super) fn new(permits: u32) -> Arc<Self> {
         let state = State { free: permits, closed: false, hungry: 0, lanes: Lanes::new() };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { permits, state: Mutex::new(state), returned: Notify::new() })
     }
 
     /// Lets one in who runs on this runtime, if that is possible now.
@@ -104,7 +107,13 @@ impl<S> Gate<S> {
                 continue;
             }
             match session {
-                None => return state.free += 1,
+                None => {
+                    state.free += 1;
+                    if state.closed {
+                        self.returned.notify_waiters();
+                    }
+                    return;
+                }
                 // Back to the pool, and the permit after it.
                 Some(_) if state.closed || state.hungry > 0 => {
                     drop(state);
@@ -134,6 +143,17 @@ impl<S> Gate<S> {
 
     pub(super) fn is_closed(&self) -> bool {
         self.state().closed
+    }
+
+    /// Resolves after [`close`](Self::close), when nobody holds a permit any more.
+    pub(super) async fn all_returned(&self) {
+        loop {
+            let returned = self.returned.notified();
+            if self.free() == self.permits {
+                return;
+            }
+            returned.await;
+        }
     }
 
     /// Permits that nobody holds.

@@ -16,16 +16,16 @@ pub(crate) struct Place {
     // Dropped in this order: the permit is free when the session is.
     slot: Slot,
     permit: Permit<Slot>,
-    pool: Lending,
+    pool: Arc<Pool>,
 }
 
 impl Place {
     pub(super) fn new(slot: Slot, permit: Permit<Slot>, pool: Arc<Pool>) -> Self {
-        Self { slot, permit, pool: Lending(pool) }
+        Self { slot, permit, pool }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool.0
+        &self.pool
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -42,8 +42,7 @@ impl Place {
     /// Gives the session to one who waits for it, or lets it rest where it is driven.
     pub(super) fn rest(self) {
         let runtime = self.session().runtime();
-        let Self { slot, permit, pool: _lending } = self;
-        permit.rest(runtime, slot);
+        self.permit.rest(runtime, self.slot);
     }
 
     /// Ends the session, and gives the place on when it has ended.
@@ -51,16 +50,6 @@ impl Place {
         if let Some(session) = self.slot.take() {
             session.end().await;
         }
-    }
-}
-
-/// The pool, which is told when a place has become free.
-#[derive(Debug)]
-struct Lending(Arc<Pool>);
-
-impl Drop for Lending {
-    fn drop(&mut self) {
-        self.0.returned();
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, Id};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::acquire_error::AcquireError;
@@ -46,7 +45,6 @@ pub(crate) struct Pool {
     gate: Arc<Gate<Slot>>,
     home: Home,
     closed: AtomicBool,
-    returned: Notify,
 }
 
 impl Pool {
@@ -65,7 +63,6 @@ impl Pool {
             home: Home::current(&gate),
             gate,
             closed: AtomicBool::new(false),
-            returned: Notify::new(),
         });
         pool.home.spawn(put_to_bed(Arc::downgrade(&pool)));
         Ok(pool)
@@ -240,34 +237,13 @@ impl Pool {
         self.connector.close();
         let resting = self.gate.close();
         let deadline = Instant::now() + self.settings.close_timeout;
-        let _ = timeout_at(deadline, self.all_returned()).await;
+        let _ = timeout_at(deadline, self.gate.all_returned()).await;
         let idle = std::iter::from_fn(|| self.stock.idle(&self.home));
         for mut slot in resting.into_iter().chain(idle) {
             drop(slot.take());
         }
         let _ = timeout_at(deadline, self.connector.ended()).await;
         telemetry::database_closed(self.connector.alive());
-    }
-
-    async fn all_returned(&self) {
-        loop {
-            let returned = self.returned.notified();
-            if self.lent() == 0 {
-                return;
-            }
-            returned.await;
-        }
-    }
-
-    /// A place has become free.
-    pub(super) fn returned(&self) {
-        if self.is_closed() {
-            self.returned.notify_waiters();
-        }
-    }
-
-    fn lent(&self) -> u32 {
-        self.settings.max_size.saturating_sub(self.gate.free())
     }
 
     pub(crate) fn status(&self) -> Status {

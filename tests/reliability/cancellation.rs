@@ -247,7 +247,7 @@ async fn a_transaction_with_an_abandoned_statement_is_kept_whole() {
     let database = database().await;
     let db = pool(&database, 4).await;
     db.connection().batch_execute("CREATE TABLE t (id int, part int)").await.expect("a table");
-    let rounds = times(80, 4_000) as i32;
+    let rounds = times(80, 2_000) as i32;
     let committed = join_all((0..4).map(|stream| {
         let db = db.clone();
         async move {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::common::{at_rest, connect, healed, lends_all, soon};
 use crate::load::Load;
-use crate::support::{Observer, Proxy, eventually};
+use crate::support::{Observer, Proxy, backend, eventually};
 
 /// How soon after the fault the pool is back to full size.
 const HEALED: Duration = Duration::from_secs(2);
@@ -207,11 +207,10 @@ async fn transactions_that_idle_are_ended_by_the_server() {
     survives("idle in transaction", &db, &database, &[503], async |_load| {
         for _ in 0..4 {
             let conn = db.connection();
+            let pid = soon("a session", backend(&conn)).await;
             soon("a transaction", conn.batch_execute("BEGIN")).await.expect("a transaction");
-            let pid = conn.query_one_scalar::<i32>("SELECT pg_backend_pid()", &[]).await;
             let observer = Observer::of(&database).await;
             let gone = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1";
-            let pid = pid.expect("a backend");
             eventually("it was ended", || async {
                 observer.connection().query_one_scalar::<i64>(gone, &[&pid]).await.expect("a count") == 0
             })

@@ -1,8 +1,10 @@
 //! The gate without a pool behind it: a number stands for what is handed on.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::LazyLock;
-use std::task::Waker;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -195,6 +197,36 @@ fn a_gate_that_closes_hands_out_what_rests() {
     gate.try_enter(None).unwrap().permit.rest(runtimes()[0].handle().id(), 7);
     assert_eq!(gate.close(), [7]);
     assert_eq!((gate.free(), gate.resting()), (2, 0));
+}
+
+/// P21: whoever gives a permit back after the gate was closed, with a session or without, ends the wait for it.
+#[test]
+fn a_closed_gate_waits_for_every_permit() {
+    let runtimes = runtimes();
+    let gate = Gate::<u32>::new(3);
+    let [first, second, third] = [0; 3].map(|_| gate.try_enter(None).unwrap());
+    let hungry = third.permit.trade().unwrap_err();
+    assert!(gate.close().is_empty());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut returned = pin!(gate.all_returned());
+    let mut is_over = || returned.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+    assert!(!is_over());
+    first.permit.rest(runtimes[0].handle().id(), 7);
+    drop(second);
+    assert!(!is_over());
+    woken.0.store(false, Ordering::Relaxed);
+    drop(hungry);
+    assert!(woken.0.load(Ordering::Relaxed) && is_over());
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone)]
