@@ -32,8 +32,12 @@ pub(crate) fn request_failed(err: &crate::Error) {
     error!(error = %Chain(err), "request failed");
 }
 
-pub(crate) fn connect_failed(err: &ConnectError) {
-    warn!(error = %Chain(err), "cannot open a session");
+pub(crate) fn outage_began(err: &ConnectError) {
+    warn!(error = %Chain(err), "cannot open a session; trying again until that works");
+}
+
+pub(crate) fn outage_ended(lasted: Duration) {
+    info!(?lasted, "sessions can be opened again");
 }
 
 pub(crate) fn start_retried(err: &ConnectError, attempt: u32, limit: u32, interval: Duration) {

@@ -26,6 +26,7 @@ pub(super) enum Cause {
     TimedOut(Duration),
     NoAddress,
     WrongTarget,
+    Interrupted,
     Closed,
 }
 
@@ -36,6 +37,15 @@ impl ConnectError {
 
     pub(super) fn closed() -> Self {
         Self::new("the server".into(), Cause::Closed)
+    }
+
+    pub(super) fn interrupted() -> Self {
+        Self::new("the server".into(), Cause::Interrupted)
+    }
+
+    /// Whether the server refused the login: class 28.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.code().is_some_and(|code| code.code().starts_with("28"))
     }
 
     /// What the server said, if it was the server that refused.
@@ -69,7 +79,7 @@ impl ConnectError {
                 None => !is_transport(err),
             },
             Cause::Io(err) => err.kind() == io::ErrorKind::InvalidInput,
-            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget => false,
+            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted => false,
             Cause::Closed => true,
         }
     }
@@ -90,6 +100,7 @@ impl fmt::Display for ConnectError {
             }
             Cause::NoAddress => write!(f, "the server's name has no address"),
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
+            Cause::Interrupted => write!(f, "a panic interrupted the login"),
             Cause::Closed => write!(f, "the database has been closed"),
             Cause::Io(_) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
         }
@@ -101,7 +112,11 @@ impl error::Error for ConnectError {
         match &self.0.cause {
             Cause::Io(err) => Some(err),
             Cause::Postgres(err) => Some(err),
-            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Closed => None,
+            Cause::TimedOut(_)
+            | Cause::NoAddress
+            | Cause::WrongTarget
+            | Cause::Interrupted
+            | Cause::Closed => None,
         }
     }
 }

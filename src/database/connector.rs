@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use rand::seq::SliceRandom;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -28,7 +27,6 @@ pub(crate) struct Connector {
     settings: Settings,
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
-    failure: watch::Sender<Option<ConnectError>>,
     closed: AtomicBool,
 }
 
@@ -38,7 +36,6 @@ impl Connector {
             settings,
             alive: Arc::default(),
             drivers: TaskTracker::new(),
-            failure: watch::Sender::new(None),
             closed: AtomicBool::new(false),
         }
     }
@@ -49,15 +46,10 @@ impl Connector {
     /// the error is that of the last one.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let opened = self.drivers.track_future(self.open_somewhere()).await;
-        let opened = match opened {
+        match opened {
             Ok(_) if self.is_closed() => Err(ConnectError::closed()),
             other => other,
-        };
-        if let Err(err) = &opened {
-            telemetry::connect_failed(err);
-            self.failure.send_replace(Some(err.clone()));
         }
-        opened
     }
 
     async fn open_somewhere(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
@@ -121,7 +113,10 @@ impl Connector {
         });
         // From here on a drop ends the session as it ends any other.
         let session = Session::new(client, address.clone(), driver, &self.settings);
-        check_target(session.client(), server.target_session_attrs).await?;
+        if let Err(cause) = check_target(session.client(), server.target_session_attrs).await {
+            session.end().await;
+            return Err(cause);
+        }
         telemetry::session_opened(address);
         Ok(session)
     }
@@ -144,11 +139,6 @@ impl Connector {
     /// Sessions whose driver is running, lent ones and those about to end included.
     pub(crate) fn alive(&self) -> u32 {
         self.alive.load(Ordering::Relaxed)
-    }
-
-    /// The latest failure to open a session, and every later one.
-    pub(crate) fn failures(&self) -> watch::Receiver<Option<ConnectError>> {
-        self.failure.subscribe()
     }
 
     /// Opens no session from now on.

@@ -1,73 +1,104 @@
-//! The gate in front of the pool: at most so many may hold a session, and the others wait their turn.
+//! The gate in front of the pool: at most so many sessions at a time, and a queue of those who wait for one.
 //!
-//! A session that comes back goes to the next who waits, or rests here until it is borrowed again: a warm session is
-//! borrowed and returned under one lock. It stays with the runtime that drives it, because there it can be used without
-//! moving it; how far that goes before who came first is for [`lanes`] to say.
+//! ```text
+//!                    take                          deliver
+//!   resting ─────────────────────> lent ──────────────────────> the first in line, else resting
+//!                                   │ ending
+//!   free ──> opening ──deliver──────┼────────────────────────> the first in line, else resting
+//!    ^                              v
+//!    └──────────────────────────── gone
+//! ```
+//!
+//! A borrower takes a session that rests, or queues; it never opens one itself. A place is free, or held by a [`Permit`] while
+//! its session is opened, lent or ended, or kept by a session that rests. Whoever holds a permit either
+//! [delivers](Permit::deliver) a session, which goes to the first in line, or drops it, and the place is free. A session stays
+//! with the runtime that drives it, because there it can be used without moving it; how far that goes before who came first
+//! is for [`lanes`] to say.
+//!
+//! The gate says when a session [should be opened](Gate::place_for_waiter): as long as there are places, for each who waits but
+//! those whom a session that is just being reset will serve.
 
 use std::mem;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::runtime::Id;
 use tokio::sync::{Notify, oneshot};
 
+use super::connect_error::ConnectError;
 use lanes::Lanes;
+use permit::Phase;
+pub(super) use permit::{Grant, Permit, Resetting};
+pub(super) use ticket::Ticket;
 
+mod permit;
+mod ticket;
 mod lanes;
 
-/// Lets in so many at a time. `S` is a session, and gives itself back to the pool when it is dropped.
+/// Lets in so many at a time. `S` is a session.
 #[derive(Debug)]
 pub(super) struct Gate<S> {
-    permits: u32,
     state: Mutex<State<S>>,
-    /// After the gate was closed, a permit has come back.
+    /// A session should be opened, or the gate has been closed.
+    wanted: Notify,
+    /// After the gate was closed, a place has become free.
     returned: Notify,
 }
 
 #[derive(Debug)]
 struct State<S> {
-    /// Permits that nobody holds and no session rests with.
+    /// All of them: free, opening, lent, ending, or kept by a session that rests.
+    places: u32,
+    /// Places without a session.
     free: u32,
+    /// Places whose session is being opened.
+    opening: u32,
+    /// No more than these are opened at a time; 0 during an outage.
+    opening_limit: u32,
+    /// Places whose session is being ended.
+    ending: u32,
+    /// Sessions that are about to come back from a reset.
+    resetting: u32,
     closed: bool,
-    /// Those who hold a permit and wait for the pool to find them a session.
-    hungry: u32,
-    /// Nobody waits while a permit is free or a session rests.
-    lanes: Lanes<S, oneshot::Sender<Pass<S>>>,
+    /// Nobody waits while a session rests.
+    lanes: Lanes<S, Call<S>>,
 }
+
+/// Calls one who waits.
+type Call<S> = oneshot::Sender<Result<Grant<S>, ConnectError>>;
 
 /// What one who asks to be let in is told.
 #[derive(Debug)]
 pub(super) enum Entry<S> {
-    Pass(Pass<S>),
+    Granted(Grant<S>),
     Wait(Ticket<S>),
     /// So many wait already.
     Full,
     Closed,
 }
 
-/// The right to hold a session, and the session if there was one.
-#[derive(Debug)]
-pub(super) struct Pass<S> {
-    // Dropped first: a permit is free when its session is.
-    pub(super) session: Option<S>,
-    pub(super) permit: Permit<S>,
-}
-
 impl<S> Gate<S> {
-    pub(super) fn new(permits: u32) -> Arc<Self> {
-        let state = State { free: permits, closed: false, hungry: 0, lanes: Lanes::new() };
-        Arc::new(Self { permits, state: Mutex::new(state), returned: Notify::new() })
+    pub(super) fn new(places: u32) -> Arc<Self> {
+        let state = State {
+            places,
+            free: places,
+            opening: 0,
+            opening_limit: places,
+            ending: 0,
+            resetting: 0,
+            closed: false,
+            lanes: Lanes::new(),
+        };
+        Arc::new(Self { state: Mutex::new(state), wanted: Notify::new(), returned: Notify::new() })
     }
 
-    /// Lets one in who runs on this runtime, if that is possible now.
-    pub(super) fn try_enter(self: &Arc<Self>, here: Option<Id>) -> Option<Pass<S>> {
-        let session = self.state().admit(here)?;
-        Some(Pass { session, permit: Permit(Some(Arc::clone(self))) })
+    /// Takes a session that rests: of this runtime the one that was used last, or else one of another runtime.
+    pub(super) fn take(self: &Arc<Self>, here: Option<Id>) -> Option<Grant<S>> {
+        let session = self.state().take(here)?;
+        Some(self.grant(here, session))
     }
 
-    /// Lets one in, or into the queue unless that has `max_waiting` already.
+    /// Lets one in, or into the queue. Beyond those for whom there is a place, `max_waiting` may queue.
     pub(super) fn enter(
         self: &Arc<Self>,
         here: Option<Id>,
@@ -78,57 +109,131 @@ impl<S> Gate<S> {
         if state.closed {
             return Entry::Closed;
         }
-        if let Some(session) = state.admit(here) {
-            return Entry::Pass(Pass { session, permit: Permit(Some(Arc::clone(self))) });
+        if let Some(session) = state.take(here) {
+            drop(state);
+            return Entry::Granted(self.grant(here, session));
         }
-        if max_waiting.is_some_and(|most| state.lanes.waiting() >= most as usize) {
+        if max_waiting.is_some_and(|most| state.is_full(most)) {
             return Entry::Full;
         }
         let (call, called) = oneshot::channel();
         let number = state.lanes.wait(here, since, call);
-        Entry::Wait(Ticket { gate: Arc::clone(self), lane: here, number, waits: true, called })
+        self.look(&state);
+        Entry::Wait(Ticket::new(self, here, number, called))
     }
 
-    /// Gives a permit, and what is to be used with it, to the next who waits, or keeps both.
+    /// Gives a session to the first in line, or lets it rest. Comes with the place that it takes.
     ///
     /// Nothing is dropped or sent under the lock.
-    fn put(mut self: Arc<Self>, runtime: Option<Id>, mut session: Option<S>) {
+    fn deliver(self: Arc<Self>, phase: Phase, runtime: Option<Id>, mut session: S) {
+        let mut state = self.state();
+        state.leave(phase);
         loop {
-            let mut state = self.state();
-            if let Some(call) = state.lanes.next(runtime) {
+            if state.closed {
                 drop(state);
-                let Err(mut back) = call.send(Pass { session, permit: Permit(Some(self)) }) else {
-                    return;
-                };
+                drop(session);
+                return self.free_place(Phase::Lent);
+            }
+            let Some(call) = state.lanes.next(runtime) else {
+                return state.lanes.rest(runtime, session);
+            };
+            drop(state);
+            match call.send(Ok(self.grant(runtime, session))) {
+                Ok(()) => return,
                 // It has just given up.
-                session = back.session.take();
-                let Some(gate) = back.permit.0.take() else { return };
-                self = gate;
-                continue;
+                Err(Ok(back)) => session = back.into_session(),
+                Err(Err(_)) => return,
             }
-            match session {
-                None => {
-                    state.free += 1;
-                    if state.closed {
-                        self.returned.notify_waiters();
-                    }
-                    return;
-                }
-                // Back to the pool, and the permit after it.
-                Some(_) if state.closed || state.hungry > 0 => {
-                    drop(state);
-                    session = None;
-                }
-                Some(session) => return state.lanes.rest(runtime, session),
-            }
+            state = self.state();
         }
     }
 
-    /// Takes the sessions that have rested long enough; dropped, each goes back to the pool.
-    pub(super) fn rested(self: &Arc<Self>, enough: impl Fn(&S) -> bool) -> Vec<Pass<S>> {
-        let rested = self.state().lanes.take_rested(enough);
-        let permit = || Permit(Some(Arc::clone(self)));
-        rested.into_iter().map(|session| Pass { session: Some(session), permit: permit() }).collect()
+    /// A place has no session any more.
+    fn free_place(&self, phase: Phase) {
+        let mut state = self.state();
+        state.leave(phase);
+        state.free += 1;
+        if state.closed {
+            self.returned.notify_waiters();
+        }
+        self.look(&state);
+    }
+
+    /// Waits until a session should be opened for one who waits, and takes the place for it; `None` when the gate is closed.
+    pub(super) async fn place_for_waiter(self: &Arc<Self>) -> Option<Permit<S>> {
+        loop {
+            if let Some(permit) = self.place_if(State::is_session_wanted) {
+                return Some(permit);
+            }
+            if self.is_closed() {
+                return None;
+            }
+            self.wanted.notified().await;
+        }
+    }
+
+    /// A place to open a session in, if fewer than `floor` are open or being opened.
+    pub(super) fn place_below(self: &Arc<Self>, floor: u32) -> Option<Permit<S>> {
+        self.place_if(|state| state.may_open() && state.open() + state.opening < floor)
+    }
+
+    /// A place to open one more session in.
+    pub(super) fn place_to_spare(self: &Arc<Self>) -> Option<Permit<S>> {
+        self.place_if(State::may_open)
+    }
+
+    /// A place for the next attempt in an outage, if somebody waits, fewer than `floor` sessions are open, or `anyway`.
+    pub(super) fn place_to_try(self: &Arc<Self>, floor: u32, anyway: bool) -> Option<Permit<S>> {
+        self.place_if(|state| {
+            let wanted = anyway || state.lanes.waiting() > 0 || state.open() < floor;
+            !state.closed && state.free > 0 && state.opening == 0 && wanted
+        })
+    }
+
+    fn place_if(self: &Arc<Self>, wanted: impl FnOnce(&State<S>) -> bool) -> Option<Permit<S>> {
+        let mut state = self.state();
+        if !wanted(&state) {
+            return None;
+        }
+        state.free -= 1;
+        state.opening += 1;
+        drop(state);
+        Some(Permit::new(self, Phase::Opening))
+    }
+
+    /// Has a session opened if that should be.
+    fn look(&self, state: &State<S>) {
+        if state.is_session_wanted() {
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Sets how many sessions may be opened at a time.
+    pub(super) fn limit_opening(&self, limit: impl FnOnce(u32) -> u32) {
+        let mut state = self.state();
+        state.opening_limit = limit(state.opening_limit).min(state.places);
+        self.look(&state);
+    }
+
+    /// Counts a session that is being reset: until the guard is dropped, one who waits is left to it.
+    pub(super) fn resetting(self: &Arc<Self>) -> Resetting<S> {
+        self.state().resetting += 1;
+        Resetting::new(self)
+    }
+
+    /// Takes sessions that rest, those that have rested longest first, and at most so many.
+    pub(super) fn take_resting(self: &Arc<Self>, most: u32, which: impl Fn(&S) -> bool) -> Vec<Grant<S>> {
+        let taken = self.state().lanes.take_where(most as usize, which);
+        taken.into_iter().map(|session| self.grant(None, session)).collect()
+    }
+
+    /// Tells all who wait that there will be no session.
+    pub(super) fn refuse_all(&self, err: &ConnectError) {
+        let waiting = self.state().lanes.take_waiting();
+        for call in waiting {
+            // One that has given up meanwhile need not know.
+            let _ = call.send(Err(err.clone()));
+        }
     }
 
     /// Lets nobody in from now on, sends those away who wait, and hands out the sessions that rest.
@@ -136,8 +241,10 @@ impl<S> Gate<S> {
         let mut state = self.state();
         state.closed = true;
         let mut lanes = mem::replace(&mut state.lanes, Lanes::new());
-        let resting = lanes.take_rested(|_| true);
+        let resting = lanes.take_where(usize::MAX, |_| true);
         state.free += count(resting.len());
+        drop(state);
+        self.wanted.notify_one();
         resting
     }
 
@@ -149,17 +256,16 @@ impl<S> Gate<S> {
     pub(super) async fn all_returned(&self) {
         loop {
             let returned = self.returned.notified();
-            if self.free() == self.permits {
+            if self.state().is_empty() {
                 return;
             }
             returned.await;
         }
     }
 
-    /// Permits that nobody holds.
-    pub(super) fn free(&self) -> u32 {
-        let state = self.state();
-        state.free + count(state.lanes.resting())
+    /// Sessions that are open: lent, or resting.
+    pub(super) fn open(&self) -> u32 {
+        self.state().open()
     }
 
     /// Sessions that rest.
@@ -172,124 +278,56 @@ impl<S> Gate<S> {
         count(self.state().lanes.waiting())
     }
 
+    fn grant(self: &Arc<Self>, runtime: Option<Id>, session: S) -> Grant<S> {
+        Grant { session, runtime, permit: Permit::new(self, Phase::Lent) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<S> State<S> {
-    /// Takes a permit: with the session of this runtime that was used last, or else without one, or else with one of another
-    /// runtime.
-    fn admit(&mut self, here: Option<Id>) -> Option<Option<S>> {
-        if self.closed {
-            return None;
+    fn take(&mut self, here: Option<Id>) -> Option<S> {
+        self.lanes.take(here).or_else(|| self.lanes.take_anywhere())
+    }
+
+    /// A place leaves the phase that it was in.
+    fn leave(&mut self, phase: Phase) {
+        match phase {
+            Phase::Opening => self.opening -= 1,
+            Phase::Ending => self.ending -= 1,
+            Phase::Lent => {}
         }
-        if let Some(session) = self.lanes.take(here) {
-            return Some(Some(session));
-        }
-        if self.free > 0 {
-            self.free -= 1;
-            return Some(None);
-        }
-        self.lanes.take_anywhere().map(Some)
+    }
+
+    fn may_open(&self) -> bool {
+        !self.closed && self.free > 0 && self.opening < self.opening_limit
+    }
+
+    fn is_session_wanted(&self) -> bool {
+        self.may_open() && count(self.lanes.waiting()) > self.opening + self.resetting
+    }
+
+    /// Whether so many wait already beyond those for whom there is a place.
+    fn is_full(&self, max_waiting: u32) -> bool {
+        let openable = if self.opening_limit == 0 { 0 } else { self.free };
+        count(self.lanes.waiting()) >= max_waiting.saturating_add(self.opening + openable)
+    }
+
+    /// Whether every place is free.
+    fn is_empty(&self) -> bool {
+        self.free == self.places
+    }
+
+    /// Sessions that are lent or rest.
+    fn open(&self) -> u32 {
+        self.places - self.free - self.opening - self.ending
     }
 }
 
 fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-/// The right to hold a session; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Permit<S>(Option<Arc<Gate<S>>>);
-
-impl<S> Permit<S> {
-    /// Gives back the permit and a session, which stays with the runtime that drives it.
-    pub(super) fn rest(mut self, runtime: Id, session: S) {
-        if let Some(gate) = self.0.take() {
-            gate.put(Some(runtime), Some(session));
-        }
-    }
-
-    /// Exchanges the permit for one with a session that rests on whatever runtime. If there is none, no session comes to
-    /// rest until this one is fed: the pool gets those that are returned, and hands them on.
-    pub(super) fn trade(mut self) -> Result<Pass<S>, Hungry<S>> {
-        let Some(gate) = self.0.take() else { return Err(Hungry(None)) };
-        let mut state = gate.state();
-        let session = state.lanes.take_anywhere();
-        match session {
-            Some(_) => state.free += 1,
-            None => state.hungry += 1,
-        }
-        drop(state);
-        match session {
-            Some(_) => Ok(Pass { session, permit: Self(Some(gate)) }),
-            None => Err(Hungry(Some(gate))),
-        }
-    }
-}
-
-impl<S> Drop for Permit<S> {
-    fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.put(None, None);
-        }
-    }
-}
-
-/// The permit of one who waits for the pool to find a session.
-#[derive(Debug)]
-pub(super) struct Hungry<S>(Option<Arc<Gate<S>>>);
-
-impl<S> Hungry<S> {
-    /// The session has been found.
-    pub(super) fn fed(mut self) -> Permit<S> {
-        Permit(self.sated())
-    }
-
-    fn sated(&mut self) -> Option<Arc<Gate<S>>> {
-        let gate = self.0.take()?;
-        gate.state().hungry -= 1;
-        Some(gate)
-    }
-}
-
-impl<S> Drop for Hungry<S> {
-    fn drop(&mut self) {
-        drop(Permit(self.sated()));
-    }
-}
-
-/// A place in the queue; `None` when the gate has been closed.
-///
-/// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
-#[derive(Debug)]
-pub(super) struct Ticket<S> {
-    gate: Arc<Gate<S>>,
-    lane: Option<Id>,
-    number: u64,
-    waits: bool,
-    called: oneshot::Receiver<Pass<S>>,
-}
-
-impl<S> Future for Ticket<S> {
-    type Output = Option<Pass<S>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let called = ready!(Pin::new(&mut self.called).poll(cx));
-        self.waits = false;
-        Poll::Ready(called.ok())
-    }
-}
-
-impl<S> Drop for Ticket<S> {
-    fn drop(&mut self) {
-        if !self.waits {
-            return;
-        }
-        let left = self.gate.state().lanes.leave(self.lane, self.number);
-        drop(left);
-    }
 }
 
 #[cfg(test)]

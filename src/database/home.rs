@@ -5,12 +5,9 @@
 //! [driver](super::driver) is, for as long as the worker uses the session.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use pin_project_lite::pin_project;
-use tokio::runtime::{EnterGuard, Handle};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -36,10 +33,6 @@ impl Home {
         Self { runtime, _pool_dropped: pool_dropped }
     }
 
-    pub(super) fn enter(&self) -> EnterGuard<'_> {
-        self.runtime.enter()
-    }
-
     pub(super) fn spawn<F>(&self, work: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -47,9 +40,14 @@ impl Home {
         self.runtime.spawn(work)
     }
 
-    /// The same future, at home wherever it is polled.
-    pub(super) fn run<F: Future>(&self, future: F) -> AtHome<'_, F> {
-        AtHome { home: self, future: Some(future) }
+    /// Runs a task, and again when it has panicked.
+    pub(super) fn keep_running<F>(&self, task: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(async move {
+            while tokio::spawn(task()).await.is_err_and(|err| err.is_panic()) {}
+        });
     }
 }
 
@@ -58,35 +56,5 @@ struct CloseOnDrop<T>(Arc<Gate<T>>);
 impl<T> Drop for CloseOnDrop<T> {
     fn drop(&mut self) {
         drop(self.0.close());
-    }
-}
-
-pin_project! {
-    /// Polls and drops a future of bb8's inside the home runtime, where everything lands that it spawns.
-    pub(super) struct AtHome<'a, F> {
-        home: &'a Home,
-        #[pin]
-        future: Option<F>,
-    }
-
-    impl<F> PinnedDrop for AtHome<'_, F> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            let _home = this.home.enter();
-            this.future.set(None);
-        }
-    }
-}
-
-impl<F: Future> Future for AtHome<'_, F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let _home = this.home.enter();
-        match this.future.as_pin_mut() {
-            Some(future) => future.poll(cx),
-            None => Poll::Pending,
-        }
     }
 }

@@ -63,13 +63,18 @@ impl Lender {
 
     /// Lends a session, on which the settings are applied before the first statement.
     pub(crate) async fn acquire(&self, settings: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
+        self.pool.within_acquire_timeout(self.acquire_in_time(settings)).await?
+    }
+
+    /// The same for one who looks after the bound himself: see [`Pool::acquire_in_time`].
+    pub(crate) async fn acquire_in_time(&self, settings: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
         #[cfg(feature = "testing")]
         if let Some(sandbox) = &self.sandbox {
             let lease = sandbox.turn(settings).await?;
             lease.configure(settings);
             return Ok(lease);
         }
-        let lease = self.pool.acquire().await?;
+        let lease = self.pool.acquire_in_time().await?;
         lease.configure(settings);
         Ok(lease)
     }

@@ -13,6 +13,8 @@ mod pool;
 mod acquire_error;
 mod gate;
 mod place;
+mod opening;
+mod upkeep;
 mod stock;
 mod home;
 mod lease;
@@ -94,7 +96,7 @@ impl Database {
             attempt += 1;
         };
         telemetry::database_connected(connector.alive());
-        let pool = Pool::new(&settings, connector, sessions).await?;
+        let pool = Pool::new(&settings, connector, sessions);
         Ok(Self {
             lender: Lender::new(pool),
             use_connection_for_request: settings.use_connection_for_request,

@@ -1,27 +1,42 @@
-//! A place in the pool: what bb8 and the gate know of a session.
+//! A pooled session that is lent, and the one way in which it stays in the pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bb8_postgres::bb8::PooledConnection;
-use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use super::gate::Permit;
+use super::activity::Abandoned;
+use super::gate::{Grant, Permit};
 use super::pool::Pool;
+use super::reset;
 use super::session::Session;
-use super::stock::Manager;
+use super::stock::Slot;
 
-/// A place in the pool and the session in it. Dropped, it makes the session idle.
+/// How long a session that is discarded may take to become quiet.
+const LAST_CANCEL: Duration = Duration::from_secs(2);
+
+/// A pooled session that is lent, with its place.
+///
+/// Only [`rest`](Self::rest) keeps it. Dropped, it is discarded: a task that panics or is cut off lets nothing through that is
+/// not known to be clean.
 #[derive(Debug)]
 pub(crate) struct Place {
-    // Dropped in this order: the permit is free when the session is.
-    slot: Slot,
-    permit: Permit<Slot>,
+    /// `None` when it has been given back.
+    held: Option<Held>,
     pool: Arc<Pool>,
 }
 
+#[derive(Debug)]
+struct Held {
+    // Dropped in this order: a place is free when its session has ended.
+    slot: Slot,
+    permit: Permit<Slot>,
+}
+
 impl Place {
-    pub(super) fn new(slot: Slot, permit: Permit<Slot>, pool: Arc<Pool>) -> Self {
-        Self { slot, permit, pool }
+    pub(super) fn new(grant: Grant<Slot>, pool: &Arc<Pool>) -> Self {
+        let Grant { session, permit, .. } = grant;
+        Self { held: Some(Held { slot: session, permit }), pool: Arc::clone(pool) }
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -29,60 +44,74 @@ impl Place {
     }
 
     pub(super) fn session(&self) -> &Session {
-        self.slot.session().expect("only the end of a place takes its session")
+        self.held.as_ref().expect("only its end empties a place").slot.session()
     }
 
     /// Records that the session has been used until now.
     pub(super) fn used(&mut self) {
-        if let Some(session) = self.slot.kept() {
-            session.returned();
+        if let Some(held) = &mut self.held {
+            held.slot.session_mut().returned();
         }
     }
 
-    /// Gives the session to one who waits for it, or lets it rest where it is driven.
-    pub(super) fn rest(self) {
-        let runtime = self.session().runtime();
-        self.permit.rest(runtime, self.slot);
+    /// Gives the session to the first in line, or lets it rest where it is driven.
+    pub(super) fn rest(mut self) {
+        if let Some(Held { slot, permit }) = self.held.take() {
+            permit.deliver(Some(slot.session().runtime()), slot);
+        }
     }
 
     /// Ends the session, and gives the place on when it has ended.
     pub(super) async fn end(mut self) {
-        if let Some(session) = self.slot.take() {
-            session.end().await;
+        if let Some(held) = self.held.take() {
+            held.end().await;
         }
     }
+
+    /// Ends the session, on which nothing is running, in the background.
+    pub(super) fn end_in_background(mut self) {
+        if let Some(mut held) = self.held.take() {
+            held.permit.ending();
+            self.pool.home().spawn(held.end());
+        }
+    }
+
+    /// Ends a session of a server that may be gone, and waits for that no longer than this.
+    pub(super) async fn end_within(self, bound: Duration) {
+        let _ = timeout(bound, self.end()).await;
+    }
+
+    /// Ends the session in the background. What may still be running there is cancelled first, because a backend notices that
+    /// its client has gone only when its statement has ended.
+    pub(super) fn discard(mut self) {
+        self.discard_held();
+    }
+
+    fn discard_held(&mut self) {
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        held.permit.ending();
+        let connector = Arc::clone(self.pool.connector());
+        self.pool.home().spawn(async move {
+            let last = reset::quieten(held.slot.session(), &connector, Abandoned::Cancelled);
+            let _ = timeout(LAST_CANCEL, last).await;
+            held.end().await;
+        });
+    }
 }
 
-/// A session that bb8 keeps, or has lent to us.
-#[derive(Debug)]
-pub(super) struct Slot {
-    lent: Option<PooledConnection<'static, Manager>>,
-    home: Handle,
-}
-
-impl Slot {
-    pub(super) fn new(lent: PooledConnection<'static, Manager>, home: Handle) -> Self {
-        Self { lent: Some(lent), home }
-    }
-
-    pub(super) fn session(&self) -> Option<&Session> {
-        self.lent.as_ref()?.session.as_deref()
-    }
-
-    fn kept(&mut self) -> Option<&mut Session> {
-        self.lent.as_mut()?.session.as_deref_mut()
-    }
-
-    /// Takes the session out: bb8 may open another one in its place when this is dropped.
-    pub(super) fn take(&mut self) -> Option<Box<Session>> {
-        self.lent.as_mut()?.session.take()
-    }
-}
-
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
-        // bb8 opens a replacement for what has ended, on the runtime that it finds.
-        let _home = self.home.enter();
-        drop(self.lent.take());
+        self.discard_held();
+    }
+}
+
+impl Held {
+    async fn end(mut self) {
+        self.permit.ending();
+        let Self { slot, permit } = self;
+        slot.end().await;
+        drop(permit);
     }
 }

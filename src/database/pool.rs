@@ -1,71 +1,70 @@
-//! Who gets a session, and when: a fair gate, and behind it a bb8 pool that is only ever entered at home.
+//! Who gets a session, and when. A borrower takes one that rests at the gate, or queues there; sessions are
+//! [opened](super::opening) and [looked after](super::upkeep) by tasks at home.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, Id};
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::acquire_error::AcquireError;
-use super::activity::Answer;
-use super::connect_error::ConnectError;
 use super::connector::Connector;
-use super::gate::{Entry, Gate, Pass, Permit};
+use super::gate::{Entry, Gate, Grant};
 use super::home::Home;
 use super::lease::Lease;
-use super::place::{Place, Slot};
+use super::opening::Outage;
+use super::place::Place;
 use super::session::Session;
-use super::sql::Traces;
 use super::status::Status;
-use super::stock::{REAPER_RATE, Stock};
+use super::stock::{Slot, Stock};
+use super::{opening, upkeep};
 use crate::config::{PoolSettings, SessionSettings, Settings};
 use crate::telemetry;
-
-/// How long a session that was used rests at the gate before bb8 gets it back: so often is looked for those that nobody
-/// borrowed again.
-const REST: Duration = REAPER_RATE;
-
-/// How long a borrower that has a permit, but no session yet, waits before it has bb8 look and try again.
-const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How long a session that has idled may take to answer.
 const CHECK: Duration = Duration::from_secs(2);
 
+/// How long a session may take to end that has idled as long as one that did not answer: a server that is there ends one in
+/// milliseconds.
+const SILENT_END: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Pool {
-    settings: PoolSettings,
+    pub(super) settings: PoolSettings,
     session_settings: SessionSettings,
     connector: Arc<Connector>,
-    stock: Stock,
-    gate: Arc<Gate<Slot>>,
+    pub(super) stock: Stock,
+    pub(super) gate: Arc<Gate<Slot>>,
+    pub(super) outage: Outage,
     home: Home,
     closed: AtomicBool,
 }
 
 impl Pool {
-    /// A pool at home on the current runtime, with these sessions in it, which are not fewer than its floor.
-    pub(crate) async fn new(
-        settings: &Settings,
-        connector: Arc<Connector>,
-        sessions: Vec<Box<Session>>,
-    ) -> Result<Arc<Self>, ConnectError> {
+    /// A pool at home on the current runtime, with these sessions in it, which are its floor.
+    pub(crate) fn new(settings: &Settings, connector: Arc<Connector>, sessions: Vec<Box<Session>>) -> Arc<Self> {
         let gate = Gate::new(settings.pool.max_size);
         let pool = Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
-            stock: Stock::new(&settings.pool, Arc::clone(&connector), sessions).await?,
+            stock: Stock::new(settings.pool.max_size, Arc::clone(&connector)),
+            outage: Outage::default(),
             connector,
             home: Home::current(&gate),
             gate,
             closed: AtomicBool::new(false),
         });
-        pool.home.spawn(put_to_bed(Arc::downgrade(&pool)));
-        Ok(pool)
+        for session in sessions {
+            if let Some(permit) = pool.gate.place_to_spare() {
+                permit.deliver(Some(session.runtime()), pool.stock.add(session));
+            }
+        }
+        opening::start(&pool);
+        upkeep::start(&pool);
+        pool
     }
 
     pub(super) fn home(&self) -> &Home {
@@ -84,57 +83,66 @@ impl Pool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Lends a session without waiting, if one is idle that needs no check.
+    /// Lends a session without waiting, if one rests that needs no check.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Arc<Lease>> {
         loop {
-            let Pass { session, permit } = self.gate.try_enter(here())?;
-            let (slot, permit) = match session.or_else(|| self.stock.idle(&self.home)) {
-                Some(slot) => (slot, permit),
-                None => match permit.trade().ok()? {
-                    Pass { session: Some(slot), permit } => (slot, permit),
-                    Pass { session: None, .. } => return None,
-                },
-            };
-            let lease = self.lend(slot, permit);
-            match lease.session().unfit() {
-                None if self.is_fresh(&lease) => return Some(lease),
-                None => return None,
-                Some(_) => drop(lease),
+            let place = self.place(self.gate.take(here())?);
+            match place.session().unfit() {
+                None if self.is_fresh(&place) => return Some(lend(place)),
+                None => {
+                    place.rest();
+                    return None;
+                }
+                Some(reason) => discard(place, reason),
             }
         }
     }
 
     /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
+        self.within_acquire_timeout(self.acquire_in_time()).await?
+    }
+
+    /// The same without a bound, and so without a timer: for those who wait together, maybe on several runtimes.
+    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
         let since = Instant::now();
-        let deadline = since + self.settings.acquire_timeout;
         loop {
-            let Pass { session, permit } = self.enter(since, deadline).await?;
-            let (slot, permit) = match session.or_else(|| self.stock.idle(&self.home)) {
-                Some(slot) => (slot, permit),
-                None => match permit.trade() {
-                    Ok(Pass { session: Some(slot), permit }) => (slot, permit),
-                    Ok(_) => continue,
-                    // Boxed, as is the check below: whoever waits at the gate has this future allocated.
-                    Err(hungry) => (self.slot_until(deadline).boxed().await?, hungry.fed()),
-                },
-            };
-            let lease = self.lend(slot, permit);
-            if self.answers(&lease).await {
-                return Ok(lease);
+            let place = self.place(self.enter(since).await?);
+            if let Some(reason) = place.session().unfit() {
+                discard(place, reason);
+            } else if self.is_fresh(&place) {
+                return Ok(lend(place));
+            // Boxed: whoever waits at the gate has this future allocated.
+            } else if let Some(place) = self.checked(place).boxed().await? {
+                return Ok(lend(place));
             }
         }
     }
 
-    fn lend(self: &Arc<Self>, slot: Slot, permit: Permit<Slot>) -> Arc<Lease> {
-        let place = Place::new(slot, permit, Arc::clone(self));
-        place.session().driver().adopt();
-        Lease::new(place)
+    /// Bounds a wait for a session.
+    pub(crate) async fn within_acquire_timeout<T>(
+        &self,
+        wait: impl Future<Output = T>,
+    ) -> Result<T, AcquireError> {
+        timeout(self.settings.acquire_timeout, wait).await.map_err(|_| self.timed_out())
     }
 
-    async fn enter(&self, since: Instant, deadline: Instant) -> Result<Pass<Slot>, AcquireError> {
+    /// When one who begins to wait now has waited long enough.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.acquire_timeout
+    }
+
+    pub(crate) fn timed_out(&self) -> AcquireError {
+        AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
+    }
+
+    fn place(self: &Arc<Self>, grant: Grant<Slot>) -> Place {
+        Place::new(grant, self)
+    }
+
+    async fn enter(&self, since: Instant) -> Result<Grant<Slot>, AcquireError> {
         let ticket = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
-            Entry::Pass(pass) => return Ok(pass),
+            Entry::Granted(grant) => return Ok(grant),
             Entry::Wait(ticket) => ticket,
             Entry::Full => {
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
@@ -142,92 +150,55 @@ impl Pool {
             }
             Entry::Closed => return Err(self.stopped()),
         };
-        match timeout_at(deadline, ticket).await {
-            Ok(Some(pass)) => Ok(pass),
-            Ok(None) => Err(self.stopped()),
-            Err(_) => Err(self.timed_out(None)),
+        // After one is in the queue: who was not, when the outage began, has not been told.
+        if let Some(cause) = self.outage.cause()
+            && self.connector.alive() == 0
+        {
+            return Err(AcquireError::Unavailable(cause));
+        }
+        match ticket.await {
+            Some(Ok(grant)) => Ok(grant),
+            Some(Err(cause)) => Err(AcquireError::Unavailable(cause)),
+            None => Err(self.stopped()),
         }
     }
-    /// A session for the holder of a permit: idle, or about to be opened.
-    async fn slot_until(&self, deadline: Instant) -> Result<Slot, AcquireError> {
-        let mut failures = self.connector.failures();
-        let mut cause = None;
-        let mut slot = pin!(self.stock.slot(&self.home));
-        let mut retry = pin!(sleep(RECONNECT));
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stops() => return Err(self.stopped()),
-                slot = &mut slot => return slot.map_err(|_| self.timed_out(cause)),
-                Ok(()) = failures.changed() => {
-                    let Some(failure) = failures.borrow_and_update().clone() else { continue };
-                    if self.connector.alive() == 0 {
-                        return Err(AcquireError::Unavailable(failure));
-                    }
-                    cause = Some(failure);
-                    retry.as_mut().reset(Instant::now() + RECONNECT);
+
+    /// Asks a session that has idled whether it is alive. That happens at home: who waits for it may give up.
+    async fn checked(self: &Arc<Self>, place: Place) -> Result<Option<Place>, AcquireError> {
+        let (ready, checked) = oneshot::channel();
+        let pool = Arc::clone(self);
+        self.home.spawn(async move {
+            place.session().driver().go_home();
+            if is_alive(place.session()).await {
+                if let Err(place) = ready.send(place) {
+                    place.rest();
                 }
-                // Without a failure as well: it may have come before we looked, and bb8 wakes one waiter for two sessions
-                // that come back at once.
-                () = &mut retry => {
-                    slot.set(self.stock.slot(&self.home));
-                    retry.as_mut().reset(Instant::now() + RECONNECT);
-                }
-                () = sleep_until(deadline) => return Err(self.timed_out(cause)),
+            } else {
+                pool.discard_silent(place);
             }
+        });
+        match checked.await {
+            Ok(place) => Ok(Some(place)),
+            Err(_) if self.gate.is_closed() => Err(self.stopped()),
+            Err(_) => Ok(None),
         }
     }
 
-    /// Ready if nothing is lent any more, whoever wakes us. Has to be looked at before bb8 is: its timers panic when their
-    /// runtime has stopped.
-    fn stops(&self) -> impl Future<Output = ()> {
-        poll_fn(|_| if self.gate.is_closed() { Poll::Ready(()) } else { Poll::Pending })
-    }
-
-    /// Whether a session that may have died while it idled is alive. One that has not idled for long is not asked.
-    async fn answers(&self, lease: &Arc<Lease>) -> bool {
-        if lease.session().unfit().is_some() {
-            return false;
+    /// Discards a session that did not answer, and those that have idled as long and will not either.
+    fn discard_silent(self: &Arc<Self>, place: Place) {
+        let idle = place.session().idle_for();
+        for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().idle_for() >= idle) {
+            self.home.spawn(self.place(grant).end_within(SILENT_END));
         }
-        self.is_fresh(lease) || self.check(lease).boxed().await
+        // Its place is free at once: it has been waited for long enough.
+        self.home.spawn(place.end_within(Duration::ZERO));
     }
 
-    async fn check(&self, lease: &Arc<Lease>) -> bool {
-        let Ok(mut usage) = lease.enter() else {
-            return false;
-        };
-        if usage.send(Traces::default(), Answer::Whole).await.is_err() {
-            return false;
-        }
-        match timeout(CHECK, lease.session().client().check_connection()).await {
-            Ok(Ok(())) => {
-                return usage.answered(Ok(())).is_ok();
-            }
-            Ok(Err(err)) => telemetry::check_failed(&err),
-            Err(late) => telemetry::check_failed(&late),
-        }
-        usage.give_up();
-        false
+    fn is_fresh(&self, place: &Place) -> bool {
+        place.session().idle_for() < self.settings.test_after_idle
     }
 
-    fn is_fresh(&self, lease: &Lease) -> bool {
-        lease.session().idle_for() < self.settings.test_after_idle
-    }
-
-    /// Bounds a wait that stands for one at the gate.
-    #[cfg(feature = "testing")]
-    pub(super) async fn within_acquire_timeout<T>(
-        &self,
-        wait: impl Future<Output = T>,
-    ) -> Result<T, AcquireError> {
-        timeout(self.settings.acquire_timeout, wait).await.map_err(|_| self.timed_out(None))
-    }
-
-    fn timed_out(&self, cause: Option<ConnectError>) -> AcquireError {
-        AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause }
-    }
-
-    fn stopped(&self) -> AcquireError {
+    pub(super) fn stopped(&self) -> AcquireError {
         if self.is_closed() { AcquireError::Closed } else { AcquireError::HomeStopped }
     }
 
@@ -238,17 +209,13 @@ impl Pool {
         let resting = self.gate.close();
         let deadline = Instant::now() + self.settings.close_timeout;
         let _ = timeout_at(deadline, self.gate.all_returned()).await;
-        let idle = std::iter::from_fn(|| self.stock.idle(&self.home));
-        for mut slot in resting.into_iter().chain(idle) {
-            drop(slot.take());
-        }
+        drop(resting);
         let _ = timeout_at(deadline, self.connector.ended()).await;
         telemetry::database_closed(self.connector.alive());
     }
 
     pub(crate) fn status(&self) -> Status {
-        let (open, idle) = self.stock.counts();
-        let idle = idle + self.gate.resting();
+        let (open, idle) = (self.stock.open_sessions(), self.gate.resting());
         Status {
             max: self.settings.max_size,
             open,
@@ -264,11 +231,21 @@ fn here() -> Option<Id> {
     Handle::try_current().ok().map(|here| here.id())
 }
 
-/// Has bb8 keep the sessions that have rested for a while: it ends those that nobody needs.
-async fn put_to_bed(pool: Weak<Pool>) {
-    loop {
-        sleep(REST).await;
-        let Some(pool) = pool.upgrade() else { return };
-        drop(pool.gate.rested(|slot| slot.session().is_none_or(|session| session.idle_for() >= REST)));
+fn lend(place: Place) -> Arc<Lease> {
+    place.session().driver().adopt();
+    Lease::new(place)
+}
+
+fn discard(place: Place, reason: &str) {
+    telemetry::session_discarded(reason);
+    place.end_in_background();
+}
+
+async fn is_alive(session: &Session) -> bool {
+    match timeout(CHECK, session.client().check_connection()).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(err)) => telemetry::check_failed(&err),
+        Err(late) => telemetry::check_failed(&late),
     }
+    false
 }

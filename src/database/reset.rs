@@ -1,5 +1,6 @@
 //! The one place where sessions go back: clean, or not at all.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub(super) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET RO
 /// that before it is cancelled again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long a session that is discarded may take to become quiet.
-const LAST_CANCEL: Duration = Duration::from_secs(2);
+/// How long one who waits is left to a session that is being reset, before another one is opened for him.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
 /// the background, during which it keeps its place.
@@ -42,34 +43,40 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
     let unseen = activity.unseen;
     match (activity.health, place.session().unfit()) {
-        (Health::Sound, None) if cleaning.is_none() && !pool.is_closed() => place.rest(),
+        (Health::Sound, None) if pool.is_closed() => place.end_in_background(),
+        (Health::Sound, None) if cleaning.is_none() => place.rest(),
         (Health::Sound, None) => {
+            let resetting = pool.gate.resetting();
             let home = Arc::clone(&pool);
             home.home().spawn(async move {
-                let cleaned = clean(&pool, place.session(), cleaning, unseen).await;
+                let mut resetting = Some(resetting);
+                let cleaned = {
+                    let mut cleaning = pin!(clean(&pool, place.session(), cleaning, unseen));
+                    match timeout(GRACE, &mut cleaning).await {
+                        Ok(cleaned) => cleaned,
+                        Err(_) => {
+                            resetting = None;
+                            cleaning.await
+                        }
+                    }
+                };
                 match place.session().unfit() {
-                    None if cleaned && !pool.is_closed() => place.rest(),
-                    _ => discard(&pool, place, !cleaned).await,
+                    None if cleaned => place.rest(),
+                    Some(reason) if cleaned => {
+                        telemetry::session_discarded(reason);
+                        place.end_in_background();
+                    }
+                    _ => place.discard(),
                 }
+                // Until now it has counted for one of those who wait.
+                drop(resetting);
             });
         }
         (health, unfit) => {
             telemetry::session_discarded(unfit.unwrap_or("a statement did not end"));
-            let busy = health != Health::Sound || unseen;
-            let home = Arc::clone(&pool);
-            home.home().spawn(async move { discard(&pool, place, busy).await });
+            if health != Health::Sound || unseen { place.discard() } else { place.end_in_background() }
         }
     }
-}
-
-/// Ends a session before its place is given on. What may still be running there is cancelled first, because a backend
-/// notices that its client has gone only when its statement has ended.
-pub(super) async fn discard(pool: &Pool, place: Place, busy: bool) {
-    if busy {
-        let last = quieten(place.session(), pool.connector(), Abandoned::Cancelled);
-        let _ = timeout(LAST_CANCEL, last).await;
-    }
-    place.end().await;
 }
 
 /// What has to be sent before a session may be lent again.

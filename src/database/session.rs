@@ -124,6 +124,11 @@ impl Session {
         }
     }
 
+    /// Whether it has reached its `max_lifetime`, lent or not.
+    pub(super) fn is_too_old(&self) -> bool {
+        self.retire_at.is_some_and(|at| at <= Instant::now())
+    }
+
     pub(crate) fn returned(&mut self) {
         self.idle_since = Instant::now();
     }

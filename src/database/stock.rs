@@ -1,94 +1,103 @@
-//! The bb8 pool: it counts the sessions, opens them, holds the floor and ends those that idle too long. Everything of it
-//! happens at home.
+//! The bb8 pool: it counts the sessions and opens them.
+//!
+//! A session is lent by bb8 from the moment when it is open until it ends. Who gets it, how long it idles and when another one is
+//! opened is decided in front of bb8, which holds its floor, ends what idles and wakes who waits without looking at how many
+//! sessions the server has.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bb8_postgres::bb8::{ManageConnection, Pool, QueueStrategy, RunError};
+use bb8_postgres::bb8::{ManageConnection, Pool, PooledConnection};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
-use super::home::{AtHome, Home};
-use super::place::Slot;
 use super::session::Session;
-use crate::config::PoolSettings;
-
-/// How often bb8 looks for sessions that have idled too long and for a floor that is not met.
-pub(super) const REAPER_RATE: Duration = Duration::from_secs(1);
-
-/// bb8 always gets a bound; waiting is bounded by us.
-const UNBOUNDED: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 #[derive(Debug)]
 pub(super) struct Stock(Pool<Manager>);
 
 impl Stock {
-    /// On the current runtime, with these sessions, which are not fewer than the floor.
-    pub(super) async fn new(
-        settings: &PoolSettings,
-        connector: Arc<Connector>,
-        mut sessions: Vec<Box<Session>>,
-    ) -> Result<Self, ConnectError> {
-        let spare = sessions.split_off(sessions.len().min(settings.min_size as usize));
-        let manager = Manager { connector, opened: Mutex::new(sessions) };
+    pub(super) fn new(max_size: u32, connector: Arc<Connector>) -> Self {
         let pool = Pool::builder()
-            .max_size(settings.max_size)
-            .min_idle(settings.min_size)
+            .max_size(max_size)
+            .min_idle(None)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .test_on_check_out(false)
             .retry_connection(false)
-            .connection_timeout(UNBOUNDED)
-            .idle_timeout(settings.idle_timeout)
-            // Never `None` for both: the reaper is what keeps the floor.
-            .max_lifetime(settings.max_lifetime.unwrap_or(UNBOUNDED))
-            .reaper_rate(REAPER_RATE)
-            .queue_strategy(QueueStrategy::Lifo)
-            // Asks for the floor at once, and is given what is open already.
-            .build(manager)
-            .await?;
-        for session in spare {
-            let _ = pool.add(Kept { session: Some(session) });
+            .build_unchecked(Manager { connector });
+        Self(pool)
+    }
+
+    /// Opens a session. To be called at home, by who holds a place for it.
+    pub(super) async fn open(&self) -> Result<Slot, ConnectError> {
+        let kept = self.0.dedicated_connection().await?;
+        Ok(self.lend(kept))
+    }
+
+    /// Counts a session that is open already. To be called at home, by who holds a place for it.
+    pub(super) fn add(&self, session: Box<Session>) -> Slot {
+        self.lend(Kept { session: Some(session) })
+    }
+
+    fn lend(&self, kept: Kept) -> Slot {
+        self.0.add(kept).expect("there is room in bb8 for each place");
+        let lent = self.0.get_owned().now_or_never().and_then(Result::ok);
+        Slot { lent: Some(lent.expect("one has just been added")), home: Handle::current() }
+    }
+
+    /// Sessions that are open, those included that are about to end.
+    pub(super) fn open_sessions(&self) -> u32 {
+        self.0.state().connections
+    }
+}
+
+/// A session that bb8 has lent to us. Dropped, it ends: bb8 never sees one again.
+#[derive(Debug)]
+pub(super) struct Slot {
+    lent: Option<PooledConnection<'static, Manager>>,
+    home: Handle,
+}
+
+impl Slot {
+    pub(super) fn session(&self) -> &Session {
+        let lent = self.lent.as_ref().and_then(|lent| lent.session.as_deref());
+        lent.expect("only the end of a slot takes its session")
+    }
+
+    pub(super) fn session_mut(&mut self) -> &mut Session {
+        let lent = self.lent.as_mut().and_then(|lent| lent.session.as_deref_mut());
+        lent.expect("only the end of a slot takes its session")
+    }
+
+    /// Ends the session, and returns when the server has hung up, or has been given up on.
+    pub(super) async fn end(mut self) {
+        if let Some(session) = self.lent.as_mut().and_then(|lent| lent.session.take()) {
+            session.end().await;
         }
-        Ok(Self(pool))
     }
+}
 
-    /// The idle session that was used last.
-    pub(super) fn idle(&self, home: &Home) -> Option<Slot> {
-        if self.counts().1 == 0 {
-            return None;
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let _home = self.home.enter();
+        if let Some(mut lent) = self.lent.take() {
+            drop(lent.session.take());
         }
-        self.slot(home).now_or_never()?.ok()
-    }
-
-    /// The next session that is idle; if there are not enough, bb8 opens another.
-    pub(super) fn slot<'a>(
-        &self,
-        home: &'a Home,
-    ) -> AtHome<'a, impl Future<Output = Result<Slot, RunError<ConnectError>>> + use<>> {
-        let pool = self.0.clone();
-        home.run(async move { Ok(Slot::new(pool.get_owned().await?, Handle::current())) })
-    }
-
-    /// Sessions that are open, and those of them that are idle here.
-    pub(super) fn counts(&self) -> (u32, u32) {
-        let state = self.0.state();
-        (state.connections, state.idle_connections)
     }
 }
 
 /// What bb8 keeps; `None` when the session has been taken out.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) session: Option<Box<Session>>,
+struct Kept {
+    session: Option<Box<Session>>,
 }
 
 /// Opens sessions for bb8.
 #[derive(Debug)]
-pub(super) struct Manager {
+struct Manager {
     connector: Arc<Connector>,
-    /// Those that the start has opened already.
-    opened: Mutex<Vec<Box<Session>>>,
 }
 
 impl ManageConnection for Manager {
@@ -96,12 +105,7 @@ impl ManageConnection for Manager {
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let session = match opened {
-            Some(session) => session,
-            None => self.connector.open().await?,
-        };
-        Ok(Kept { session: Some(session) })
+        Ok(Kept { session: Some(self.connector.open().await?) })
     }
 
     async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {

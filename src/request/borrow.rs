@@ -7,6 +7,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 
 use crate::database::AcquireError;
 
@@ -14,8 +16,12 @@ use crate::database::AcquireError;
 ///
 /// Not a [`Shared`](futures_util::future::Shared): that wakes the one, too, who has just seen it end, and polling a request
 /// once more than necessary costs more than all else that is done here.
+///
+/// The wait itself has no timer. Each who waits has one of his own, because a timer belongs to the runtime that polled it first,
+/// and panics elsewhere when that has stopped.
 pub(super) struct Borrow {
     wait: Mutex<Wait>,
+    deadline: Instant,
     progress: Arc<Progress>,
 }
 
@@ -25,12 +31,16 @@ enum Wait {
 }
 
 impl Borrow {
-    pub(super) fn new(wait: BoxFuture<'static, Result<(), AcquireError>>) -> Arc<Self> {
-        Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), progress: Arc::default() })
+    pub(super) fn new(wait: BoxFuture<'static, Result<(), AcquireError>>, deadline: Instant) -> Arc<Self> {
+        Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), deadline, progress: Arc::default() })
     }
 
-    /// Waits for the end. Everybody who does drives the wait, so nobody depends on another one's being polled.
-    pub(super) async fn ended(self: Arc<Self>) -> Result<(), AcquireError> {
+    /// Waits for the end, until the deadline. Everybody who does drives the wait, so nobody depends on another one's being polled.
+    pub(super) async fn ended(self: Arc<Self>) -> Result<Result<(), AcquireError>, Elapsed> {
+        timeout_at(self.deadline, self.over()).await
+    }
+
+    async fn over(&self) -> Result<(), AcquireError> {
         loop {
             let mut progress = pin!(self.progress.0.notified());
             progress.as_mut().enable();

@@ -63,7 +63,10 @@ impl Scope {
         loop {
             match self.try_enter()? {
                 Entry::Entered(usage) => return Ok(usage),
-                Entry::Wait(borrow) => borrow.ended().await?,
+                Entry::Wait(borrow) => match borrow.ended().await {
+                    Ok(ended) => ended?,
+                    Err(_) => return Err(self.lender.pool().timed_out().into()),
+                },
                 Entry::Turn => {
                     let lease = self.lender.acquire(&self.settings).boxed().await?;
                     if let State::Turns(turn) = &mut *self.state() {
@@ -99,13 +102,13 @@ impl Scope {
             *state = State::Leased(lease);
             return Ok(Entry::Entered(usage));
         }
-        let borrow = Borrow::new(Arc::clone(self).borrow().boxed());
+        let borrow = Borrow::new(Arc::clone(self).borrow().boxed(), self.lender.pool().deadline());
         *state = State::Borrowing(Arc::downgrade(&borrow));
         Ok(Entry::Wait(borrow))
     }
 
     async fn borrow(self: Arc<Self>) -> Result<(), AcquireError> {
-        let acquired = self.lender.acquire(&self.settings).await;
+        let acquired = self.lender.acquire_in_time(&self.settings).await;
         let mut state = self.state();
         // A request that has ended meanwhile has no use for the session: the lease is dropped, outside of the lock.
         let next = match (&*state, acquired) {

@@ -58,10 +58,16 @@ impl<S, W> Lanes<S, W> {
         (!fullest.resting.is_empty()).then(|| fullest.resting.remove(0))
     }
 
-    /// The sessions that have rested enough.
-    pub(super) fn take_rested(&mut self, enough: impl Fn(&S) -> bool) -> Vec<S> {
+    /// Some of the sessions that rest, in each lane those first that have rested longest.
+    pub(super) fn take_where(&mut self, most: usize, which: impl Fn(&S) -> bool) -> Vec<S> {
         let lanes = self.lanes.iter_mut();
-        lanes.flat_map(|lane| lane.resting.extract_if(.., |session| enough(session))).collect()
+        lanes.flat_map(|lane| lane.resting.extract_if(.., |session| which(session))).take(most).collect()
+    }
+
+    /// All who wait.
+    pub(super) fn take_waiting(&mut self) -> Vec<W> {
+        let waiting = self.lanes.iter_mut().flat_map(|lane| lane.waiting.drain(..));
+        waiting.map(|waiter| waiter.call).collect()
     }
 
     /// Lets one wait, and returns its number.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -25,40 +25,65 @@ fn now() -> Instant {
     *NOW
 }
 
-fn poll<S>(ticket: &mut Ticket<S>) -> Option<Option<Pass<S>>> {
+fn poll<S>(ticket: &mut Ticket<S>) -> Option<Option<Result<Grant<S>, ConnectError>>> {
     match ticket.poll_unpin(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(pass) => Some(pass),
+        Poll::Ready(called) => Some(called),
         Poll::Pending => None,
     }
+}
+
+/// The grant of one who has been called.
+fn called<S>(ticket: &mut Ticket<S>) -> Option<Grant<S>> {
+    poll(ticket).map(|called| called.expect("an open gate").expect("a session"))
 }
 
 fn wait<S>(gate: &Arc<Gate<S>>, runtime: Id) -> Ticket<S> {
     match gate.enter(Some(runtime), None, now()) {
         Entry::Wait(ticket) => ticket,
-        _ => panic!("the gate should be full"),
+        _ => panic!("no session rests"),
     }
 }
 
-/// The session of one who has been called.
-fn called<S>(ticket: &mut Ticket<S>) -> Option<S> {
-    let Pass { session, permit } = poll(ticket)??;
-    mem::forget(permit);
-    session
+/// A place that a session is opened in.
+fn opening<S>(gate: &Arc<Gate<S>>) -> Permit<S> {
+    gate.place_to_spare().expect("a free place")
+}
+
+/// A gate all of whose sessions are lent.
+fn all_lent<const N: usize>() -> (Arc<Gate<usize>>, [Grant<usize>; N]) {
+    let gate = Gate::new(N as u32);
+    (0..N).for_each(|at| opening(&gate).deliver(None, at));
+    let grants = std::array::from_fn(|_| gate.take(None).expect("it rests"));
+    (gate, grants)
+}
+
+/// Gives a session back that this runtime has driven.
+fn rest<S>(grant: Grant<S>, runtime: Id) {
+    grant.permit.deliver(Some(runtime), grant.session);
+}
+
+/// A place for each session that should be opened now.
+fn wanted<S>(gate: &Arc<Gate<S>>) -> Vec<Permit<S>> {
+    std::iter::from_fn(|| gate.place_for_waiter().now_or_never().flatten()).collect()
 }
 
 /// P11.
 #[test]
-fn a_permit_goes_to_who_came_first() {
+fn a_session_goes_to_who_came_first() {
     let runtimes = runtimes();
-    let gate = Gate::<()>::new(1);
-    let pass = gate.try_enter(None).unwrap();
-    let mut first = wait(&gate, runtimes[0].handle().id());
-    let mut second = wait(&gate, runtimes[1].handle().id());
-    drop(pass);
-    let Some(Some(pass)) = poll(&mut first) else { panic!("the first was not called") };
+    let (here, there) = (runtimes[0].handle().id(), runtimes[1].handle().id());
+    let (gate, [grant]) = all_lent();
+    let (mut first, mut second) = (wait(&gate, there), wait(&gate, here));
+    grant.permit.deliver(None, grant.session);
+    let grant = called(&mut first).expect("the first");
     assert!(poll(&mut second).is_none());
-    drop(pass);
-    assert!(matches!(poll(&mut second), Some(Some(Pass { session: None, .. }))));
+    // A place that is free is no session: one is opened for whoever is next.
+    drop(grant.permit);
+    assert!(poll(&mut second).is_none());
+    let mut places = wanted(&gate);
+    assert_eq!(places.len(), 1);
+    places.remove(0).deliver(None, 7);
+    assert_eq!(called(&mut second).expect("the second").session, 7);
 }
 
 /// P11.
@@ -66,19 +91,17 @@ fn a_permit_goes_to_who_came_first() {
 fn a_session_stays_on_its_runtime_but_passes_nobody_over_for_ever() {
     let runtimes = runtimes();
     let (here, there) = (runtimes[0].handle().id(), runtimes[1].handle().id());
-    let gate = Gate::<u64>::new(1);
-    let mut pass = gate.try_enter(Some(here)).unwrap();
+    let (gate, [mut grant]) = all_lent();
     let mut elsewhere = wait(&gate, there);
-    for turn in 1..PATIENCE {
+    for _ in 1..PATIENCE {
         let mut own = wait(&gate, here);
-        pass.permit.rest(here, turn);
-        pass = poll(&mut own).unwrap().unwrap();
-        assert_eq!(pass.session, Some(turn));
+        rest(grant, here);
+        grant = called(&mut own).expect("its own");
     }
     let mut own = wait(&gate, here);
-    pass.permit.rest(here, 99);
+    rest(grant, here);
     assert!(poll(&mut own).is_none());
-    assert_eq!(called(&mut elsewhere), Some(99));
+    assert!(called(&mut elsewhere).is_some());
 }
 
 /// P11.
@@ -87,13 +110,12 @@ fn a_session_leaves_its_runtime_for_one_who_came_long_before() {
     let runtimes = runtimes();
     let (here, there) = (runtimes[0].handle().id(), runtimes[1].handle().id());
     for (later, stays) in [(LEAD - Duration::from_nanos(1), true), (LEAD, false)] {
-        let gate = Gate::<u32>::new(1);
-        let pass = gate.try_enter(Some(here)).unwrap();
+        let (gate, [grant]) = all_lent();
         let mut elsewhere = wait(&gate, there);
         let Entry::Wait(mut own) = gate.enter(Some(here), None, now() + later) else {
-            panic!("the gate is full")
+            panic!("all are lent")
         };
-        pass.permit.rest(here, 7);
+        rest(grant, here);
         assert_eq!((poll(&mut own).is_some(), poll(&mut elsewhere).is_some()), (stays, !stays));
     }
 }
@@ -103,120 +125,160 @@ fn a_session_leaves_its_runtime_for_one_who_came_long_before() {
 fn a_session_that_rests_is_borrowed_by_its_own_runtime_first() {
     let runtimes = runtimes();
     let (here, there) = (runtimes[0].handle().id(), runtimes[1].handle().id());
-    let gate = Gate::<u32>::new(3);
-    let passes: Vec<_> = (0..3).map(|_| gate.try_enter(None).unwrap()).collect();
-    for (at, pass) in (1..).zip(passes) {
-        pass.permit.rest(if at == 3 { there } else { here }, at);
+    let (gate, grants) = all_lent::<3>();
+    let sessions = grants.each_ref().map(|grant| grant.session);
+    for (at, grant) in grants.into_iter().enumerate() {
+        rest(grant, if at == 2 { there } else { here });
     }
-    assert_eq!((gate.free(), gate.resting()), (3, 3));
-    let next = |runtime| {
-        let Pass { session, permit } = gate.try_enter(Some(runtime)).unwrap();
-        mem::forget(permit);
-        session
-    };
+    assert_eq!((gate.open(), gate.resting()), (3, 3));
+    let grants = [here, there, there].map(|runtime| gate.take(Some(runtime)).expect("it rests"));
     // The one used last; then the only one there; then the one that has rested longest elsewhere.
-    assert_eq!([next(here), next(there), next(there)], [Some(2), Some(3), Some(1)]);
-    assert!(gate.try_enter(Some(here)).is_none());
+    assert_eq!(grants.each_ref().map(|grant| grant.session), [sessions[1], sessions[2], sessions[0]]);
+    assert!(gate.take(Some(here)).is_none());
 }
 
-/// P13: who has a permit and no session gets one that rests, or the next that comes back.
+/// P11: a session is opened for each who waits, but those whom one that is being reset will serve.
 #[test]
-fn nothing_rests_while_somebody_is_hungry() {
+fn one_who_waits_is_left_to_a_session_that_is_being_reset() {
     let runtimes = runtimes();
     let here = runtimes[0].handle().id();
-    let gate = Gate::<Arc<()>>::new(3);
-    let session = Arc::new(());
-    let [first, second, third] = [0; 3].map(|_| gate.try_enter(Some(here)).unwrap());
-    first.permit.rest(here, Arc::clone(&session));
-    let traded = second.permit.trade().unwrap();
-    assert_eq!((traded.session.as_ref(), gate.free(), gate.resting()), (Some(&session), 1, 0));
-    let hungry = third.permit.trade().unwrap_err();
-    traded.permit.rest(here, Arc::clone(&session));
-    drop(traded.session);
-    // It was dropped, and so has gone back to the pool.
-    assert_eq!((Arc::strong_count(&session), gate.free(), gate.resting()), (1, 2, 0));
-    hungry.fed().rest(here, Arc::clone(&session));
-    assert_eq!((gate.free(), gate.resting()), (3, 1));
-    drop(gate.try_enter(None).unwrap().permit.trade());
-    assert_eq!(gate.free(), 3);
+    let gate = Gate::new(3);
+    opening(&gate).deliver(None, 0);
+    let grant = gate.take(None).expect("it rests");
+    let resetting = gate.resetting();
+    let mut first = wait(&gate, here);
+    assert!(wanted(&gate).is_empty());
+    let mut second = wait(&gate, here);
+    let mut places = wanted(&gate);
+    assert_eq!(places.len(), 1);
+    rest(grant, here);
+    drop(resetting);
+    assert!(called(&mut first).is_some() && wanted(&gate).is_empty());
+    places.remove(0).deliver(None, 1);
+    assert_eq!(called(&mut second).expect("the second").session, 1);
+    // One that takes too long does not count any more.
+    let resetting = gate.resetting();
+    let _third = wait(&gate, here);
+    assert!(wanted(&gate).is_empty());
+    drop(resetting);
+    assert_eq!(wanted(&gate).len(), 1);
 }
 
-/// P16: what has rested for long goes back to the pool.
+/// P14, P16: during an outage one attempt at a time is made, if it is of use; after it, few at first.
 #[test]
-fn what_has_rested_is_taken_out() {
+fn an_outage_opens_one_at_a_time() {
     let runtimes = runtimes();
     let here = runtimes[0].handle().id();
-    let gate = Gate::<u32>::new(2);
-    let [first, second] = [0; 2].map(|_| gate.try_enter(Some(here)).unwrap());
-    first.permit.rest(here, 1);
-    second.permit.rest(here, 2);
-    let rested = gate.rested(|session| *session == 1);
-    assert_eq!(rested.iter().map(|pass| pass.session).collect::<Vec<_>>(), [Some(1)]);
-    assert_eq!((gate.free(), gate.resting()), (1, 1));
-    drop(rested);
-    assert_eq!((gate.free(), gate.resting()), (2, 1));
+    let gate = Gate::new(4);
+    let mut waiting = [0; 4].map(|_| wait(&gate, here));
+    let places = wanted(&gate);
+    assert_eq!(places.len(), 4);
+    gate.limit_opening(|_| 0);
+    drop(places);
+    assert!(wanted(&gate).is_empty() && gate.place_below(1).is_none());
+    let attempt = gate.place_to_try(0, false).expect("four wait");
+    assert!(gate.place_to_try(0, true).is_none(), "one at a time");
+    gate.limit_opening(|limit| (limit * 2).max(1));
+    attempt.deliver(None, 0);
+    assert!(called(&mut waiting[0]).is_some());
+    assert_eq!(wanted(&gate).len(), 1);
+    gate.limit_opening(|limit| (limit * 2).max(1));
+    assert_eq!(wanted(&gate).len(), 2);
+    // With nothing alive all are told.
+    gate.limit_opening(|_| 0);
+    gate.refuse_all(&ConnectError::closed());
+    assert!(waiting[1..].iter_mut().all(|ticket| matches!(poll(ticket), Some(Some(Err(_))))));
+    assert!(gate.place_to_try(0, false).is_none(), "nobody waits, and the floor is met");
+    assert!(gate.place_to_try(2, false).is_some() && gate.place_to_try(0, true).is_some());
+}
+
+/// P10, P16: a place is free when its session has ended, and sessions that are ending do not count towards the floor.
+#[test]
+fn a_place_is_free_when_its_session_has_ended() {
+    let (gate, [mut first, second]) = all_lent();
+    first.permit.ending();
+    assert_eq!(gate.open(), 1);
+    assert!(gate.place_below(2).is_none(), "there is no place yet");
+    drop(first);
+    let place = gate.place_below(2).expect("a place");
+    assert!(gate.place_below(2).is_none(), "it is being opened");
+    place.deliver(None, 2);
+    assert_eq!(gate.open(), 2);
+    drop(second);
+}
+
+/// P16: what rests is taken out, the longest rested first.
+#[test]
+fn what_rests_is_taken_out() {
+    let runtimes = runtimes();
+    let here = runtimes[0].handle().id();
+    let (gate, grants) = all_lent::<3>();
+    let sessions = grants.each_ref().map(|grant| grant.session);
+    grants.into_iter().for_each(|grant| rest(grant, here));
+    let taken = gate.take_resting(1, |session| *session != sessions[0]);
+    assert_eq!(taken.iter().map(|grant| grant.session).collect::<Vec<_>>(), [sessions[1]]);
+    assert_eq!((gate.open(), gate.resting()), (3, 2));
+    drop(taken);
+    assert_eq!((gate.open(), gate.resting()), (2, 2));
 }
 
 /// P11: a waiter that gives up costs nobody anything, even if it had been called.
 #[test]
 fn one_who_gives_up_after_the_call_passes_it_on() {
     let runtimes = runtimes();
-    let gate = Gate::<()>::new(1);
-    let pass = gate.try_enter(None).unwrap();
-    let first = wait(&gate, runtimes[0].handle().id());
-    let mut second = wait(&gate, runtimes[0].handle().id());
-    drop(pass);
+    let here = runtimes[0].handle().id();
+    let (gate, [grant]) = all_lent();
+    let first = wait(&gate, here);
+    let mut second = wait(&gate, here);
+    rest(grant, here);
     drop(first);
-    assert!(matches!(poll(&mut second), Some(Some(_))));
-    drop(second);
-    assert_eq!((gate.free(), gate.waiting()), (1, 0));
+    called(&mut second).expect("the second").pass_on();
+    assert_eq!((gate.open(), gate.resting(), gate.waiting()), (1, 1, 0));
 }
 
+/// P14: beyond those for whom there is a place, `max_waiting` may wait.
 #[test]
 fn a_full_queue_and_a_closed_gate_send_away() {
     let runtimes = runtimes();
     let here = runtimes[0].handle().id();
-    let gate = Gate::<u32>::new(1);
-    let pass = gate.try_enter(None).unwrap();
-    let mut waiting = match gate.enter(None, Some(1), now()) {
-        Entry::Wait(ticket) => ticket,
-        _ => panic!("there was room in the queue"),
-    };
+    let gate = Gate::<usize>::new(1);
+    let Entry::Wait(_first) = gate.enter(None, Some(0), now()) else { panic!("there is a place") };
+    assert!(matches!(gate.enter(None, Some(0), now()), Entry::Full));
+    let (gate, [grant]) = all_lent();
+    let Entry::Wait(mut waiting) = gate.enter(None, Some(1), now()) else { panic!("there is room") };
     assert!(matches!(gate.enter(None, Some(1), now()), Entry::Full));
     assert!(gate.close().is_empty());
     assert!(matches!(poll(&mut waiting), Some(None)));
     assert!(matches!(gate.enter(None, None, now()), Entry::Closed));
-    pass.permit.rest(here, 7);
-    assert!(gate.try_enter(None).is_none());
-    assert_eq!((gate.free(), gate.resting()), (1, 0));
+    assert!(matches!(gate.place_for_waiter().now_or_never(), Some(None)));
+    rest(grant, here);
+    assert!(gate.take(None).is_none());
+    assert_eq!((gate.open(), gate.resting()), (0, 0));
 }
 
 #[test]
 fn a_gate_that_closes_hands_out_what_rests() {
-    let gate = Gate::<u32>::new(2);
-    gate.try_enter(None).unwrap().permit.rest(runtimes()[0].handle().id(), 7);
-    assert_eq!(gate.close(), [7]);
-    assert_eq!((gate.free(), gate.resting()), (2, 0));
+    let (gate, [grant]) = all_lent();
+    rest(grant, runtimes()[0].handle().id());
+    assert_eq!(gate.close(), [0]);
+    assert_eq!((gate.open(), gate.resting()), (0, 0));
 }
 
-/// P21: whoever gives a permit back after the gate was closed, with a session or without, ends the wait for it.
+/// P21: whoever gives a place back after the gate was closed, with a session or without, ends the wait for it.
 #[test]
-fn a_closed_gate_waits_for_every_permit() {
+fn a_closed_gate_waits_for_every_place() {
     let runtimes = runtimes();
-    let gate = Gate::<u32>::new(3);
-    let [first, second, third] = [0; 3].map(|_| gate.try_enter(None).unwrap());
-    let hungry = third.permit.trade().unwrap_err();
+    let (gate, [first, second]) = all_lent();
     assert!(gate.close().is_empty());
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut returned = pin!(gate.all_returned());
     let mut is_over = || returned.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
     assert!(!is_over());
-    first.permit.rest(runtimes[0].handle().id(), 7);
-    drop(second);
+    rest(first, runtimes[0].handle().id());
     assert!(!is_over());
     woken.0.store(false, Ordering::Relaxed);
-    drop(hungry);
+    drop(second);
     assert!(woken.0.load(Ordering::Relaxed) && is_over());
 }
 
@@ -233,22 +295,28 @@ impl Wake for Woken {
 enum Step {
     Enter(usize),
     GiveUp(usize),
-    Release(usize),
     Rest(usize),
-    Hunger(usize),
-    Feed(usize),
-    PutToBed,
+    End(usize),
+    Reset(usize),
+    Overdue(usize),
+    Open,
+    Opened(usize),
+    NotOpened(usize),
+    TakeOut,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (0..3usize).prop_map(Step::Enter),
         2 => (0..64usize).prop_map(Step::GiveUp),
-        3 => (0..64usize).prop_map(Step::Release),
         8 => (0..64usize).prop_map(Step::Rest),
-        1 => (0..64usize).prop_map(Step::Hunger),
-        1 => (0..64usize).prop_map(Step::Feed),
-        1 => Just(Step::PutToBed),
+        2 => (0..64usize).prop_map(Step::End),
+        2 => (0..64usize).prop_map(Step::Reset),
+        2 => (0..64usize).prop_map(Step::Overdue),
+        4 => Just(Step::Open),
+        4 => (0..64usize).prop_map(Step::Opened),
+        1 => (0..64usize).prop_map(Step::NotOpened),
+        1 => Just(Step::TakeOut),
     ];
     prop::collection::vec(step, 1..300)
 }
@@ -256,54 +324,56 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// P10, P11, P13: whatever happens in whatever order, no permit is lost or made, nobody waits while one is free or a
-    /// session rests, the borrowers of one runtime are served in order, and nobody is passed over more than `PATIENCE`
-    /// times.
+    /// P10, P11, P13: whatever happens in whatever order, no place is lost or made, nobody waits while a session rests, one is
+    /// opened for each who waits and is not about to be served, the borrowers of one runtime are served in order, and
+    /// nobody is passed over more than `PATIENCE` times.
     #[test]
-    fn no_permit_is_lost_and_nobody_starves(steps in steps()) {
-        const PERMITS: u32 = 3;
+    fn no_place_is_lost_and_nobody_starves(steps in steps()) {
+        const PLACES: u32 = 3;
         let runtimes = runtimes();
         let id = |runtime: usize| runtimes[runtime].handle().id();
-        let gate = Gate::<()>::new(PERMITS);
-        let mut held: Vec<(usize, Pass<()>)> = Vec::new();
-        let mut hungry: Vec<Hungry<()>> = Vec::new();
+        let gate = Gate::<()>::new(PLACES);
+        let mut held: Vec<(usize, Grant<()>, Option<Resetting<()>>)> = Vec::new();
+        let mut opening: Vec<Permit<()>> = Vec::new();
         let mut waiting: Vec<(usize, usize, Ticket<()>)> = Vec::new();
         let mut passed_over: HashMap<usize, u64> = HashMap::new();
         for (arrival, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Enter(runtime) => match gate.enter(Some(id(runtime)), None, now()) {
-                    Entry::Pass(pass) => held.push((runtime, pass)),
+                    Entry::Granted(grant) => held.push((runtime, grant, None)),
                     Entry::Wait(ticket) => waiting.push((arrival, runtime, ticket)),
                     Entry::Full | Entry::Closed => prop_assert!(false, "neither full nor closed"),
                 },
                 Step::GiveUp(which) if !waiting.is_empty() => drop(waiting.remove(which % waiting.len())),
-                Step::Release(which) if !held.is_empty() => drop(held.swap_remove(which % held.len())),
                 Step::Rest(which) if !held.is_empty() => {
-                    let (runtime, pass) = held.swap_remove(which % held.len());
-                    pass.permit.rest(id(runtime), ());
+                    let (runtime, grant, resetting) = held.swap_remove(which % held.len());
+                    rest(grant, id(runtime));
+                    drop(resetting);
                 }
-                Step::Hunger(which) if !held.is_empty() => {
-                    let (runtime, pass) = held.swap_remove(which % held.len());
-                    match pass.permit.trade() {
-                        Ok(pass) => held.push((runtime, pass)),
-                        Err(one) => hungry.push(one),
-                    }
+                Step::End(which) if !held.is_empty() => drop(held.swap_remove(which % held.len())),
+                Step::Reset(which) if !held.is_empty() => {
+                    let at = which % held.len();
+                    held[at].2.get_or_insert_with(|| gate.resetting());
                 }
-                Step::Feed(which) if !hungry.is_empty() => {
-                    let permit = hungry.swap_remove(which % hungry.len()).fed();
-                    held.push((0, Pass { session: Some(()), permit }));
+                Step::Overdue(which) if !held.is_empty() => {
+                    let at = which % held.len();
+                    drop(held[at].2.take());
                 }
-                Step::PutToBed => drop(gate.rested(|()| true)),
+                Step::Open => opening.extend(wanted(&gate)),
+                Step::Opened(which) if !opening.is_empty() => {
+                    opening.swap_remove(which % opening.len()).deliver(Some(id(0)), ());
+                }
+                Step::NotOpened(which) if !opening.is_empty() => {
+                    drop(opening.swap_remove(which % opening.len()));
+                }
+                Step::TakeOut => gate.take_resting(1, |()| true).into_iter().for_each(drop),
                 _ => {}
             }
             let mut still: Vec<(usize, usize, Ticket<()>)> = Vec::new();
             for (arrival, runtime, mut ticket) in waiting {
-                let pass = match poll(&mut ticket) {
-                    None => {
-                        still.push((arrival, runtime, ticket));
-                        continue;
-                    }
-                    Some(pass) => pass.expect("an open gate"),
+                let Some(grant) = called(&mut ticket) else {
+                    still.push((arrival, runtime, ticket));
+                    continue;
                 };
                 for (earlier, of, _) in &still {
                     prop_assert!(*of != runtime, "{arrival} overtook {earlier} on its own runtime");
@@ -311,13 +381,16 @@ proptest! {
                     *times += 1;
                     prop_assert!(*times <= PATIENCE, "{earlier} was passed over {times} times");
                 }
-                held.push((runtime, pass));
+                held.push((runtime, grant, None));
             }
             waiting = still;
-            prop_assert_eq!((held.len() + hungry.len()) as u32 + gate.free(), PERMITS);
+            prop_assert_eq!(held.len() as u32 + gate.resting(), gate.open());
+            prop_assert!(gate.open() + opening.len() as u32 <= PLACES);
             prop_assert_eq!(gate.waiting() as usize, waiting.len());
-            prop_assert!(gate.free() == 0 || waiting.is_empty());
-            prop_assert!(gate.resting() == 0 || hungry.is_empty());
+            prop_assert!(gate.resting() == 0 || waiting.is_empty());
+            let (coming, free) = (held.iter().filter(|held| held.2.is_some()).count(), wanted(&gate));
+            let open = gate.open() as usize + opening.len() + free.len();
+            prop_assert!(open == PLACES as usize || waiting.len() <= opening.len() + free.len() + coming);
         }
     }
 }

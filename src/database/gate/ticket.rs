@@ -1,0 +1,59 @@
+//! A place in the queue.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::runtime::Id;
+use tokio::sync::oneshot;
+
+use super::{Gate, Grant};
+use crate::database::connect_error::ConnectError;
+
+/// One who waits; `None` when the gate has been closed.
+///
+/// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
+#[derive(Debug)]
+pub(in crate::database) struct Ticket<S> {
+    gate: Arc<Gate<S>>,
+    lane: Option<Id>,
+    number: u64,
+    waits: bool,
+    called: oneshot::Receiver<Result<Grant<S>, ConnectError>>,
+}
+
+impl<S> Ticket<S> {
+    pub(super) fn new(
+        gate: &Arc<Gate<S>>,
+        lane: Option<Id>,
+        number: u64,
+        called: oneshot::Receiver<Result<Grant<S>, ConnectError>>,
+    ) -> Self {
+        Self { gate: Arc::clone(gate), lane, number, waits: true, called }
+    }
+}
+
+impl<S> Future for Ticket<S> {
+    type Output = Option<Result<Grant<S>, ConnectError>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let called = ready!(Pin::new(&mut self.called).poll(cx));
+        self.waits = false;
+        Poll::Ready(called.ok())
+    }
+}
+
+impl<S> Drop for Ticket<S> {
+    fn drop(&mut self) {
+        if !self.waits {
+            return;
+        }
+        let left = self.gate.state().lanes.leave(self.lane, self.number);
+        drop(left);
+        // It may have been called before, or be called now.
+        self.called.close();
+        if let Ok(Ok(grant)) = self.called.try_recv() {
+            grant.pass_on();
+        }
+    }
+}

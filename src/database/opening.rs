@@ -1,0 +1,171 @@
+//! Opens sessions for those who wait, and tries again, one attempt at a time, for as long as none can be opened.
+//!
+//! ```text
+//!            wanted, and there is a place                     opened
+//!   open ───────────────────────────────> several at a time ────────> to the first in line
+//!    ^                                         │ one has failed
+//!    │ opened                                  v
+//!    └─────────────────────── one attempt after 100 ms, 200 ms … 1 s
+//! ```
+//!
+//! While none can be opened, the places are free and keep nobody from a session that comes back. When no session is alive
+//! either, those who wait are told why at once.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use super::connect_error::ConnectError;
+use super::gate::Permit;
+use super::pool::Pool;
+use super::stock::Slot;
+use crate::telemetry;
+
+/// The pause after the first failure; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest pause: a server that is back is noticed in time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest pause after a refused login: servers lock accounts that fail too often.
+const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
+/// The time in which no session can be opened.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    ongoing: Mutex<Option<Ongoing>>,
+    begun: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Ongoing {
+    cause: ConnectError,
+    since: Instant,
+}
+
+impl Outage {
+    /// Why the latest attempt failed, if there is an outage.
+    pub(super) fn cause(&self) -> Option<ConnectError> {
+        self.ongoing().as_ref().map(|ongoing| ongoing.cause.clone())
+    }
+
+    fn ongoing(&self) -> MutexGuard<'_, Option<Ongoing>> {
+        self.ongoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the tasks that open the sessions of a pool.
+pub(super) fn start(pool: &Arc<Pool>) {
+    let (gate, weak) = (Arc::clone(&pool.gate), Arc::downgrade(pool));
+    pool.home().keep_running(move || {
+        let (gate, weak) = (Arc::clone(&gate), weak.clone());
+        async move {
+            while let Some(permit) = gate.place_for_waiter().await {
+                let Some(pool) = weak.upgrade() else { return };
+                pool.open_in_background(permit);
+            }
+        }
+    });
+    let (begun, weak) = (Arc::clone(&pool.outage.begun), Arc::downgrade(pool));
+    pool.home().keep_running(move || {
+        let (begun, weak) = (Arc::clone(&begun), weak.clone());
+        async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                let Some(pool) = weak.upgrade() else { return };
+                if pool.gate.is_closed() {
+                    return;
+                }
+                let is_over = pool.outage.cause().is_none();
+                drop(pool);
+                if is_over {
+                    pause = FIRST_PAUSE;
+                    begun.notified().await;
+                    continue;
+                }
+                sleep(jittered(pause)).await;
+                let Some(pool) = weak.upgrade() else { return };
+                pause = pool.try_again(pause).await;
+            }
+        }
+    });
+}
+
+impl Pool {
+    /// Opens a session in a place, for the first in line.
+    pub(super) fn open_in_background(self: &Arc<Self>, permit: Permit<Slot>) {
+        let pool = Arc::clone(self);
+        self.home().spawn(async move { pool.open(permit).await });
+    }
+
+    pub(super) async fn open(self: &Arc<Self>, permit: Permit<Slot>) {
+        // A panic is a failure like any other: at once the next attempt would meet it again.
+        let opened = AssertUnwindSafe(self.stock.open()).catch_unwind().await;
+        match opened.unwrap_or_else(|_| Err(ConnectError::interrupted())) {
+            Ok(slot) => {
+                permit.deliver(Some(Handle::current().id()), slot);
+                self.opened();
+            }
+            Err(err) => self.failed_to_open(permit, err),
+        }
+    }
+
+    /// Ends an outage. Then few are opened at a time at first: a server with room for one may have none for the next.
+    fn opened(self: &Arc<Self>) {
+        let ended = self.outage.ongoing().take();
+        self.gate.limit_opening(|limit| limit.saturating_mul(2).max(1));
+        if let Some(Ongoing { since, .. }) = ended {
+            telemetry::outage_ended(since.elapsed());
+        }
+        self.hold_floor();
+    }
+
+    fn failed_to_open(&self, permit: Permit<Slot>, err: ConnectError) {
+        if self.is_closed() {
+            return;
+        }
+        let mut ongoing = self.outage.ongoing();
+        let begins = ongoing.is_none();
+        let since = ongoing.as_ref().map_or_else(Instant::now, |ongoing| ongoing.since);
+        *ongoing = Some(Ongoing { cause: err.clone(), since });
+        self.gate.limit_opening(|_| 0);
+        drop(ongoing);
+        drop(permit);
+        if self.connector().alive() == 0 {
+            self.gate.refuse_all(&err);
+        }
+        if begins {
+            self.outage.begun.notify_one();
+            telemetry::outage_began(&err);
+        }
+    }
+
+    /// Makes one attempt, if it is of use to anybody, and returns the pause before the next.
+    async fn try_again(self: &Arc<Self>, pause: Duration) -> Duration {
+        let Some(cause) = self.outage.cause() else { return FIRST_PAUSE };
+        let nothing_alive = self.connector().alive() == 0;
+        let Some(permit) = self.gate.place_to_try(self.settings.min_size, nothing_alive) else {
+            return pause;
+        };
+        self.open(permit).await;
+        let longest = if cause.is_refusal() { LONGEST_PAUSE_AFTER_REFUSAL } else { LONGEST_PAUSE };
+        (pause * 2).min(longest)
+    }
+
+    /// Opens what is missing of the floor.
+    pub(super) fn hold_floor(self: &Arc<Self>) {
+        while let Some(permit) = self.gate.place_below(self.settings.min_size) {
+            self.open_in_background(permit);
+        }
+    }
+}
+
+/// A fifth more or less, so that what began together does not go on together.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.8..=1.2))
+}

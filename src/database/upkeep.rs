@@ -1,0 +1,62 @@
+//! Looks after the sessions that nobody uses: the floor is held, and what idles too long or is too old ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::opening::jittered;
+use super::place::Place;
+use super::pool::Pool;
+
+/// How often that is. With its jitter, pools that lost their sessions together do not log in together.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Starts the task that does so.
+pub(super) fn start(pool: &Arc<Pool>) {
+    let weak = Arc::downgrade(pool);
+    pool.home().keep_running(move || {
+        let weak = weak.clone();
+        async move {
+            loop {
+                sleep(jittered(ROUND)).await;
+                let Some(pool) = weak.upgrade() else { return };
+                if pool.gate.is_closed() {
+                    return;
+                }
+                pool.look_after().await;
+            }
+        }
+    });
+}
+
+impl Pool {
+    async fn look_after(self: &Arc<Self>) {
+        let floor = self.settings.min_size;
+        for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().client().is_closed()) {
+            Place::new(grant, self).end_in_background();
+        }
+        if let Some(idle_timeout) = self.settings.idle_timeout {
+            let spare = self.gate.open().saturating_sub(floor);
+            for grant in self.gate.take_resting(spare, |slot| slot.session().idle_for() >= idle_timeout) {
+                Place::new(grant, self).end_in_background();
+            }
+        }
+        self.hold_floor();
+        // One after the other, so that the floor lacks one at most.
+        while let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() {
+            self.replace(Place::new(grant, self)).await;
+        }
+    }
+
+    /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both.
+    async fn replace(self: &Arc<Self>, place: Place) {
+        if self.gate.open() <= self.settings.min_size
+            && let Some(permit) = self.gate.place_to_spare()
+        {
+            self.open(permit).await;
+        }
+        place.end().await;
+        self.hold_floor();
+    }
+}
