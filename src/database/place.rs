@@ -72,7 +72,11 @@ impl Place {
     pub(super) fn end_in_background(mut self) {
         if let Some(mut held) = self.held.take() {
             held.permit.ending();
-            self.pool.home().spawn(held.end());
+            let pool = Arc::clone(&self.pool);
+            self.pool.home().spawn(async move {
+                held.end().await;
+                pool.refill().await;
+            });
         }
     }
 
@@ -92,11 +96,12 @@ impl Place {
             return;
         };
         held.permit.ending();
-        let connector = Arc::clone(self.pool.connector());
+        let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
-            let last = reset::quieten(held.slot.session(), &connector, Abandoned::Cancelled);
+            let last = reset::quieten(held.slot.session(), pool.connector(), Abandoned::Cancelled);
             let _ = timeout(LAST_CANCEL, last).await;
             held.end().await;
+            pool.refill().await;
         });
     }
 }

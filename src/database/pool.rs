@@ -27,8 +27,7 @@ use crate::telemetry;
 /// How long a session that has idled may take to answer.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// How long a session may take to end that has idled as long as one that did not answer: a server that is there ends one in
-/// milliseconds.
+/// How long a session may take to end after another one did not answer: a server that is there ends one in milliseconds.
 const SILENT_END: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -168,13 +167,14 @@ impl Pool {
         let (ready, checked) = oneshot::channel();
         let pool = Arc::clone(self);
         self.home.spawn(async move {
+            let begun = Instant::now();
             place.session().driver().go_home();
             if is_alive(place.session()).await {
                 if let Err(place) = ready.send(place) {
                     place.rest();
                 }
             } else {
-                pool.discard_silent(place);
+                pool.discard_silent(place, begun);
             }
         });
         match checked.await {
@@ -184,10 +184,12 @@ impl Pool {
         }
     }
 
-    /// Discards a session that did not answer, and those that have idled as long and will not either.
-    fn discard_silent(self: &Arc<Self>, place: Place) {
-        let idle = place.session().idle_for();
-        for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().idle_for() >= idle) {
+    /// Discards a session that did not answer, and those that would have to be asked too and have been silent since.
+    fn discard_silent(self: &Arc<Self>, place: Place, since: Instant) {
+        let suspects = self.gate.take_resting(u32::MAX, |slot| {
+            slot.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
+        });
+        for grant in suspects {
             self.home.spawn(self.place(grant).end_within(SILENT_END));
         }
         // Its place is free at once: it has been waited for long enough.

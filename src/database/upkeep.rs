@@ -12,6 +12,9 @@ use super::pool::Pool;
 /// How often that is. With its jitter, pools that lost their sessions together do not log in together.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// The longest pause before a session that has ended is replaced.
+const REFILL: Duration = Duration::from_millis(50);
+
 /// Starts the task that does so.
 pub(super) fn start(pool: &Arc<Pool>) {
     let weak = Arc::downgrade(pool);
@@ -31,6 +34,14 @@ pub(super) fn start(pool: &Arc<Pool>) {
 }
 
 impl Pool {
+    /// Opens what the floor lacks after a session has ended. What ended together does not log in together.
+    pub(super) async fn refill(self: &Arc<Self>) {
+        if self.gate.open() < self.settings.min_size {
+            sleep(REFILL.mul_f64(rand::random())).await;
+            self.hold_floor();
+        }
+    }
+
     async fn look_after(self: &Arc<Self>) {
         let floor = self.settings.min_size;
         for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().client().is_closed()) {

@@ -18,6 +18,7 @@ mod settings;
 mod streams;
 mod sandbox;
 mod waiting_for_a_session;
+mod the_default_pool;
 mod workers_that_misbehave;
 mod sessions_follow_their_borrowers;
 mod server_outages;

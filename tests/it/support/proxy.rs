@@ -28,6 +28,9 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
+    forgotten: watch::Sender<u64>,
+    #[allow(dead_code)]
+    accepted: Arc<AtomicUsize>,
     #[allow(dead_code)]
     refused: Arc<AtomicUsize>,
     accepting: AbortHandle,
@@ -40,11 +43,15 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let weather = watch::Sender::new(Weather::Fair);
         let cut = watch::Sender::new(0);
-        let network = Arc::new((weather.clone(), cut.clone()));
+        let forgotten = watch::Sender::new(0);
+        let network = Arc::new((weather.clone(), cut.clone(), forgotten.clone()));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&accepted);
         let refused = Arc::new(AtomicUsize::new(0));
         let turned_away = Arc::clone(&refused);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 if *network.0.borrow() == Weather::Refusing {
                     turned_away.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -52,6 +59,7 @@ impl Proxy {
                 let network = Arc::clone(&network);
                 tokio::spawn(async move {
                     let mut cuts = network.1.subscribe();
+                    let mut forgotten = network.2.subscribe();
                     let passing = async {
                         let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                         let (from_client, to_client) = client.into_split();
@@ -62,14 +70,17 @@ impl Proxy {
                             pass(from_server, to_client, network.0.subscribe()),
                         );
                     };
+                    let mut passing = std::pin::pin!(passing);
                     tokio::select! {
-                        () = passing => {}
+                        () = &mut passing => {}
                         _ = cuts.changed() => {}
+                        // Nothing is passed on any more, and nothing is closed.
+                        _ = forgotten.changed() => { let _ = cuts.changed().await; }
                     }
                 });
             }
         });
-        Self { address, weather, cut, refused, accepting: accepting.abort_handle() }
+        Self { address, weather, cut, forgotten, accepted, refused, accepting: accepting.abort_handle() }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -100,6 +111,20 @@ impl Proxy {
     /// Closes new connections at once; those that are open stay.
     pub(crate) fn refuse(&self) {
         self.weather.send_replace(Weather::Refusing);
+    }
+
+    /// Passes nothing on for the connections that there are, as a network does that has forgotten them. New ones are well.
+    // Not every binary that shares this file does so.
+    #[allow(dead_code)]
+    pub(crate) fn forget(&self) {
+        self.forgotten.send_modify(|forgotten| *forgotten += 1);
+    }
+
+    /// How many connections were made, refused ones included.
+    // Not every binary that shares this file counts them.
+    #[allow(dead_code)]
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// How many connections were refused.
