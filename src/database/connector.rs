@@ -32,12 +32,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            alive: Arc::default(),
-            drivers: TaskTracker::new(),
-            closed: AtomicBool::new(false),
-        }
+        Self { settings, alive: Arc::default(), drivers: TaskTracker::new(), closed: AtomicBool::new(false) }
     }
 
     /// Opens a session whose home is the current runtime.

@@ -45,9 +45,8 @@ impl Home {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.runtime.spawn(async move {
-            while tokio::spawn(task()).await.is_err_and(|err| err.is_panic()) {}
-        });
+        self.runtime
+            .spawn(async move { while tokio::spawn(task()).await.is_err_and(|err| err.is_panic()) {} });
     }
 }
 

@@ -11,6 +11,7 @@ use super::pool::Pool;
 use super::reset;
 use super::session::Session;
 use super::stock::Slot;
+use crate::telemetry;
 
 /// How long a session that is discarded may take to become quiet.
 const LAST_CANCEL: Duration = Duration::from_secs(2);
@@ -69,15 +70,14 @@ impl Place {
     }
 
     /// Ends the session, on which nothing is running, in the background.
-    pub(super) fn end_in_background(mut self) {
-        if let Some(mut held) = self.held.take() {
-            held.permit.ending();
-            let pool = Arc::clone(&self.pool);
-            self.pool.home().spawn(async move {
-                held.end().await;
-                pool.refill().await;
-            });
-        }
+    pub(super) fn end_in_background(mut self, reason: &'static str) {
+        self.end_held(reason, false);
+    }
+
+    /// Ends the session in the background. What may still be running there is cancelled first, because a backend notices that
+    /// its client has gone only when its statement has ended.
+    pub(super) fn discard(mut self, reason: &'static str) {
+        self.end_held(reason, true);
     }
 
     /// Ends a session of a server that may be gone, and waits for that no longer than this.
@@ -85,30 +85,28 @@ impl Place {
         let _ = timeout(bound, self.end()).await;
     }
 
-    /// Ends the session in the background. What may still be running there is cancelled first, because a backend notices that
-    /// its client has gone only when its statement has ended.
-    pub(super) fn discard(mut self) {
-        self.discard_held();
-    }
-
-    fn discard_held(&mut self) {
+    /// Nothing is logged here, where a drop may have come from a panic; it is at home, at the end.
+    fn end_held(&mut self, reason: &'static str, busy: bool) {
         let Some(mut held) = self.held.take() else {
             return;
         };
         held.permit.ending();
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
-            let last = reset::quieten(held.slot.session(), pool.connector(), Abandoned::Cancelled);
-            let _ = timeout(LAST_CANCEL, last).await;
+            if busy {
+                let last = reset::quieten(held.slot.session(), pool.connector(), Abandoned::Cancelled);
+                let _ = timeout(LAST_CANCEL, last).await;
+            }
             held.end().await;
             pool.refill().await;
+            telemetry::session_discarded(reason);
         });
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.discard_held();
+        self.end_held("whoever had it did not get to an end", true);
     }
 }
 

@@ -44,7 +44,11 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A pool at home on the current runtime, with these sessions in it, which are its floor.
-    pub(crate) fn new(settings: &Settings, connector: Arc<Connector>, sessions: Vec<Box<Session>>) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: &Settings,
+        connector: Arc<Connector>,
+        sessions: Vec<Box<Session>>,
+    ) -> Arc<Self> {
         let gate = Gate::new(settings.pool.max_size);
         let pool = Arc::new(Self {
             settings: settings.pool.clone(),
@@ -92,7 +96,7 @@ impl Pool {
                     place.rest();
                     return None;
                 }
-                Some(reason) => discard(place, reason),
+                Some(reason) => place.end_in_background(reason),
             }
         }
     }
@@ -108,7 +112,7 @@ impl Pool {
         loop {
             let place = self.place(self.enter(since).await?);
             if let Some(reason) = place.session().unfit() {
-                discard(place, reason);
+                place.end_in_background(reason);
             } else if self.is_fresh(&place) {
                 return Ok(lend(place));
             // Boxed: whoever waits at the gate has this future allocated.
@@ -236,11 +240,6 @@ fn here() -> Option<Id> {
 fn lend(place: Place) -> Arc<Lease> {
     place.session().driver().adopt();
     Lease::new(place)
-}
-
-fn discard(place: Place, reason: &str) {
-    telemetry::session_discarded(reason);
-    place.end_in_background();
 }
 
 async fn is_alive(session: &Session) -> bool {

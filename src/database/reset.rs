@@ -43,7 +43,7 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
     let unseen = activity.unseen;
     match (activity.health, place.session().unfit()) {
-        (Health::Sound, None) if pool.is_closed() => place.end_in_background(),
+        (Health::Sound, None) if pool.is_closed() => place.end_in_background("the database has been closed"),
         (Health::Sound, None) if cleaning.is_none() => place.rest(),
         (Health::Sound, None) => {
             let resetting = pool.gate.resetting();
@@ -62,19 +62,20 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
                 };
                 match place.session().unfit() {
                     None if cleaned => place.rest(),
-                    Some(reason) if cleaned => {
-                        telemetry::session_discarded(reason);
-                        place.end_in_background();
-                    }
-                    _ => place.discard(),
+                    Some(reason) if cleaned => place.end_in_background(reason),
+                    _ => place.discard("it could not be reset"),
                 }
                 // Until now it has counted for one of those who wait.
                 drop(resetting);
             });
         }
         (health, unfit) => {
-            telemetry::session_discarded(unfit.unwrap_or("a statement did not end"));
-            if health != Health::Sound || unseen { place.discard() } else { place.end_in_background() }
+            let reason = unfit.unwrap_or("a statement did not end");
+            if health != Health::Sound || unseen {
+                place.discard(reason);
+            } else {
+                place.end_in_background(reason);
+            }
         }
     }
 }

@@ -173,7 +173,7 @@ impl Turn {
             if sound && timeout(bound, ended(place.session(), &pool, unseen)).await == Ok(true) {
                 *turn.sandbox.resting() = Some(Resting { place, marked_by });
             } else {
-                place.discard();
+                place.discard("the sandbox has been left");
             }
         });
     }

@@ -149,3 +149,19 @@ impl Session {
 fn jittered(lifetime: Duration) -> Duration {
     lifetime.mul_f64(rand::random_range(0.9..=1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P16: sessions that were opened together end one after the other, none later than asked for.
+    #[test]
+    fn lifetimes_are_spread() {
+        let asked = Duration::from_secs(1000);
+        let mut lifetimes: Vec<_> = (0..1000).map(|_| jittered(asked)).collect();
+        lifetimes.sort_unstable();
+        assert!(lifetimes[0] >= asked.mul_f64(0.9) && lifetimes[999] <= asked);
+        let longest_gap = lifetimes.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(longest_gap < Some(asked / 50), "{longest_gap:?}");
+    }
+}

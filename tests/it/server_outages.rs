@@ -196,8 +196,10 @@ async fn a_network_that_swallows_everything_is_not_waited_for() {
     proxy.delay(Duration::from_millis(1));
     assert_eq!(app.get("/").await.ok(), "1");
     proxy.stall();
+    let since = Instant::now();
     let answer = soon("a refusal", app.get("/")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(since.elapsed() < Duration::from_millis(550), "{:?} with a bound of 300 ms", since.elapsed());
     proxy.heal();
     eventually("it serves again", async || app.get("/").await.status == StatusCode::OK).await;
     app.stop().await;

@@ -44,7 +44,12 @@ async fn limited(database: &TestDatabase, limit: u32) -> (String, Config) {
 }
 
 /// Runs clients against an app for a while: how many answers there were, the longest wait, and whatever was no 200.
-async fn load(app: &TestApp, clients: usize, path: &str, time: Duration) -> (usize, Duration, Vec<StatusCode>) {
+async fn load(
+    app: &TestApp,
+    clients: usize,
+    path: &str,
+    time: Duration,
+) -> (usize, Duration, Vec<StatusCode>) {
     let end = Instant::now() + time;
     let each = join_all((0..clients).map(async |_| {
         let (mut answers, mut longest, mut bad) = (0, Duration::ZERO, Vec::new());
@@ -100,12 +105,12 @@ async fn sessions_that_end_make_room_first_and_the_floor_is_held() {
         dsn: Some(dsn),
         pool_max_size: 8,
         idle_timeout: Some(Duration::from_millis(1)),
-        max_lifetime: Some(Duration::from_millis(400)),
+        max_lifetime: Some(Duration::from_secs(1)),
         ..config
     };
     let db = Database::connect(config).await.expect("a connected database");
     let app = TestApp::start(&db, routes);
-    proxy.delay(Duration::from_millis(30));
+    proxy.delay(Duration::from_millis(10));
     let done = Arc::new(AtomicBool::new(false));
     let watching = {
         let (db, done) = (db.clone(), Arc::clone(&done));
@@ -179,7 +184,8 @@ async fn one_client_needs_no_more_than_the_floor() {
 async fn one_client_with_settings_needs_two_sessions_at_most() {
     for (pool_min_size, reset) in [(1, "auto"), (0, "always"), (1, "never")] {
         let database = database().await;
-        let reset = serde_json::from_value::<Config>(serde_json::json!({ "reset": reset })).expect("a mode").reset;
+        let reset =
+            serde_json::from_value::<Config>(serde_json::json!({ "reset": reset })).expect("a mode").reset;
         let config = Config { pool_min_size, pool_max_size: 20, reset, ..database.config() };
         let db = Database::connect(config).await.expect("a connected database");
         let app = TestApp::start(&db, routes);
@@ -279,7 +285,10 @@ async fn after_close_there_is_silence() {
     let thread = format!("[{}]", here.name().unwrap_or_default());
     let lines = || log::ours_with(&[&thread]);
     let before = lines();
-    assert!(before.iter().all(|line| !line.starts_with("WARN") || line.contains("not encrypted")), "{before:?}");
+    assert!(
+        before.iter().all(|line| !line.starts_with("WARN") || line.contains("not encrypted")),
+        "{before:?}"
+    );
     // More than two rounds of those who look after sessions.
     sleep(Duration::from_millis(2600)).await;
     assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Acquire(_))));
@@ -322,7 +331,8 @@ async fn an_outage_is_two_lines_and_a_few_attempts() {
 async fn a_refused_login_is_tried_rarely() {
     let postgres = Postgres::builder().start().expect("a server");
     let proxy = Proxy::before(postgres.port()).await;
-    let dsn = proxy.dsn(postgres.database().await.expect("a database").dsn());
+    let database = postgres.database().await.expect("a database");
+    let dsn = proxy.dsn(database.dsn());
     let db = Database::connect(Config::from_dsn(&dsn).expect("a DSN")).await.expect("a connected database");
     let app = TestApp::start(&db, routes);
     postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");

@@ -258,3 +258,39 @@ async fn when_home_has_stopped_the_error_says_so() {
     assert!(text.starts_with("the runtime that called `Database::connect` has stopped"), "{text}");
     soon("a close", db.close()).await;
 }
+
+/// P2, P12: two runtimes wait with one connection; the one that waited first stops, and the other one gets the session, or its
+/// time-out.
+#[test]
+fn a_runtime_that_stops_breaks_no_wait_that_it_shared() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let home = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for served in [true, false] {
+        let (_database, db) = home.block_on(async {
+            let database = database().await;
+            let acquire_timeout = Duration::from_millis(if served { 20_000 } else { 300 });
+            let config = actix_pg::Config { acquire_timeout, ..sized(database.config(), 1) };
+            let db = Database::connect(config).await.expect("a connected database");
+            (database, db)
+        });
+        let held = home.block_on(db.connection().client()).expect("the only session");
+        let (conn, first, second) = (db.connection(), runtime(), runtime());
+        let wait = |runtime: &tokio::runtime::Runtime| {
+            let conn = conn.clone();
+            let mut waiting = Box::pin(async move { conn.query_one_scalar::<i32>("SELECT 1", &[]).await });
+            runtime.block_on(async { assert!(futures_util::poll!(&mut waiting).is_pending()) });
+            waiting
+        };
+        let waiting_first = wait(&first);
+        let waiting_second = wait(&second);
+        drop(first);
+        if served {
+            drop(held);
+            assert_eq!(second.block_on(waiting_second).expect("the session"), 1);
+        } else {
+            let err = second.block_on(waiting_second).expect_err("no session");
+            assert!(matches!(err, Error::Acquire(AcquireError::TimedOut { .. })), "{err:?}");
+        }
+        drop(waiting_first);
+    }
+}

@@ -1,0 +1,170 @@
+//! Whoever reads the log may panic, in whatever task of ours: no session that is not clean gets through, and no place is lost.
+//!
+//! A process has one log, so this is a binary of its own.
+
+use std::panic;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_pg::testing::{Postgres, TestDatabase};
+use actix_pg::{Config, Connection, Database};
+use futures_util::future::join_all;
+use log::{LevelFilter, Log, Metadata, Record};
+use tokio::time::{sleep, timeout};
+
+#[path = "it/support/proxy.rs"]
+mod proxy;
+
+use proxy::Proxy;
+
+/// One test at a time has the log panic.
+static ONE: Mutex<()> = Mutex::new(());
+static PANICKING: AtomicBool = AtomicBool::new(false);
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+struct PanickingLog;
+
+impl Log for PanickingLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if PANICKING.load(Ordering::Relaxed) && record.target().starts_with("actix_pg") {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+            panic!("the log panics");
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn install() {
+    if log::set_logger(&PanickingLog).is_ok() {
+        log::set_max_level(LevelFilter::Debug);
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if info.payload_as_str() != Some("the log panics") {
+                loud(info);
+            }
+        }));
+    }
+}
+
+async fn served_by(proxy: &Proxy, size: u32) -> (TestDatabase, Database) {
+    let schema = "CREATE TABLE notes (tenant text)";
+    let database = Postgres::shared().expect("a server").database_with(schema).await.expect("a database");
+    let config = Config {
+        dsn: Some(proxy.dsn(database.dsn())),
+        pool_min_size: 0,
+        pool_max_size: size,
+        reset_timeout: Duration::from_millis(50),
+        ..database.config()
+    };
+    let db = Database::connect(config).await.expect("a connected database");
+    (database, db)
+}
+
+/// What the session of a borrower looks like.
+async fn look(conn: &Connection) -> actix_pg::Result<(String, Option<String>)> {
+    let sql = "SELECT current_user::text, current_setting('app.tenant', true)";
+    let row = conn.query_one(sql, &[]).await?;
+    Ok((row.get(0), row.get::<_, Option<String>>(1).filter(|tenant| !tenant.is_empty())))
+}
+
+/// P17: a reset that fails and cannot say so costs the session.
+#[test]
+fn a_session_whose_reset_panics_is_never_lent() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    install();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+        let (_database, db) = served_by(&proxy, 1).await;
+        let conn = db.connection();
+        let (user, tenant) = look(&conn).await.expect("a session");
+        assert_eq!(tenant, None);
+        conn.set("app.tenant", "ada").expect("a name");
+        conn.batch_execute("SET ROLE pg_monitor").await.expect("a role");
+        assert_eq!(look(&conn).await.expect("a session"), ("pg_monitor".to_owned(), Some("ada".to_owned())));
+        let panics = PANICS.load(Ordering::Relaxed);
+        PANICKING.store(true, Ordering::Relaxed);
+        proxy.stall();
+        drop(conn);
+        let end = Instant::now() + Duration::from_secs(5);
+        while PANICS.load(Ordering::Relaxed) == panics {
+            assert!(Instant::now() < end, "the reset did not fail");
+            sleep(Duration::from_millis(1)).await;
+        }
+        PANICKING.store(false, Ordering::Relaxed);
+        proxy.heal();
+        let next = timeout(Duration::from_secs(10), look(&db.connection())).await.expect("a session in time");
+        assert_eq!(next.expect("a session"), (user, None));
+        db.close().await;
+    });
+}
+
+/// P10, P12, P17: with every line a panic, in every task, for a while.
+#[test]
+fn no_place_is_lost_to_panics() {
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    install();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+        let (_database, db) = served_by(&proxy, 4).await;
+        let (user, _) = look(&db.connection()).await.expect("a session");
+        for round in 0..6 {
+            PANICKING.store(true, Ordering::Relaxed);
+            let borrowers = (0..12).map(|number| {
+                let (db, user) = (db.clone(), user.clone());
+                tokio::spawn(async move {
+                    let conn = db.connection();
+                    let Ok(Ok(seen)) = timeout(Duration::from_millis(300), look(&conn)).await else { return };
+                    assert_eq!(seen, (user, None), "somebody else's session");
+                    let _ = conn.set("app.tenant", "ada");
+                    let _ = conn.batch_execute("SET ROLE pg_monitor").await;
+                    if number % 3 == 0 {
+                        let _ = conn.query("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await;
+                    }
+                    if number % 3 == 1 {
+                        let _ =
+                            timeout(Duration::from_millis(5), conn.query("SELECT pg_sleep(1)", &[])).await;
+                    }
+                })
+            });
+            let borrowers = join_all(borrowers);
+            let network = async {
+                for _ in 0..4 {
+                    sleep(Duration::from_millis(40)).await;
+                    proxy.stall();
+                    sleep(Duration::from_millis(60)).await;
+                    proxy.heal();
+                }
+            };
+            let (borrowed, ()) = tokio::join!(borrowers, network);
+            for borrowed in borrowed {
+                let Err(err) = borrowed else { continue };
+                let payload = err.into_panic();
+                let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+                assert_eq!(text, "the log panics", "round {round}");
+            }
+            PANICKING.store(false, Ordering::Relaxed);
+            let all: Vec<Connection> = (0..4).map(|_| db.connection()).collect();
+            let whole = async {
+                while join_all(all.iter().map(look)).await.iter().any(Result::is_err) {
+                    all.iter().for_each(|conn| conn.release().expect("nothing runs"));
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(15), whole)
+                .await
+                .expect("all four places, within what cancels and goodbyes may take");
+            assert_eq!(db.status().used, 4);
+        }
+        assert!(PANICS.load(Ordering::Relaxed) > 20, "{PANICS:?}");
+        db.close().await;
+    });
+}
