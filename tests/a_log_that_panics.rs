@@ -45,7 +45,7 @@ fn install() {
         log::set_max_level(LevelFilter::Debug);
         let loud = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some("the log panics") {
+            if info.payload().downcast_ref() != Some(&"the log panics") {
                 loud(info);
             }
         }));

@@ -1,6 +1,6 @@
 //! Every outcome of every phase of a borrow, with every outcome of the others that can come with it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_pg::{AcquireError, Config, Database, Error};
 use futures_util::StreamExt;
@@ -111,10 +111,15 @@ impl Case {
         // No place is lost, and none is there twice.
         let conn = db.connection();
         let next = async {
-            // Behind a failed connect there may be one more failure to be told of, never two.
-            match conn.query("SELECT 1", &[]).await {
-                Err(Error::Acquire(AcquireError::Unavailable(_))) => conn.query("SELECT 1", &[]).await,
-                other => other,
+            // Behind a failed connect everybody is told so until the next attempt, after 120 ms at most.
+            let end = Instant::now() + Duration::from_millis(1500);
+            loop {
+                match conn.query("SELECT 1", &[]).await {
+                    Err(Error::Acquire(AcquireError::Unavailable(_))) if Instant::now() < end => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                    }
+                    other => return other,
+                }
             }
         };
         soon(&format!("the next borrower after {self:?}"), next)

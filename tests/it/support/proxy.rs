@@ -1,5 +1,7 @@
 //! A TCP proxy between the pool and the server, for the faults of a network.
 
+#![allow(dead_code, reason = "not every binary that shares this file needs all of it")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,9 +31,7 @@ pub(crate) struct Proxy {
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
     forgotten: watch::Sender<u64>,
-    #[allow(dead_code)]
     accepted: Arc<AtomicUsize>,
-    #[allow(dead_code)]
     refused: Arc<AtomicUsize>,
     accepting: AbortHandle,
 }
@@ -114,22 +114,16 @@ impl Proxy {
     }
 
     /// Passes nothing on for the connections that there are, as a network does that has forgotten them. New ones are well.
-    // Not every binary that shares this file does so.
-    #[allow(dead_code)]
     pub(crate) fn forget(&self) {
         self.forgotten.send_modify(|forgotten| *forgotten += 1);
     }
 
     /// How many connections were made, refused ones included.
-    // Not every binary that shares this file counts them.
-    #[allow(dead_code)]
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 
     /// How many connections were refused.
-    // Not every binary that shares this file counts them.
-    #[allow(dead_code)]
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
