@@ -8,20 +8,28 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError};
 
-use crate::config::ConfigError;
-use crate::database::{AcquireError, ConnectError};
+use crate::config::{ConfigError, Echo};
+use crate::database::{AcquireError, ConnectError, without_literals};
+use crate::postgres_error::PostgresError;
 use crate::telemetry;
+use crate::text::Chain;
 use crate::tokio_postgres;
-use crate::tokio_postgres::error::{DbError, Severity, SqlState};
+use crate::tokio_postgres::error::{DbError, SqlState};
+
+/// When a client may come back that was answered 503.
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
 
 /// A [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can fail, in the order in which an application meets it.
 ///
-/// As an [Actix error](ResponseError) it becomes a response without a body, and a log line with every cause: the client
-/// sees no SQL, no name and no host (see [`status_code`](ResponseError::status_code)).
-#[derive(Debug)]
+/// As an [Actix error](ResponseError) it becomes a response without a body and one line of the [log](Self::log): the client
+/// sees no SQL, no name and no host (see [`status_code`](ResponseError::status_code)). An application with bodies of its own
+/// wraps it in an error of its own, as the example `json_errors` does.
+///
+/// `{err}` is the sentence for this error alone. `{err:#}` and `{err:?}` have its causes too, on one line, which shows no
+/// parameter and no data of a row (see [`PostgresError`]).
 #[non_exhaustive]
 pub enum Error {
     /// Start-up: an option cannot be applied.
@@ -52,20 +60,20 @@ pub enum Error {
     TooManyRows,
     /// A query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
     NoRows,
-    /// The server or the driver refused a statement. 503 if the server is going down or the connection is gone, else 500.
-    Postgres(tokio_postgres::Error),
+    /// The server or the driver refused a statement. 503 if the server is going down, the connection is gone, or after a
+    /// serialization failure or a deadlock, which another attempt may not meet; else 500.
+    Postgres(PostgresError),
 
     /// Transaction: the server refused to begin one. 503 or 500, as for a statement.
-    Begin(tokio_postgres::Error),
+    Begin(PostgresError),
     /// Transaction: it has ended, or the one around it has. 500.
     TransactionEnded,
     /// Transaction: a statement in it was abandoned, so that it can only be rolled back. 500.
     TransactionFailed,
     /// Transaction: a commit while a transaction in it was open. Everything is rolled back. 500.
     NestedTransactionOpen,
-    /// Transaction: the server refused to commit, and everything is rolled back. 503 after a serialization failure or a
-    /// deadlock, which another attempt may not meet; else 500.
-    CommitRefused(tokio_postgres::Error),
+    /// Transaction: the server refused to commit, and everything is rolled back. 503 or 500, as for a statement.
+    CommitRefused(PostgresError),
     /// Transaction: the answer to `COMMIT` was lost. It may have been committed, or not; look before you repeat it. 500.
     OutcomeUnknown(Box<Error>),
     /// Transaction: the response was ready while its body, or something else, still held the
@@ -79,8 +87,8 @@ pub enum Error {
     SettingName(String),
     /// Setting: a value cannot have a NUL in it. 500.
     SettingValue(String),
-    /// Setting: the server does not take it; the statement that needed it was not sent. 500.
-    Setting(tokio_postgres::Error),
+    /// Setting: the server does not take it; the statement that needed it was not sent. 503 or 500, as for a statement.
+    Setting(PostgresError),
 
     /// There is no such thing: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
     NotFound,
@@ -100,41 +108,82 @@ impl Error {
     /// # }
     /// ```
     pub fn code(&self) -> Option<&SqlState> {
-        self.as_db_error().map(DbError::code)
+        self.postgres().and_then(PostgresError::code)
     }
 
-    /// What the server said, with its message, detail and constraint.
-    pub fn as_db_error(&self) -> Option<&DbError> {
+    /// What the server or the driver said, if it is behind this error.
+    pub fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
-                err.as_db_error()
+                Some(err)
             }
-            Self::OutcomeUnknown(err) => err.as_db_error(),
-            Self::Connect(err) | Self::Acquire(AcquireError::Unavailable(err)) => err.as_db_error(),
+            Self::OutcomeUnknown(err) => err.postgres(),
+            Self::Connect(err) | Self::Acquire(AcquireError::Unavailable(err)) => err.postgres(),
             _ => None,
+        }
+    }
+
+    /// Everything that the server said: the data of rows too, so it is not for a log or a client.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        self.postgres().and_then(PostgresError::as_db_error)
+    }
+
+    /// How long a client should wait before it tries again: the header `Retry-After` of a 503. `None` for any other status.
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.status_code() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
+    }
+
+    /// Writes the line of the log that stands for a failed request: at ERROR, target `actix_pg::request`.
+    ///
+    /// [`error_response`](ResponseError::error_response) does so by itself. An application that makes its responses in
+    /// another way calls it once. [`NotFound`](Self::NotFound) is no failure and is not logged.
+    pub fn log(&self) {
+        if !matches!(self, Self::NotFound) {
+            telemetry::request_failed(self);
+        }
+    }
+
+    /// Says which statement it was that failed. Values are shown as `echo` says.
+    pub(crate) fn of_statement(self, sql: Option<&str>, echo: Echo) -> Self {
+        let told = |said: PostgresError| if echo == Echo::Full { said.with_values() } else { said };
+        match self {
+            Self::Postgres(said) => {
+                let said = told(said);
+                Self::Postgres(match sql {
+                    Some(sql) => said.with_sql(without_literals(sql)),
+                    None => said,
+                })
+            }
+            Self::Begin(said) => Self::Begin(told(said)),
+            Self::CommitRefused(said) => Self::CommitRefused(told(said)),
+            Self::Setting(said) => Self::Setting(told(said)),
+            other => other,
         }
     }
 
     fn is_outage(&self) -> bool {
         match self {
-            Self::CommitRefused(err) => err.code().is_some_and(|code| code.code().starts_with("40")),
-            Self::Postgres(err) | Self::Begin(err) => match err.code() {
-                // connection exception, insufficient resources, operator intervention (but not a cancelled query)
-                Some(code) if *code == SqlState::QUERY_CANCELED => false,
-                // whatever its class, the server has hung up after it
-                Some(_) if is_fatal(err) => true,
-                Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
-                None => err.is_closed(),
-            },
             Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
+            Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
+                match said.code() {
+                    Some(code) if *code == SqlState::QUERY_CANCELED => false,
+                    // Another attempt may not meet the other transaction.
+                    Some(code)
+                        if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED]
+                            .contains(code) =>
+                    {
+                        true
+                    }
+                    // Whatever its class, the server has hung up after it.
+                    Some(_) if said.is_fatal() => true,
+                    // Connection exception, insufficient resources, operator intervention.
+                    Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
+                    None => said.is_closed(),
+                }
+            }
             _ => false,
         }
     }
-}
-
-fn is_fatal(err: &tokio_postgres::Error) -> bool {
-    let severity = err.as_db_error().and_then(DbError::parsed_severity);
-    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 impl ResponseError for Error {
@@ -148,28 +197,36 @@ impl ResponseError for Error {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let status = self.status_code();
-        let mut response = HttpResponse::build(status);
-        match status {
-            StatusCode::NOT_FOUND => return response.body("not found"),
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.insert_header((RETRY_AFTER, "1"));
-            }
-            _ => {}
+        if let Self::NotFound = self {
+            return HttpResponse::NotFound().body("not found");
         }
-        telemetry::request_failed(self);
+        self.log();
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(pause) = self.retry_after() {
+            response.insert_header((RETRY_AFTER, pause.as_secs()));
+        }
         response.finish()
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Chain(self).write(f)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return Chain(self).write(f);
+        }
         f.write_str(match self {
             Self::Config(_) => "the configuration cannot be applied",
             Self::Connect(_) => "the database cannot be reached",
             Self::MissingMiddleware => {
                 "no connection here: wrap the App or the scope of this route in `Database::middleware()`, \
-                 as in `App::new().wrap(db.middleware())`"
+                 as in `App::new().wrap(db.middleware())`, outside of every middleware that uses a connection: \
+                 the last `.wrap` is the outermost"
             }
             Self::NoRequestConnection => {
                 "no connection on requests: the option `use_connection_for_request` is off; \
@@ -252,6 +309,12 @@ impl From<AcquireError> for Error {
 
 impl From<tokio_postgres::Error> for Error {
     fn from(err: tokio_postgres::Error) -> Self {
+        Self::Postgres(err.into())
+    }
+}
+
+impl From<PostgresError> for Error {
+    fn from(err: PostgresError) -> Self {
         Self::Postgres(err)
     }
 }

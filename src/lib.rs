@@ -36,7 +36,7 @@
 //! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]; a
 //!   function that takes a [`GenericClient`] runs in one or without.
-//! - What can fail, and what the client is told: [`Error`].
+//! - What can fail, and what the client is told: [`Error`]; what the server said, as it may be shown: [`PostgresError`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
 //!
 //! # What `reset = "auto"` cannot see
@@ -51,7 +51,9 @@ mod config;
 mod database;
 mod request;
 mod error;
+mod postgres_error;
 mod telemetry;
+mod text;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 
@@ -68,6 +70,7 @@ pub use config::{
 };
 pub use database::{AcquireError, ConnectError, Database, Status};
 pub use error::{Error, Result};
+pub use postgres_error::PostgresError;
 #[doc(hidden)]
 pub use request::ConnectionService;
 pub use request::{

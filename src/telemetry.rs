@@ -1,35 +1,54 @@
 //! Every event this crate logs, by its level.
 //!
 //! `error` is a misconfiguration or a failed request, `warn` what an operator should look at, `info` the life of the
-//! application's sessions, `debug` that of a single borrow. None of them shows a password; SQL and parameters are
-//! shown by `echo` alone.
+//! application's sessions and what the server notices, `debug` that of a single borrow. Each event is one line, whatever a
+//! client or the server has put into it. None shows a password. Parameters, and values in the server's messages, are shown
+//! by `echo` alone.
+//!
+//! That is what this crate logs. The driver logs statements with their parameters itself, at DEBUG, to
+//! `tokio_postgres::query` and the other modules of `tokio_postgres`.
 
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use crate::database::{Address, ConnectError, Params};
+use crate::postgres_error::{self, PostgresError};
+use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
+use crate::tokio_postgres::error::{DbError, Severity};
 
-/// An error with all its causes, as one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+/// The target of the line that stands for a failed request.
+const REQUEST: &str = "actix_pg::request";
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(err) = cause {
-            write!(f, ": {err}")?;
-            cause = err.source();
-        }
-        Ok(())
-    }
-}
+/// The target of what the server has to say besides its answers.
+const NOTICE: &str = "actix_pg::notice";
 
 pub(crate) fn request_failed(err: &crate::Error) {
-    error!(error = %Chain(err), "request failed");
+    let said = err.postgres();
+    error!(
+        target: REQUEST,
+        error = %Chain(err),
+        severity = said.and_then(PostgresError::severity).map(display),
+        code = said.and_then(PostgresError::code).map(|code| display(Escaped(code.code()))),
+        constraint = said.and_then(PostgresError::constraint).map(|name| display(Escaped(name))),
+        table = said.and_then(PostgresError::table).map(|name| display(Escaped(name))),
+        column = said.and_then(PostgresError::column).map(|name| display(Escaped(name))),
+        sql = said.and_then(PostgresError::sql).map(display),
+        "request failed"
+    );
+}
+
+/// What the server says besides its answers: a RAISE NOTICE, a warning.
+pub(crate) fn notice(said: &DbError) {
+    let (severity, code) = (Escaped(said.severity()), Escaped(said.code().code()));
+    let message = Escaped(said.message());
+    match said.parsed_severity() {
+        Some(Severity::Log | Severity::Debug) => debug!(target: NOTICE, %severity, %code, "{message}"),
+        _ => info!(target: NOTICE, %severity, %code, "{message}"),
+    }
 }
 
 pub(crate) fn outage_began(err: &ConnectError) {
@@ -60,7 +79,7 @@ pub(crate) fn database_closed(left: u32) {
 }
 
 pub(crate) fn session_opened(address: &Address) {
-    info!(server = %address, "session opened");
+    info!(server = %Escaped(address), "session opened");
 }
 
 pub(crate) fn session_closed() {
@@ -68,7 +87,7 @@ pub(crate) fn session_closed() {
 }
 
 pub(crate) fn session_lost(err: &tokio_postgres::Error) {
-    warn!(error = %Chain(err), "session lost");
+    warn!(error = %postgres_error::shown(err), "session lost");
 }
 
 pub(crate) fn session_abandoned() {
@@ -88,17 +107,30 @@ pub(crate) fn repair_failed(bound: Duration) {
 }
 
 pub(crate) fn reset_failed(err: &(dyn Error + 'static)) {
-    warn!(error = %Chain(err), "a session could not be reset and is discarded");
+    warn!(error = %cause(err), "a session could not be reset and is discarded");
 }
 
 pub(crate) fn check_failed(err: &(dyn Error + 'static)) {
-    info!(error = %Chain(err), "an idle session turned out to be dead");
+    info!(error = %cause(err), "an idle session turned out to be dead");
+}
+
+/// The driver's own text has row data in it.
+fn cause(err: &(dyn Error + 'static)) -> String {
+    match err.downcast_ref::<tokio_postgres::Error>() {
+        Some(driver) => postgres_error::shown(driver),
+        None => Chain(err).to_string(),
+    }
 }
 
 /// `echo`: what ran, with what, for how long.
 pub(crate) fn echo(sql: &str, params: Option<Params<'_>>, rows: Option<u64>, elapsed: Duration) {
-    match params {
-        Some(params) => info!(sql, ?params, rows, ?elapsed, "statement"),
-        None => info!(sql, rows, ?elapsed, "statement"),
-    }
+    let params = params.map(|params| display(Escaped(format!("{params:?}"))));
+    info!(sql, params, rows, ?elapsed, "statement");
+}
+
+/// `echo`: what failed, with what, why, after how long.
+pub(crate) fn echo_failed(sql: &str, params: Option<Params<'_>>, err: &crate::Error, elapsed: Duration) {
+    let params = params.map(|params| display(Escaped(format!("{params:?}"))));
+    let code = err.code().map(|code| display(Escaped(code.code())));
+    info!(sql, params, error = %Chain(err), code, ?elapsed, "statement failed");
 }

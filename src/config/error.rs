@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::{Chain, Escaped};
+
 /// An option that cannot be applied: which one, where it was given, and what it should be.
 ///
-/// The text is one sentence for a log or a terminal. It shows no password, no DSN and nothing of
-/// unknown meaning.
-#[derive(Debug, Clone)]
+/// The text is one sentence for a log or a terminal; `{err:#}` and `{err:?}` have its cause too. It
+/// shows no password, no DSN and nothing of unknown meaning.
+#[derive(Clone)]
 pub struct ConfigError {
     origin: Origin,
     kind: ConfigErrorKind,
@@ -111,9 +113,18 @@ impl fmt::Display for Origin {
     }
 }
 
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Chain(self).write(f)
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.origin, self.problem)
+        if f.alternate() {
+            return Chain(self).write(f);
+        }
+        write!(f, "{} {}", Escaped(&self.origin), Escaped(&self.problem))
     }
 }
 

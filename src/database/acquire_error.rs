@@ -5,9 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::connect_error::ConnectError;
+use crate::text::Chain;
 
 /// Why no session could be borrowed.
-#[derive(Debug, Clone)]
+///
+/// `{err:#}` and `{err:?}` are the sentence with its causes, on one line.
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// None became free within `acquire_timeout`; and none could be opened, if there is a `cause`.
@@ -32,8 +35,17 @@ pub enum AcquireError {
     HomeStopped,
 }
 
+impl fmt::Debug for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Chain(self).write(f)
+    }
+}
+
 impl fmt::Display for AcquireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return Chain(self).write(f);
+        }
         match self {
             Self::TimedOut { acquire_timeout, cause: None } => {
                 write!(f, "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)")

@@ -6,23 +6,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::postgres_error::PostgresError;
+use crate::text::{Chain, Escaped, Told};
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, SqlState};
 
 /// Why no session could be opened: the address that was tried last, and its cause as [`source`](error::Error::source).
-#[derive(Debug, Clone)]
+///
+/// `{err:#}` and `{err:?}` are the sentence with its cause, on one line.
+#[derive(Clone)]
 pub struct ConnectError(Arc<Failed>);
 
-#[derive(Debug)]
 struct Failed {
     server: String,
     cause: Cause,
 }
 
-#[derive(Debug)]
 pub(super) enum Cause {
-    Io(io::Error),
-    Postgres(tokio_postgres::Error),
+    Io(io::ErrorKind, Told),
+    Postgres(PostgresError),
     TimedOut(Duration),
     NoAddress,
     WrongTarget,
@@ -48,12 +50,17 @@ impl ConnectError {
         self.code().is_some_and(|code| code.code().starts_with("28"))
     }
 
-    /// What the server said, if it was the server that refused.
-    pub fn as_db_error(&self) -> Option<&DbError> {
+    /// What the server or the driver said, if the connection came so far.
+    pub fn postgres(&self) -> Option<&PostgresError> {
         match &self.0.cause {
-            Cause::Postgres(err) => err.as_db_error(),
+            Cause::Postgres(err) => Some(err),
             _ => None,
         }
+    }
+
+    /// Everything that the server said, if it was the server that refused.
+    pub fn as_db_error(&self) -> Option<&DbError> {
+        self.postgres().and_then(PostgresError::as_db_error)
     }
 
     /// The SQLSTATE of the refusal, if it was the server that refused.
@@ -76,12 +83,25 @@ impl ConnectError {
                 Some(code) => {
                     ["28", "22", "3D", "42", "0A"].iter().any(|class| code.code().starts_with(class))
                 }
-                None => !is_transport(err),
+                None => !is_transport(err.driver()),
             },
-            Cause::Io(err) => err.kind() == io::ErrorKind::InvalidInput,
+            Cause::Io(kind, _) => *kind == io::ErrorKind::InvalidInput,
             Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted => false,
             Cause::Closed => true,
         }
+    }
+}
+
+impl From<io::Error> for Cause {
+    fn from(err: io::Error) -> Self {
+        Self::Io(err.kind(), Told::of(&err))
+    }
+}
+
+impl From<tokio_postgres::Error> for Cause {
+    /// No client has a say in a login: the values are the operator's.
+    fn from(err: tokio_postgres::Error) -> Self {
+        Self::Postgres(PostgresError::from(err).with_values())
     }
 }
 
@@ -91,9 +111,18 @@ fn is_transport(err: &tokio_postgres::Error) -> bool {
     err.is_closed() || io.is_some_and(|io| io.kind() != io::ErrorKind::InvalidData)
 }
 
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Chain(self).write(f)
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = &self.0.server;
+        if f.alternate() {
+            return Chain(self).write(f);
+        }
+        let server = Escaped(&self.0.server);
         match &self.0.cause {
             Cause::TimedOut(bound) => {
                 write!(f, "{server} did not answer within {bound:?} (`connect_timeout`)")
@@ -102,7 +131,7 @@ impl fmt::Display for ConnectError {
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
             Cause::Interrupted => write!(f, "a panic interrupted the login"),
             Cause::Closed => write!(f, "the database has been closed"),
-            Cause::Io(_) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
+            Cause::Io(..) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
         }
     }
 }
@@ -110,7 +139,7 @@ impl fmt::Display for ConnectError {
 impl error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.0.cause {
-            Cause::Io(err) => Some(err),
+            Cause::Io(_, err) => Some(err),
             Cause::Postgres(err) => Some(err),
             Cause::TimedOut(_)
             | Cause::NoAddress

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
+use super::notices;
 use super::session::Session;
 use super::stream::{Address, Stream};
 use crate::config::{ServerSettings, Settings};
@@ -61,7 +62,7 @@ impl Connector {
             let mut addresses = match Address::resolve(host).await {
                 Ok(addresses) => addresses,
                 Err(err) => {
-                    failed = Some(ConnectError::new(format!("{:?}", host.host), Cause::Io(err)));
+                    failed = Some(ConnectError::new(format!("{:?}", host.host), err.into()));
                     continue;
                 }
             };
@@ -84,18 +85,18 @@ impl Connector {
 
     async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Box<Session>, Cause> {
         let server = &self.settings.server;
-        let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
+        let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
         let moved = stream.moved();
-        let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
+        let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
         let mut driver = server.driver.clone();
         driver.ssl_mode(ssl_mode(server, address));
-        let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::Postgres)?;
+        let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
 
         let alive = Alive::new(&self.alive);
         let driver = Driver::start(moved, |dropped| {
             self.drivers.track_future(async move {
                 let _alive = alive;
-                let ended = match select(connection, dropped).await {
+                let ended = match select(notices::driven(connection), dropped).await {
                     Either::Left((ended, _)) => Ok(ended),
                     Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
                 };
@@ -124,9 +125,9 @@ impl Connector {
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         let server = &self.settings.server;
         let cancelled = async {
-            let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
-            let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
-            token.cancel_query_raw(stream, handshake).await.map_err(Cause::Postgres)
+            let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
+            let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
+            token.cancel_query_raw(stream, handshake).await.map_err(Cause::from)
         };
         cancelled.await.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
@@ -163,7 +164,7 @@ async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(),
         TargetSessionAttrs::ReadOnly => "on",
         _ => return Ok(()),
     };
-    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(Cause::Postgres)?;
+    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(Cause::from)?;
     let read_only = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
         _ => None,

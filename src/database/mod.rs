@@ -1,5 +1,6 @@
 //! What lives as long as the application.
 
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -29,6 +30,7 @@ mod transaction;
 mod sandbox;
 mod session;
 mod driver;
+mod notices;
 mod sql;
 mod connector;
 mod connect_error;
@@ -46,6 +48,7 @@ pub(crate) use connector::Connector;
 pub(crate) use lease::Lease;
 pub(crate) use lender::Lender;
 pub(crate) use recorded::Recorded;
+pub(crate) use sql::without_literals;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_raw};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
@@ -56,7 +59,7 @@ pub(crate) use usage::Usage;
 ///
 /// A cheap handle; clone it into every worker. The runtime on which [`connect`](Self::connect) is called is the home of all
 /// sessions and has to outlive the workers: call it in `main`, before `HttpServer::run`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
     lender: Lender,
     use_connection_for_request: bool,
@@ -138,6 +141,12 @@ impl Database {
 
     pub(crate) fn uses_connection_for_request(&self) -> bool {
         self.use_connection_for_request
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.status()).finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The settings of a request: recorded at once, applied to every session that the request borrows.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
 /// What a request wants to be set on its session.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Recorded {
     settings: Mutex<Vec<(String, String)>>,
     version: AtomicU64,
@@ -50,9 +51,16 @@ impl Recorded {
             [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)];
         match client.query_typed(APPLY, &params).await {
             Ok(_) => Ok(version),
-            Err(err) if err.as_db_error().is_some() => Err(Error::Setting(err)),
+            Err(err) if err.as_db_error().is_some() => Err(Error::Setting(err.into())),
             Err(err) => Err(err.into()),
         }
+    }
+}
+
+/// Without the values, which may be secrets of a tenant.
+impl fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded").field("version", &self.version()).finish_non_exhaustive()
     }
 }
 

@@ -103,7 +103,7 @@ impl Sandbox {
             Ok(()) => usage.session().client().batch_execute("SAVEPOINT actix_pg_turn").await,
             refused => refused,
         };
-        usage.answered(begun.map_err(Error::Begin))?;
+        usage.answered(begun.map_err(|err| Error::Begin(err.into())))?;
         drop(usage);
         let place = lease.into_place().ok_or(Error::SessionLost)?;
         let resting = Mutex::new(Some(Resting { place, marked_by: None }));

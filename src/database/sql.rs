@@ -35,9 +35,11 @@
 mod tokens;
 mod query;
 mod builtins;
+mod literals;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use literals::without_literals;
 use tokens::{Kind, Token, tokens};
 
 /// What a statement may leave behind on its session.

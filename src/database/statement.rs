@@ -30,7 +30,8 @@ pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Re
         let rows = start(&mut usage, sql, params, Answer::Whole).await?.try_collect::<Vec<_>>().await;
         usage.answered(rows.map_err(Error::from))
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
     echo.finished(Some(rows.len() as u64));
     Ok(rows)
 }
@@ -48,7 +49,8 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
         usage.answered(read)?;
         Ok(rows.rows_affected().unwrap_or(0))
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
     echo.finished(Some(affected));
     Ok(affected)
 }
@@ -56,7 +58,9 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
 /// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
 pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<(Usage, RowStream)> {
     let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream)).await?;
+    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream)).await;
+    let rows = rows.map_err(|err| echo.failed(err))?;
+    usage.runs(sql);
     echo.finished(None);
     Ok((usage, rows))
 }
@@ -69,7 +73,8 @@ pub(crate) async fn batch_execute(mut usage: Usage, sql: &str) -> Result<()> {
         let executed = usage.session().client().batch_execute(sql).await;
         usage.answered(executed.map_err(Error::from))
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
     echo.finished(None);
     Ok(())
 }
@@ -88,7 +93,9 @@ pub(crate) async fn copy_in(mut usage: Usage, sql: &str) -> Result<(Usage, CopyI
             err.into()
         })
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
+    usage.runs(sql);
     echo.finished(None);
     Ok((usage, sink))
 }
@@ -101,7 +108,9 @@ pub(crate) async fn copy_out(mut usage: Usage, sql: &str) -> Result<(Usage, Copy
         let stream = usage.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| usage.refused(err.into()))
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
+    usage.runs(sql);
     echo.finished(None);
     Ok((usage, stream))
 }
@@ -181,7 +190,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
     }
 }
 
-/// A statement that may have to be echoed when it ends well.
+/// A statement that may have to be echoed when it ends.
 struct Started<'a> {
     echo: Echo,
     sql: &'a str,
@@ -197,8 +206,19 @@ impl<'a> Started<'a> {
 
     fn finished(self, rows: Option<u64>) {
         if let Some(at) = self.at {
-            let params = (self.echo == Echo::Full).then_some(self.params);
-            telemetry::echo(self.sql, params, rows, at.elapsed());
+            telemetry::echo(self.sql, self.shown(), rows, at.elapsed());
         }
+    }
+
+    fn failed(&self, err: Error) -> Error {
+        let err = err.of_statement(Some(self.sql), self.echo);
+        if let Some(at) = self.at {
+            telemetry::echo_failed(self.sql, self.shown(), &err, at.elapsed());
+        }
+        err
+    }
+
+    fn shown(&self) -> Option<Params<'a>> {
+        (self.echo == Echo::Full).then_some(self.params)
     }
 }

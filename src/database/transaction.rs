@@ -36,9 +36,10 @@ impl Guard {
             if begun.is_ok() {
                 guard.usage.lease().activity().levels.stage(level, Stage::Open);
             }
-            guard.usage.answered(begun.map_err(Error::Begin))
+            guard.usage.answered(begun.map_err(|err| Error::Begin(err.into())))
         })
-        .await?;
+        .await
+        .map_err(|err| guard.usage.failed(err))?;
         Ok(guard)
     }
 
@@ -82,9 +83,10 @@ impl Guard {
                 Ok(()) => usage.lease().activity().levels.committed(self.level),
                 Err(_) => usage.lease().activity().levels.stage(self.level, Stage::Open),
             }
-            usage.answered(committed.map_err(Error::Postgres))
+            usage.answered(committed.map_err(Error::from))
         })
-        .await;
+        .await
+        .map_err(|err| usage.failed(err));
         match committed {
             Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
                 Err(Error::OutcomeUnknown(Box::new(err)))

@@ -25,11 +25,13 @@ pub(crate) struct Usage {
     /// The transaction that it must not outlive.
     level: Option<Mark>,
     sent: Option<Answer>,
+    /// What runs, where the answer is read piece by piece.
+    sql: Option<Box<str>>,
 }
 
 impl Usage {
     pub(super) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, level: None, sent: None }
+        Self { lease, level: None, sent: None, sql: None }
     }
 
     /// The same, as a user of one transaction.
@@ -52,6 +54,16 @@ impl Usage {
 
     pub(crate) fn echo(&self) -> Echo {
         self.lease.pool().session_settings().echo
+    }
+
+    /// Keeps the statement for an error that comes after its first answer.
+    pub(super) fn runs(&mut self, sql: &str) {
+        self.sql = Some(sql.into());
+    }
+
+    /// Says of an error which statement it was that failed.
+    pub(crate) fn failed(&self, err: Error) -> Error {
+        err.of_statement(self.sql.as_deref(), self.echo())
     }
 
     /// Waits for its turn, and records that a statement with these traces is sent now.

@@ -1,5 +1,6 @@
 //! The driver's client on loan.
 
+use std::fmt;
 use std::ops::Deref;
 
 use crate::Result;
@@ -10,9 +11,14 @@ use crate::tokio_postgres::Client;
 ///
 /// While it is alive the session is pinned to the request. A `Statement` or a row stream made with it must not be used
 /// after it: what is left of them is cancelled, or the session is discarded.
-#[derive(Debug)]
 pub struct ClientGuard {
     usage: Usage,
+}
+
+impl fmt::Debug for ClientGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientGuard").finish_non_exhaustive()
+    }
 }
 
 impl ClientGuard {

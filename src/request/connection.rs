@@ -1,5 +1,6 @@
 //! The extractor, and its query verbs.
 
+use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use crate::{Database, Error, Result};
 /// Extraction fails with [`Error::MissingMiddleware`] or [`Error::NoRequestConnection`]. Every statement may fail with
 /// [`Error::Acquire`] if it has to borrow, with [`Error::Busy`] while a [`RowStream`] is open, [`Error::Closed`] after
 /// [`close`](Self::close), [`Error::CommandTimeout`], and [`Error::Postgres`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Connection {
     scope: Arc<Scope>,
 }
@@ -134,6 +135,12 @@ impl Connection {
     /// [`Error::Busy`], as [`release`](Self::release).
     pub fn close(&self) -> Result<()> {
         self.scope.close()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&format_args!("{}", self.scope.describe())).finish()
     }
 }
 

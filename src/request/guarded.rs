@@ -38,7 +38,7 @@ impl<S> Guarded<S> {
     pub(super) fn ended<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T> {
         let answer = answer.map_err(Error::from);
         match self.usage.take() {
-            Some(mut usage) => usage.answered(answer),
+            Some(mut usage) => usage.answered(answer).map_err(|err| usage.failed(err)),
             None => answer,
         }
     }

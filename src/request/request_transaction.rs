@@ -1,5 +1,6 @@
 //! One transaction around a whole request.
 
+use std::fmt;
 use std::future::{Ready, ready};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,9 +50,15 @@ use crate::{Error, Result};
 ///
 /// Those of [`Connection`](crate::Connection) and of [`Transaction`]. Of its statements after the request:
 /// [`Error::TransactionEnded`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequestTransaction {
     whole: Arc<Whole>,
+}
+
+impl fmt::Debug for RequestTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestTransaction").finish_non_exhaustive()
+    }
 }
 
 /// What all handles of a request's transaction share.

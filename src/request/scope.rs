@@ -1,5 +1,6 @@
 //! The lazy connection of a request: a state machine that borrows on the first use and returns at the end.
 
+use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -10,7 +11,6 @@ use crate::database::{AcquireError, Lease, Lender, Recorded, Usage};
 use crate::{Error, Result};
 
 /// What all [`Connection`](super::Connection)s of one request share.
-#[derive(Debug)]
 pub(crate) struct Scope {
     lender: Lender,
     settings: Arc<Recorded>,
@@ -165,6 +165,18 @@ impl Scope {
         drop(left);
     }
 
+    /// For `Debug`, which may be asked for at any moment.
+    pub(super) fn describe(&self) -> &'static str {
+        match self.state.try_lock().as_deref() {
+            Ok(State::Idle | State::Turns(_)) => "idle",
+            Ok(State::Borrowing(_)) => "borrowing",
+            Ok(State::Leased(_)) => "leased",
+            Ok(State::Detached) => "its request is over",
+            Ok(State::Closed) => "closed",
+            Err(_) => "changing",
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,6 +184,12 @@ impl Scope {
 
 fn idle(lender: &Lender) -> State {
     if lender.in_turns() { State::Turns(Weak::new()) } else { State::Idle }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scope").field(&self.describe()).finish()
+    }
 }
 
 /// What a user finds at the door.

@@ -1,5 +1,6 @@
 //! A transaction, or a savepoint in one, as its user sees it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
@@ -34,9 +35,14 @@ use crate::tokio_postgres::types::FromSqlOwned;
 /// # }
 /// ```
 #[must_use = "a transaction that is dropped is rolled back"]
-#[derive(Debug)]
 pub struct Transaction {
     guard: Arc<Guard>,
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").finish_non_exhaustive()
+    }
 }
 
 impl Transaction {

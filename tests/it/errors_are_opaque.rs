@@ -25,7 +25,7 @@ async fn the_client_sees_no_cause_and_the_log_sees_them_all() {
     assert!(!format!("{:?}", answer.headers).contains("4711"));
     let lines = log::ours_with(&["ERROR", "hidden_treasure_4711"]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    let chain = "the statement failed: db error: ERROR: relation \"hidden_treasure_4711\" does not exist";
+    let chain = "the statement failed: ERROR: relation \"hidden_treasure_4711\" does not exist";
     assert!(lines[0].contains(chain), "{lines:?}");
     app.stop().await;
 }

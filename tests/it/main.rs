@@ -28,6 +28,7 @@ mod rows_found;
 mod start_up_and_bad_input;
 mod shutdown;
 mod errors_are_opaque;
+mod what_is_shown;
 mod two_databases;
 mod schedules;
 mod futures_are_send;

@@ -55,21 +55,15 @@ impl<'sql> Token<'sql> {
 
 /// The tokens of `sql` without blanks and comments; `None` if the server could cut it another way or not at all.
 pub(super) fn tokens(sql: &str) -> Option<Vec<Token<'_>>> {
-    let mut scanner = Scanner { sql, at: 0 };
+    let mut scanner = Scanner::new(sql);
     let mut tokens = Vec::new();
-    loop {
-        scanner.skip_blanks()?;
-        let start = scanner.at;
-        if start == sql.len() {
-            return Some(tokens);
-        }
-        let kind = scanner.token()?;
-        let text = sql.get(start..scanner.at)?;
-        tokens.push(Token { kind, text });
+    while let Some(token) = scanner.next_token()? {
+        tokens.push(token);
     }
+    Some(tokens)
 }
 
-struct Scanner<'sql> {
+pub(super) struct Scanner<'sql> {
     sql: &'sql str,
     at: usize,
 }
@@ -83,7 +77,28 @@ enum Backslash {
     Unclear,
 }
 
-impl Scanner<'_> {
+impl<'sql> Scanner<'sql> {
+    pub(super) fn new(sql: &'sql str) -> Self {
+        Self { sql, at: 0 }
+    }
+
+    /// The next token, `Some(None)` at the end, and `None` where the server could cut it another way or not at all.
+    pub(super) fn next_token(&mut self) -> Option<Option<Token<'sql>>> {
+        self.skip_blanks()?;
+        let start = self.at;
+        if start == self.sql.len() {
+            return Some(None);
+        }
+        let kind = self.token()?;
+        let text = self.sql.get(start..self.at)?;
+        Some(Some(Token { kind, text }))
+    }
+
+    /// Where the next token is looked for.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     fn token(&mut self) -> Option<Kind> {
         match (self.peek(0)?, self.peek(1), self.peek(2)) {
             (b'\'', ..) => self.quoted(0, Backslash::Unclear, Kind::Literal),
