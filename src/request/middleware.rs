@@ -12,7 +12,7 @@ use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::scopes::{Ending, RequestScopes};
+use super::scopes::{Attached, Ending, RequestScopes};
 use crate::Database;
 
 /// Gives every request of an App or a scope its lazy [`Connection`](crate::Connection).
@@ -28,11 +28,29 @@ pub struct ConnectionMiddleware {
 impl Database {
     /// The middleware to wrap an App or a scope in.
     ///
+    /// It goes outside of every middleware that uses a connection, so its `.wrap` comes last: in Actix Web the last one is the
+    /// outermost. To have the `Database` in the app data is not enough: a request that is not wrapped has no connection, and
+    /// extracting one fails with [`Error::MissingMiddleware`](crate::Error::MissingMiddleware).
+    ///
     /// ```no_run
-    /// # use actix_web::App;
-    /// # fn app(db: actix_pg::Database) {
-    /// let app = App::new().wrap(db.middleware());
+    /// use actix_pg::{Connection, Database};
+    /// use actix_web::body::MessageBody;
+    /// use actix_web::dev::{ServiceRequest, ServiceResponse};
+    /// use actix_web::middleware::{Next, from_fn};
+    /// use actix_web::{App, Error};
+    ///
+    /// # fn app(db: Database) {
+    /// let app = App::new().wrap(from_fn(authenticated)).wrap(db.middleware());
     /// # }
+    ///
+    /// async fn authenticated(
+    ///     conn: Connection,
+    ///     req: ServiceRequest,
+    ///     next: Next<impl MessageBody>,
+    /// ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    ///     conn.execute("SELECT 1", &[]).await?; // shared with the handler
+    ///     next.call(req).await
+    /// }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
         ConnectionMiddleware { database: self.clone() }
@@ -53,7 +71,7 @@ where
         let database = self.database.clone();
         let mut data = Extensions::new();
         data.insert(web::Data::new(database.clone()));
-        data.insert(database);
+        data.insert(Attached(database));
         ready(Ok(ConnectionService { service, data: Rc::new(data) }))
     }
 }

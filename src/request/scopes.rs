@@ -24,6 +24,13 @@ struct Kept {
     transaction: Option<Arc<Whole>>,
 }
 
+/// What the middleware puts into the data of the requests that it wraps.
+///
+/// A type of its own: with a `Database` in the app data and no middleware around the route, nobody would end its connections
+/// and commit its transactions.
+#[derive(Debug)]
+pub(super) struct Attached(pub(super) Database);
+
 /// What is left to do when the response is ready.
 pub(super) enum Ending {
     Nothing,
@@ -33,10 +40,12 @@ pub(super) enum Ending {
 impl RequestScopes {
     /// The database of the innermost middleware around this request.
     pub(super) fn database(req: &HttpRequest) -> Result<&Database> {
-        match req.app_data::<Database>() {
+        match req.app_data() {
             None => Err(Error::MissingMiddleware),
-            Some(database) if !database.uses_connection_for_request() => Err(Error::NoRequestConnection),
-            Some(database) => Ok(database),
+            Some(Attached(database)) if !database.uses_connection_for_request() => {
+                Err(Error::NoRequestConnection)
+            }
+            Some(Attached(database)) => Ok(database),
         }
     }
 
@@ -69,7 +78,7 @@ impl RequestScopes {
     /// The response is ready: the connection to this database ends, and its transaction with it.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|scopes| {
-            let database = data.get::<Database>()?;
+            let Attached(database) = data.get()?;
             let kept = scopes.0.iter_mut().find(|kept| kept.scope.is_of(database.lender()))?;
             Some((Arc::clone(&kept.scope), kept.transaction.take()))
         });

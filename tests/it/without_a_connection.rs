@@ -1,6 +1,6 @@
 //! Requests on which there is no connection.
 
-use actix_pg::{Config, Connection, Database, Error, Result};
+use actix_pg::{Config, Connection, Database, Error, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::test::TestRequest;
 use actix_web::{App, FromRequest, web};
@@ -46,6 +46,74 @@ async fn without_the_middleware_the_log_names_the_fix() {
 
     let req = TestRequest::default().to_http_request();
     assert!(matches!(Connection::extract(&req).await, Err(Error::MissingMiddleware)));
+}
+
+/// P9: a database in the app data is no middleware: nobody would end the request's connection, nor commit its transaction.
+#[actix_web::test]
+async fn a_database_in_the_app_data_is_no_middleware() {
+    let database = database().await;
+    for uses_connection in [true, false] {
+        let config = Config { use_connection_for_request: uses_connection, ..sized(database.config(), 1) };
+        let db = Database::connect(config).await.expect("a connected database");
+        let data = db.clone();
+        let app = listen!(1, move || {
+            App::new()
+                .app_data(data.clone())
+                .app_data(web::Data::new(data.clone()))
+                .route("/connection", web::get().to(async |_: Connection| "never"))
+                .route("/transaction", web::get().to(async |_: RequestTransaction| "never"))
+                .route("/data", web::get().to(async |_: web::Data<Database>| "its own"))
+        });
+        for path in ["/connection", "/transaction"] {
+            let answer = app.get(path).await;
+            assert_eq!(
+                (answer.status, answer.body.as_str()),
+                (StatusCode::INTERNAL_SERVER_ERROR, ""),
+                "{path}"
+            );
+        }
+        assert_eq!(app.get("/data").await.ok(), "its own");
+        app.stop().await;
+
+        let of = |req: TestRequest| req.to_http_request();
+        let req = of(TestRequest::default().app_data(db.clone()).app_data(web::Data::new(db.clone())));
+        assert!(matches!(Connection::extract(&req).await, Err(Error::MissingMiddleware)));
+        assert!(matches!(RequestTransaction::extract(&req).await, Err(Error::MissingMiddleware)));
+    }
+}
+
+/// P9: a middleware outside of ours meets no connection, and the log says which goes where.
+#[actix_web::test]
+async fn the_order_of_the_middleware_is_named() {
+    use actix_web::body::MessageBody;
+    use actix_web::dev::{ServiceRequest, ServiceResponse};
+    use actix_web::middleware::{Next, from_fn};
+
+    async fn needs_one(
+        conn: Connection,
+        req: ServiceRequest,
+        next: Next<impl MessageBody>,
+    ) -> std::result::Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+        backend(&conn).await;
+        next.call(req).await
+    }
+
+    let (_database, db) = connect(1).await;
+    for ours_is_outside in [true, false] {
+        let db = db.clone();
+        let app = listen!(1, move || {
+            use actix_web::middleware::Condition;
+            App::new()
+                .wrap(Condition::new(!ours_is_outside, db.middleware()))
+                .wrap(from_fn(needs_one))
+                .wrap(Condition::new(ours_is_outside, db.middleware()))
+                .route("/", web::get().to(async || "served"))
+        });
+        let status = app.get("/").await.status;
+        assert_eq!(status == StatusCode::OK, ours_is_outside, "{status}");
+        app.stop().await;
+    }
+    assert!(!log::ours_with(&["ERROR", "outside of every middleware that uses a connection"]).is_empty());
 }
 
 /// P9: only the wrapped scope has connections.
