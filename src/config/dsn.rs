@@ -3,12 +3,15 @@
 //!
 //! `url` cannot read several hosts, and the driver's own parser refuses `verify-full`, reads an `@`
 //! in a parameter as the end of a password, and hands out neither the roots nor the certificates.
-//! No error here quotes the DSN: a misplaced quote or slash could make any part of it the password.
+//! No error here quotes the DSN but for names that everybody knows: a misplaced quote or slash could make
+//! any part of it the password.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use percent_encoding::percent_decode_str;
+
+use super::{Config, names};
 
 const SCHEMES: [&str; 3] = ["postgres", "postgresql", "asyncpg"];
 
@@ -37,6 +40,10 @@ pub(super) fn parse(dsn: &str) -> Result<Vec<(String, String)>, String> {
 
 fn url(rest: &str) -> Result<Vec<(String, String)>, String> {
     let (authority, path, query) = split(rest);
+    // A password with a raw `/` or `?` in it goes on to here.
+    if path.contains('@') || (query.contains('@') && authority.contains(':')) {
+        return Err(format!("has an `@` after the host{HINT}"));
+    }
     let mut given = Vec::new();
     let hosts = match authority.rsplit_once('@') {
         None => authority,
@@ -56,9 +63,6 @@ fn url(rest: &str) -> Result<Vec<(String, String)>, String> {
     given.push(("host".to_owned(), names.join(",")));
     if ports.iter().any(|port| !port.is_empty()) {
         given.push(("port".to_owned(), ports.join(",")));
-    }
-    if path.contains('@') {
-        return Err(format!("has an `@` in the database{HINT}"));
     }
     given.push(("dbname".to_owned(), decode(path)?));
     given.retain(|(_, value)| !value.is_empty());
@@ -153,7 +157,10 @@ fn push_once(pairs: &mut Vec<(String, String)>, name: String, value: String) -> 
         return Err("has a parameter name that is none".into());
     }
     if pairs.iter().any(|(known, _)| *known == name) {
-        return Err(format!("has `{name}` twice"));
+        return Err(match names::is_public(&name) {
+            true => format!("has `{name}` twice"),
+            false => "has a parameter twice".into(),
+        });
     }
     pairs.push((name, value));
     Ok(())
@@ -166,11 +173,11 @@ fn decode(text: &str) -> Result<String, String> {
     }
 }
 
-/// The DSN as pairs without the password, or nothing of it where it cannot be read.
+/// The DSN as pairs without the password, or nothing of it where it is refused.
 pub(super) fn masked(dsn: &str) -> String {
-    let Ok(pairs) = parse(dsn) else {
+    let (Ok(pairs), Ok(_)) = (parse(dsn), Config::from_dsn(dsn)) else {
         return "***".into();
     };
-    let shown = pairs.iter().map(|(name, value)| format!("{name}={}", super::names::masked(name, value)));
+    let shown = pairs.iter().map(|(name, value)| format!("{name}={}", names::masked(name, value)));
     shown.collect::<Vec<_>>().join(" ")
 }

@@ -26,6 +26,40 @@ pub(super) const PARAMETERS: &[&str] = &[
 pub(super) const DSN_PARAMETERS: &[&str] =
     &["application_name", "connect_timeout", "dbname", "host", "password", "port", "ssl", "user"];
 
+/// Parameters of libpq's that are refused.
+const OTHERS_OF_LIBPQ: &[&str] = &[
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "max_protocol_version",
+    "min_protocol_version",
+    "oauth_client_id",
+    "oauth_client_secret",
+    "oauth_issuer",
+    "oauth_scope",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "requiressl",
+    "scram_client_key",
+    "scram_server_key",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslkeylogfile",
+    "sslpassword",
+    "sslsni",
+];
+
 /// What other libraries call it, and what is too far off for a comparison of letters.
 const ALIASES: &[(&str, &str)] = &[
     ("database", "dbname"),
@@ -44,6 +78,14 @@ const ALIASES: &[(&str, &str)] = &[
 
 pub(super) fn is_parameter(name: &str) -> bool {
     PARAMETERS.contains(&name)
+}
+
+/// Whether everybody knows the name, whoever wrote it down.
+pub(super) fn is_public(name: &str) -> bool {
+    is_known(name)
+        || DSN_PARAMETERS.contains(&name)
+        || OTHERS_OF_LIBPQ.contains(&name)
+        || ALIASES.iter().any(|(alias, _)| *alias == name)
 }
 
 pub(super) fn is_known(name: &str) -> bool {

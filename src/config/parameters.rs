@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem::discriminant;
 
 use super::value::{FromValue, Value};
-use super::{ConfigError, Origin, dsn, names};
+use super::{ConfigError, ConfigErrorKind, Origin, dsn, names};
 
 /// Each is taken out when it is applied, so that one that nobody applies is found out.
 #[derive(Default)]
@@ -21,10 +21,10 @@ impl Parameters {
         let refused = |problem: String| ConfigError::invalid(Origin::option("dsn"), problem);
         let mut parameters = Self::default();
         for (name, value) in dsn::parse(text).map_err(refused)? {
-            let origin = Origin::Dsn(name.clone());
             if !names::DSN_PARAMETERS.contains(&&*name) && !names::is_parameter(&name) {
-                return Err(ConfigError::unknown(origin, names::nearest_in_dsn(&name)));
+                return Err(unknown(name));
             }
+            let origin = Origin::Dsn(name.clone());
             // As libpq: `ssl=true` comes from JDBC.
             let value = if name == "ssl" && value == "true" { "require" } else { &value };
             parameters.give(&name, value, origin)?;
@@ -81,10 +81,27 @@ impl Parameters {
 }
 
 impl Given {
+    /// The error does not quote a value of the DSN, which may be a piece of a password with a space in it.
     pub(super) fn read<T: FromValue>(self) -> Result<(T, Origin), ConfigError> {
-        match T::from_value(Value::Text(self.value)) {
-            Ok(value) => Ok((value, self.origin)),
-            Err(problem) => Err(ConfigError::invalid(self.origin, problem)),
-        }
+        let value = Value::Text(self.value);
+        let quoted = format!(", not {value}");
+        T::from_value(value).map(|value| (value, self.origin.clone())).map_err(|problem| {
+            let problem = match &self.origin {
+                Origin::Dsn(_) => problem.strip_suffix(&quoted).unwrap_or("has a wrong value").to_owned(),
+                _ => problem,
+            };
+            ConfigError::invalid(self.origin, problem)
+        })
     }
+}
+
+/// A name that is not everybody's is not quoted: it may be a piece of a password.
+fn unknown(name: String) -> ConfigError {
+    let meant = names::nearest_in_dsn(&name);
+    if names::is_public(&name) {
+        return ConfigError::unknown(Origin::Dsn(name), meant);
+    }
+    let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    let problem = format!("has a parameter that is unknown{hint}");
+    ConfigError::new(Origin::option("dsn"), ConfigErrorKind::Unknown, problem)
 }

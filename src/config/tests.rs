@@ -11,6 +11,7 @@ mod dsn;
 mod encryption;
 mod env;
 mod refused;
+mod secrets;
 
 fn of_dsn(dsn: &str) -> Settings {
     let config = Config::from_dsn(dsn).unwrap_or_else(|err| panic!("{dsn}: {err}"));
