@@ -141,7 +141,7 @@ fn server(
     tls: impl FnOnce(Ssl) -> Result<Tls, ConfigError>,
 ) -> Result<ServerSettings, ConfigError> {
     let hosts = hosts::hosts(parameters)?;
-    let mut ssl = Ssl::take(parameters)?;
+    let mut ssl = Ssl::take(parameters, &hosts)?;
     if hosts.iter().all(|server| matches!(server.host, Host::Unix(_))) {
         ssl.mode = SslMode::Disable;
     }

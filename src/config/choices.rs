@@ -37,14 +37,15 @@ pub enum Reset {
     Never,
 }
 
-/// What is logged of each statement.
+/// What is logged of each statement, whether it ends well or fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Echo {
     /// Nothing. Written `false`.
     Off,
     /// The SQL, its duration and its rows, without the parameters. Written `"statements"`.
     Statements,
-    /// The SQL, its duration, its rows and its parameters. Written `true`.
+    /// The SQL, its duration, its rows and its parameters. Errors show the values that they are about. Written
+    /// `true`.
     Full,
 }
 

@@ -43,6 +43,20 @@ pub(crate) struct Server {
     pub(crate) port: u16,
 }
 
+impl Server {
+    /// Whether it runs on this machine, reached over loopback or a Unix-domain socket.
+    pub(super) fn is_local(&self) -> bool {
+        match (&self.host, self.hostaddr) {
+            (Host::Unix(_), _) => true,
+            (Host::Tcp(_), Some(address)) => address.is_loopback(),
+            (Host::Tcp(name), None) => match name.parse::<IpAddr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => name.eq_ignore_ascii_case("localhost"),
+            },
+        }
+    }
+}
+
 /// A name or an address, or the directory of a Unix-domain socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Host {

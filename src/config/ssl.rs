@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::parameters::Parameters;
-use super::{ConfigError, Origin, SslMode};
+use super::{ConfigError, Origin, Server, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
 /// What [`Tls`](crate::database::Tls) is made of.
@@ -17,6 +17,9 @@ pub(crate) struct Ssl {
     /// The certificate and the key that the server is shown when it asks.
     pub(crate) client: Option<(PemFile, PemFile)>,
     pub(crate) negotiation: SslNegotiation,
+    /// Every host is this machine: nobody can listen in between.
+    #[cfg_attr(feature = "rustls", allow(dead_code, reason = "only who cannot encrypt has to warn"))]
+    pub(crate) is_local: bool,
 }
 
 /// A file with certificates or a key, and where it was named.
@@ -27,7 +30,7 @@ pub(crate) struct PemFile {
 }
 
 impl Ssl {
-    pub(super) fn take(parameters: &mut Parameters) -> Result<Self, ConfigError> {
+    pub(super) fn take(parameters: &mut Parameters, hosts: &[Server]) -> Result<Self, ConfigError> {
         let conflict = |origin, problem| Err(ConfigError::conflict(origin, problem));
         let (mode, origin) = match parameters.take_as("sslmode")? {
             Some((mode, origin)) => (Some(mode), origin),
@@ -62,7 +65,8 @@ impl Ssl {
             }
             given => given.map_or(SslNegotiation::Postgres, |(negotiation, _)| negotiation),
         };
-        Ok(Self { mode, origin, root, client, negotiation })
+        let is_local = hosts.iter().all(Server::is_local);
+        Ok(Self { mode, origin, root, client, negotiation, is_local })
     }
 }
 

@@ -29,6 +29,7 @@ mod start_up_and_bad_input;
 mod shutdown;
 mod errors_are_opaque;
 mod what_is_shown;
+mod json_errors_example;
 mod two_databases;
 mod schedules;
 mod futures_are_send;

@@ -39,6 +39,23 @@ fn encryption_is_read_as_libpq_reads_it() {
     assert_eq!(ssl.negotiation, SslNegotiation::Direct);
 }
 
+/// Without TLS there is nothing to warn of on one's own machine.
+#[test]
+fn a_server_is_local_if_every_host_of_it_is() {
+    for (dsn, is_local) in [
+        ("host=/run/pg", true),
+        ("host=localhost", true),
+        ("host=127.0.0.2,::1,/run/pg", true),
+        ("host=db.example hostaddr=127.0.0.1", true),
+        ("host=localhost hostaddr=192.0.2.1", false),
+        ("host=localhost,db.example", false),
+        ("host=localhost.example", false),
+        ("host=0.0.0.0", false),
+    ] {
+        assert_eq!(ssl_of(dsn, None).is_local, is_local, "{dsn}");
+    }
+}
+
 #[test]
 fn a_socket_is_not_encrypted() {
     let server = of_dsn("host=/run/pg sslmode=require").server;

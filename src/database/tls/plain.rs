@@ -15,7 +15,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// Refuses what only the feature `rustls` can do.
     pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
-        let Ssl { mode, origin, root, client, negotiation: _ } = ssl;
+        let Ssl { mode, origin, root, client, negotiation: _, is_local } = ssl;
         let file = root.or(client.map(|(cert, _)| cert));
         let wants_tls = match (mode, file) {
             (config::SslMode::Disable, _) => None,
@@ -26,7 +26,7 @@ impl Tls {
             let problem = "needs the feature `rustls` of actix-pg";
             return Err(ConfigError::new(origin, ConfigErrorKind::MissingFeature, problem));
         }
-        if mode == config::SslMode::Prefer {
+        if mode == config::SslMode::Prefer && !is_local {
             tracing::warn!(
                 "connections are not encrypted: `ssl = prefer` needs the feature `rustls` of actix-pg"
             );

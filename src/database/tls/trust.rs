@@ -19,7 +19,7 @@ use crate::tokio_postgres::config::SslNegotiation;
 pub(super) const ALPN: &[u8] = b"postgresql";
 
 pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
-    let Ssl { mode, origin, root, client, negotiation } = ssl;
+    let Ssl { mode, origin, root, client, negotiation, is_local: _ } = ssl;
     let provider = crypto::ring::default_provider();
     let roots = match (mode, &root) {
         (_, Some(root)) => Some(Roots::of_file(root)?),
