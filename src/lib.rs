@@ -47,6 +47,19 @@
 //! session (its settings, its role, its advisory locks), set `reset = "always"`. Whatever is done through
 //! [`Connection::client`] is reset in any case.
 
+//!
+//! # What is logged
+//!
+//! Through [tracing](https://docs.rs/tracing), or `log` where nobody has subscribed to that. Every event is one line that nobody
+//! can forge, and shows no password; parameters, and values that an error is about, only with `echo = true`.
+//!
+//! | target | what |
+//! |---|---|
+//! | `actix_pg::request` | each failed request, at ERROR: [`Error::log`]. Turn it off if a middleware of yours logs errors |
+//! | `actix_pg::notice` | what the server says besides its answers, such as `RAISE NOTICE`: INFO, its LOG and DEBUG at DEBUG |
+//! | `actix_pg::telemetry` | the life of the sessions; statements, with `echo` |
+//! | `tokio_postgres` | the driver's own, at DEBUG: every statement **with its parameters** |
+
 mod config;
 mod database;
 mod request;

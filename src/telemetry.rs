@@ -129,8 +129,14 @@ pub(crate) fn echo(sql: &str, params: Option<Params<'_>>, rows: Option<u64>, ela
 }
 
 /// `echo`: what failed, with what, why, after how long.
-pub(crate) fn echo_failed(sql: &str, params: Option<Params<'_>>, err: &crate::Error, elapsed: Duration) {
+pub(crate) fn echo_failed(
+    sql: &str,
+    params: Option<Params<'_>>,
+    err: &crate::Error,
+    elapsed: Option<Duration>,
+) {
     let params = params.map(|params| display(Escaped(format!("{params:?}"))));
     let code = err.code().map(|code| display(Escaped(code.code())));
-    info!(sql, params, error = %Chain(err), code, ?elapsed, "statement failed");
+    let elapsed = elapsed.map(tracing::field::debug);
+    info!(sql, params, error = %Chain(err), code, elapsed, "statement failed");
 }

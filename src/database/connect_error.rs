@@ -149,3 +149,19 @@ impl error::Error for ConnectError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate's names, and whatever else a counterpart sends, stand in the cause.
+    #[test]
+    fn a_cause_is_one_line() {
+        let cause = Cause::from(io::Error::other("no\r\nsuch\u{2028}name"));
+        let err = ConnectError::new("db\n".into(), cause);
+        let line = "cannot connect to db\\n: no\\r\\nsuch\\u{2028}name";
+        assert_eq!((format!("{err:#}"), format!("{err:?}")), (line.to_owned(), line.to_owned()));
+        let source = error::Error::source(&err).expect("a cause");
+        assert_eq!(format!("{source} {source:?}").lines().count(), 1);
+    }
+}

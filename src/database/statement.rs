@@ -213,7 +213,7 @@ impl<'a> Started<'a> {
     fn failed(&self, err: Error) -> Error {
         let err = err.of_statement(Some(self.sql), self.echo);
         if let Some(at) = self.at {
-            telemetry::echo_failed(self.sql, self.shown(), &err, at.elapsed());
+            telemetry::echo_failed(self.sql, self.shown(), &err, Some(at.elapsed()));
         }
         err
     }

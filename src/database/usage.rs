@@ -13,7 +13,7 @@ use super::levels::{Mark, Stage};
 use super::session::Session;
 use super::sql::Traces;
 use crate::config::Echo;
-use crate::{Error, Result};
+use crate::{Error, Result, telemetry};
 
 /// One user of a lent session: from before its first message to after its last answer.
 ///
@@ -63,7 +63,12 @@ impl Usage {
 
     /// Says of an error which statement it was that failed.
     pub(crate) fn failed(&self, err: Error) -> Error {
-        err.of_statement(self.sql.as_deref(), self.echo())
+        let echo = self.echo();
+        let err = err.of_statement(self.sql.as_deref(), echo);
+        if let Some(sql) = self.sql.as_deref().filter(|_| echo != Echo::Off) {
+            telemetry::echo_failed(sql, None, &err, None);
+        }
+        err
     }
 
     /// Waits for its turn, and records that a statement with these traces is sent now.

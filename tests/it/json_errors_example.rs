@@ -28,7 +28,7 @@ async fn every_failure_has_a_body_and_one_line() {
     let failed = app.get("/typo").await;
     assert_eq!((failed.status.as_u16(), failed.json()), (500, json!({ "error": "something went wrong" })));
     assert!(!failed.headers.contains_key(RETRY_AFTER));
-    let lines = log::lines_with(&["ERROR", "SELEC"]);
+    let lines = log::lines_with(&["ERROR", "\"SELEC\""]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(
         lines[0].contains("actix_pg::request request failed") && lines[0].contains("sql=SELEC ?"),

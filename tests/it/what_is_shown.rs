@@ -1,12 +1,15 @@
 //! What an operator reads of a failure: all that helps, no data of a client, and nothing that a client could have forged.
 
-use std::error::Error as _;
+use std::error::Error;
 
 use actix_pg::tokio_postgres::error::SqlState;
-use actix_pg::{Config, Connection, Database, Echo, Error, RequestTransaction, Result};
+use actix_pg::tokio_postgres::types::private::BytesMut;
+use actix_pg::tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use actix_pg::{Config, Connection, Database, Echo, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{ResponseError, web};
+use futures_util::TryStreamExt as _;
 
 use crate::support::{TestApp, connect, database, log, sized};
 
@@ -15,7 +18,7 @@ const BREAKS: [&str; 9] =
     ["\n", "\r", "\r\n", "\x1b[2K", "\u{85}", "\u{2028}", "\u{2029}", "\u{202e}", "\u{2066}"];
 
 /// Everything that can be made of an error without asking for the driver's.
-fn all_of(err: &Error) -> String {
+fn all_of(err: &actix_pg::Error) -> String {
     let mut text = format!("{err} | {err:#} | {err:?} | {err:#?}");
     let mut source = err.source();
     while let Some(cause) = source {
@@ -109,6 +112,65 @@ async fn row_data_is_not_shown() {
     );
 }
 
+/// A value that cannot be converted, and whose type says so in words of its own.
+#[derive(Debug)]
+struct Unconvertible;
+
+const SECRET: &str = "secret-4717";
+
+impl ToSql for Unconvertible {
+    fn to_sql(
+        &self,
+        _: &Type,
+        _: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn Error + Sync + Send>> {
+        Err(std::io::Error::other(SECRET).into())
+    }
+
+    accepts!(TEXT);
+    to_sql_checked!();
+}
+
+impl FromSql<'_> for Unconvertible {
+    fn from_sql(_: &Type, _: &[u8]) -> std::result::Result<Self, Box<dyn Error + Sync + Send>> {
+        Err(SECRET.into())
+    }
+
+    accepts!(TEXT);
+}
+
+/// P22: nor is what a conversion has to say about a value, but for its types.
+#[actix_web::test]
+async fn a_conversion_tells_types_and_no_values() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    for (err, text) in [
+        (
+            conn.query("SELECT $1::text", &[&Unconvertible]).await.map(drop).expect_err("no text"),
+            "the statement failed: error serializing parameter 0: …",
+        ),
+        (
+            conn.query_one_scalar::<Unconvertible>("SELECT 'x'", &[])
+                .await
+                .map(drop)
+                .expect_err("not from text"),
+            "the statement failed: error deserializing column 0: …",
+        ),
+        (
+            conn.query_one_scalar::<i32>("SELECT 'x'", &[]).await.map(drop).expect_err("no number"),
+            "the statement failed: error deserializing column 0: \
+             cannot convert between the Rust type `i32` and the Postgres type `text`",
+        ),
+        (
+            conn.query_one_scalar::<i32>("SELECT NULL::int", &[]).await.map(drop).expect_err("null"),
+            "the statement failed: error deserializing column 0: a Postgres value was `NULL`",
+        ),
+    ] {
+        assert_eq!(format!("{err:#}"), text);
+        assert!(!all_of(&err).contains(SECRET), "{}", all_of(&err));
+    }
+}
+
 /// P22: an operator finds the statement, and what it broke.
 #[actix_web::test]
 async fn the_line_of_a_failed_statement_names_it() {
@@ -122,8 +184,9 @@ async fn the_line_of_a_failed_statement_names_it() {
             Ok("never")
         };
         let streamed = async |conn: Connection| -> Result<String> {
-            use futures_util::TryStreamExt as _;
-            let rows = conn.query_raw("SELECT 1 / (4714000 - 4714000) AS streamed_4714", &[]).await?;
+            let rows = conn
+                .query_raw("SELECT 1 / (g - 2) AS streamed_4714 FROM generate_series(1, 3) AS g", &[])
+                .await?;
             Ok(rows.try_collect::<Vec<_>>().await?.len().to_string())
         };
         config.route("/unique", web::get().to(unique)).route("/streamed", web::get().to(streamed));
@@ -148,7 +211,11 @@ async fn the_line_of_a_failed_statement_names_it() {
     );
 
     app.get("/streamed").await;
-    let lines = log::ours_with(&["ERROR", "sql=SELECT ? / (? - ?) AS streamed_4714", "division by zero"]);
+    let lines = log::ours_with(&[
+        "ERROR",
+        "sql=SELECT ? / (g - ?) AS streamed_4714 FROM generate_series(?, ?) AS g",
+        "division by zero",
+    ]);
     assert_eq!(lines.len(), 1, "{lines:#?}");
     app.stop().await;
 }
@@ -165,6 +232,14 @@ async fn echo_shows_what_fails() {
         let sql = format!("SELECT $1::text::int AS {label}");
         let err = db.connection().query(&sql, &[&value]).await.expect_err("no number");
         assert_eq!(format!("{err:#}").contains(&value), shows_values, "{err:#}");
+        let rows = db
+            .connection()
+            .query_raw(&format!("SELECT 1 / (g - 2) AS raw_{label} FROM generate_series(1, 3) AS g"), &[])
+            .await
+            .expect("rows");
+        assert!(rows.try_collect::<Vec<_>>().await.is_err());
+        let lines = log::ours_with(&["INFO", "statement failed", &format!("raw_{label}"), "22012"]);
+        assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
         let lines = log::ours_with(&["INFO", "statement failed", &sql, "22P02"]);
         assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
         assert!(lines.iter().all(|line| line.contains(&value) == shows_values), "{lines:#?}");
@@ -190,9 +265,9 @@ async fn a_serialization_failure_is_a_503_wherever_it_occurs() {
     let tx = conn.transaction().await.expect("a transaction");
     tx.execute("INSERT INTO late VALUES (1)", &[]).await.expect("a row");
     let err = tx.commit().await.expect_err("refused");
-    assert!(matches!(err, Error::CommitRefused(_)), "{err:#}");
+    assert!(matches!(err, actix_pg::Error::CommitRefused(_)), "{err:#}");
     assert_eq!(err.status_code(), 503);
-    let unknown = Error::OutcomeUnknown(Box::new(err));
+    let unknown = actix_pg::Error::OutcomeUnknown(Box::new(err));
     assert_eq!(unknown.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
     assert_eq!(unknown.status_code(), 500);
 }
@@ -225,7 +300,7 @@ async fn debug_is_short_and_shows_no_setting() {
 /// What leaves `main` is printed with `{:?}`: the sentence, not a struct.
 #[actix_web::test]
 async fn what_leaves_main_is_a_sentence() {
-    let failed = async |config: Config| -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let failed = async |config: Config| -> std::result::Result<(), Box<dyn Error>> {
         Database::connect(config).await?;
         Ok(())
     };
