@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::cancel;
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::notices;
@@ -119,17 +120,10 @@ impl Connector {
 
     /// Asks the server to cancel what the session's backend is running, and returns when it has been told to.
     ///
-    /// The postmaster closes the connection of a cancel request only after it has signalled the backend
-    /// ([PQcancel waits for that too](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS)),
-    /// and [`Stream`] ends its shutdown only then. So no cancel sent here can reach a later statement.
+    /// So no cancel sent here can reach a later statement. An error is a cancel of which that is not known.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
-        let server = &self.settings.server;
-        let cancelled = async {
-            let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
-            let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
-            token.cancel_query_raw(stream, handshake).await.map_err(Cause::from)
-        };
-        cancelled.await.map_err(|cause| ConnectError::new(address.to_string(), cause))
+        let cancelled = cancel::cancel(token, address, &self.settings.server).await;
+        cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
 
     /// Sessions whose driver is running, lent ones and those about to end included.

@@ -33,6 +33,7 @@ mod driver;
 mod notices;
 mod sql;
 mod connector;
+mod cancel;
 mod connect_error;
 mod stream;
 mod tls;

@@ -12,6 +12,8 @@ mod common;
 
 mod hygiene;
 mod cancellation;
+mod bouncer;
+mod pgbouncer;
 mod load;
 mod faults;
 mod workers;

@@ -1,0 +1,87 @@
+//! A cancel request, sent as [PQcancel](https://www.postgresql.org/docs/current/libpq-cancel.html) sends it.
+//!
+//! The server closes the connection of a cancel request only after it has signalled the backend. So whoever waits for
+//! that end knows that no later statement can be hit. The end has to be the server's: a pooler that sees this side close
+//! first, by TCP or by TLS's `close_notify`, takes it for a client that left, and PgBouncer 1.18 crashes of it. But the
+//! driver shuts its stream down once the request is sent. [`Patient`] makes of that shutdown a wait.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::TryFutureExt;
+use futures_util::future::MapOk;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connect_error::Cause;
+use super::stream::{Address, Stream};
+use crate::config::ServerSettings;
+use crate::tokio_postgres::CancelToken;
+use crate::tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+/// Asks the server to cancel what a backend is running, and returns when the server has closed the connection.
+///
+/// Waits for that without a bound. Fails where the server cannot be reached and where the connection breaks: then the request
+/// may still be on its way.
+pub(super) async fn cancel(
+    token: &CancelToken,
+    address: &Address,
+    server: &ServerSettings,
+) -> Result<(), Cause> {
+    let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
+    let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
+    token.cancel_query_raw(Patient(stream), Patient(handshake)).await.map_err(Cause::Postgres)
+}
+
+/// A stream, or what encrypts one, that leaves the first word of farewell to the other side.
+struct Patient<T>(T);
+
+impl<S, T: TlsConnect<S>> TlsConnect<S> for Patient<T> {
+    type Stream = Patient<T::Stream>;
+    type Error = T::Error;
+    type Future = MapOk<T::Future, fn(T::Stream) -> Patient<T::Stream>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        self.0.connect(stream).map_ok(Patient)
+    }
+}
+
+impl<T: TlsStream + Unpin> TlsStream for Patient<T> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.0.channel_binding()
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 64];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(self.as_mut().poll_read(cx, &mut buf)) {
+                Ok(()) if buf.filled().is_empty() => return Poll::Ready(Ok(())),
+                Ok(()) => {}
+                // PostgreSQL ends a TLS connection by closing the socket.
+                Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+                Err(err) => return Poll::Ready(Err(err)),
+            }
+        }
+    }
+}

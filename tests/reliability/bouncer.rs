@@ -1,0 +1,151 @@
+//! A PgBouncer of one test, in session mode.
+
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use actix_pg::testing::TestDatabase;
+use actix_pg::tokio_postgres;
+use actix_pg::tokio_postgres::config::Host;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::support::eventually;
+
+/// Ends with the value.
+pub struct Bouncer {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+/// Whether clients are to encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    Plain,
+    Encrypted,
+}
+
+impl Bouncer {
+    /// Starts one in front of the server of `database`; `None` where there is none to start, which CI does not forgive.
+    pub async fn before(database: &TestDatabase, clients: Clients) -> Option<Self> {
+        let Some(program) = program() else {
+            assert!(env::var_os("CI").is_none(), "PgBouncer is not installed");
+            eprintln!("skipped: PgBouncer is not installed");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = free_port();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("a file");
+            path
+        };
+        let users = file("users.txt", "\"postgres\" \"\"\n");
+        let mut settings = format!(
+            "[databases]\n* = {}\n[pgbouncer]\npool_mode = session\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\nignore_startup_parameters = options\n\
+             default_pool_size = 60\n",
+            behind(database),
+            users.display(),
+        );
+        if clients == Clients::Encrypted {
+            let CertifiedKey { cert, signing_key } =
+                generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            let (cert, key) = (file("tls.crt", &cert.pem()), file("tls.key", &signing_key.serialize_pem()));
+            settings += &format!(
+                "client_tls_sslmode = require\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n",
+                cert.display(),
+                key.display(),
+            );
+        }
+        let ini = file("pgbouncer.ini", &settings);
+        let log = File::create(folder.path().join("log")).expect("a log");
+        let mut command = Command::new(program);
+        if let Some((user, id)) = substitute() {
+            hand_over(folder.path(), id);
+            command.args(["-u", user]);
+        }
+        let process = command.arg(ini).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut bouncer = Self { process: process.expect("PgBouncer"), port, folder };
+        eventually("PgBouncer listens", || {
+            bouncer.assert_alive();
+            async { TcpStream::connect(("127.0.0.1", port)).await.is_ok() }
+        })
+        .await;
+        Some(bouncer)
+    }
+
+    /// The DSN of the test database by way of this one.
+    pub fn dsn(&self, database: &TestDatabase, ssl_mode: &str) -> String {
+        let name = database.name();
+        format!("postgres://postgres@127.0.0.1:{}/{name}?sslmode={ssl_mode}", self.port)
+    }
+
+    /// Fails with the end of its log if it has crashed.
+    pub fn assert_alive(&mut self) {
+        if let Some(status) = self.process.try_wait().expect("a process") {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(5).collect();
+            panic!("PgBouncer has ended ({status}): {tail:#?}");
+        }
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Debian keeps it where only root's `PATH` leads.
+fn program() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
+}
+
+/// Where it connects to, in its own words.
+fn behind(database: &TestDatabase) -> String {
+    let server: tokio_postgres::Config = database.dsn().parse().expect("a DSN");
+    let host = match &server.get_hosts()[0] {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(folder) => folder.display().to_string(),
+    };
+    let port = server.get_ports().first().copied().unwrap_or(5432);
+    let password = server.get_password().map_or(String::new(), |password| {
+        format!(" password='{}'", String::from_utf8_lossy(password).replace('\'', "''"))
+    });
+    format!("host={host} port={port} user={}{password}", server.get_user().unwrap_or("postgres"))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+/// Whom it runs as in the place of root, which it refuses.
+fn substitute() -> Option<(&'static str, u32)> {
+    let id = |arguments: &[&str]| -> Option<u32> {
+        let output = Command::new("id").args(arguments).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    };
+    if id(&["-u"]) != Some(0) {
+        return None;
+    }
+    ["postgres", "nobody"].into_iter().find_map(|user| Some((user, id(&["-u", user])?)))
+}
+
+fn hand_over(folder: &Path, user: u32) {
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("an open folder");
+    for file in fs::read_dir(folder).expect("a folder") {
+        chown(file.expect("a file").path(), Some(user), None).expect("a new owner");
+    }
+}
