@@ -16,7 +16,9 @@ use std::task::{Context, Poll, ready};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::net::{TcpStream, lookup_host};
 
 use crate::config::{Host, Keepalive, Server, ServerSettings};
 
@@ -82,6 +84,7 @@ pub(crate) struct Stream {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpStream),
+    #[cfg(unix)]
     Unix(UnixStream),
     /// It could not be moved to another runtime.
     Lost,
@@ -96,7 +99,10 @@ impl Stream {
                 watch_for_silence(&tcp, settings)?;
                 Socket::Tcp(tcp)
             }
+            #[cfg(unix)]
             Address::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
+            #[cfg(not(unix))]
+            Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         Ok(Self { socket, write_closed: false, moved: Arc::default() })
     }
@@ -111,6 +117,7 @@ impl Stream {
             self.moved.store(false, Ordering::Relaxed);
             self.socket = match mem::replace(&mut self.socket, Socket::Lost) {
                 Socket::Tcp(tcp) => Socket::Tcp(TcpStream::from_std(tcp.into_std()?)?),
+                #[cfg(unix)]
                 Socket::Unix(unix) => Socket::Unix(UnixStream::from_std(unix.into_std()?)?),
                 Socket::Lost => Socket::Lost,
             };
@@ -133,6 +140,9 @@ fn watch_for_silence(tcp: &TcpStream, settings: &ServerSettings) -> io::Result<(
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(settings.tcp_user_timeout)?;
+    // Other systems have no such bound; there keepalive alone notices.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = settings.tcp_user_timeout;
     Ok(())
 }
 
@@ -140,6 +150,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut().socket()? {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            #[cfg(unix)]
             Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -150,6 +161,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut().socket()? {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            #[cfg(unix)]
             Socket::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Socket::Lost => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -163,6 +175,7 @@ impl AsyncWrite for Stream {
         if !self.write_closed {
             ready!(match self.socket()? {
                 Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+                #[cfg(unix)]
                 Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
                 Socket::Lost => Poll::Ready(Ok(())),
             })?;
