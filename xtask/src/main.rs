@@ -14,14 +14,15 @@ Usage: cargo xtask <command>
 
   quickstart [arguments]  run the example; they are handed to it
   test [arguments]        run the tests; they are handed to cargo test
-  ci                      formatting, lints, documentation, each feature alone
+  ci                      formatting, lints, documentation, each feature alone, TLS's providers
 
-The first two look for what they need, a PostgreSQL server and a C compiler, and install what is
-missing with apt-get, dnf, apk or brew. With TEST_DATABASE_URL set, or DATABASE_URL for quickstart,
-no PostgreSQL is looked for.
+The first two look for what they need, a PostgreSQL server and a C compiler, and for the tests
+PgBouncer, and install what is missing with apt-get, dnf, apk or brew. With TEST_DATABASE_URL set,
+or DATABASE_URL for quickstart, no PostgreSQL is looked for.
 
-To try these out: with XTASK_DRY_RUN set, commands are printed and not run; XTASK_POSTGRES_PATH is
-where the server is looked for, and XTASK_PACKAGE_MANAGER what it is installed with.";
+To try these out: with XTASK_DRY_RUN set, commands are printed and not run; XTASK_POSTGRES_PATH and
+XTASK_PGBOUNCER_PATH are where the servers are looked for, and XTASK_PACKAGE_MANAGER is what they
+are installed with.";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
@@ -60,5 +61,6 @@ fn quickstart(arguments: &[String]) -> run::Result {
 fn test(arguments: &[String]) -> run::Result {
     setup::c_compiler()?;
     setup::postgres(&["TEST_DATABASE_URL"])?;
+    setup::pgbouncer();
     run::cargo(["test", "--all-features"].into_iter().chain(arguments.iter().map(String::as_str)))
 }

@@ -33,6 +33,27 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
     }
 }
 
+/// Debian's package starts a PgBouncer that nobody here uses.
+const NO_SERVICE: &str = "if test -d /run/systemd/system; then systemctl disable --now pgbouncer; fi";
+
+/// Install PgBouncer unless the machine has one. Its tests are skipped where that fails, so the others go on.
+pub(crate) fn pgbouncer() {
+    if has_pgbouncer() {
+        return;
+    }
+    eprintln!("There is no PgBouncer on this machine: installing one.");
+    let installed = Manager::of_this_machine("PgBouncer").and_then(|manager| {
+        manager.install("pgbouncer")?;
+        match manager {
+            Manager::Apt => run::as_root(&["sh", "-c", NO_SERVICE]),
+            _ => Ok(()),
+        }
+    });
+    if let Err(message) = installed {
+        eprintln!("xtask: {message}; going on without PgBouncer");
+    }
+}
+
 /// Install a C compiler unless the machine has one: rustls is built with it, and so is whatever
 /// Rust links.
 pub(crate) fn c_compiler() -> Result {
@@ -92,6 +113,15 @@ fn has_postgres() -> bool {
         None => binaries::search_path(),
     })
     .is_some()
+}
+
+/// Debian keeps it where only root's PATH leads.
+fn has_pgbouncer() -> bool {
+    let folders: Vec<PathBuf> = match env::var_os("XTASK_PGBOUNCER_PATH") {
+        Some(path) => env::split_paths(&path).collect(),
+        None => binaries::search_path().into_iter().chain(["/usr/sbin".into()]).collect(),
+    };
+    folders.iter().any(|folder| folder.join("pgbouncer").is_file())
 }
 
 fn has_program(name: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What is installed with what, as the commands are printed.
 
+use std::fs;
 use std::process::Command;
 
 #[test]
@@ -12,6 +13,8 @@ fn a_missing_server_is_installed_with_the_packages_of_the_platform() {
     ] {
         let printed = printed(&["test", "--quiet"], &[("XTASK_PACKAGE_MANAGER", manager)]);
         assert!(printed.contains(command), "{printed}");
+        let (before, _) = command.rsplit_once(' ').expect("a package");
+        assert!(printed.contains(&format!("{before} pgbouncer\n")), "{printed}");
         assert!(printed.ends_with("$ cargo test --all-features --quiet\n"), "{printed}");
     }
 }
@@ -25,8 +28,21 @@ fn debian_is_told_to_start_no_server_of_its_own() {
 }
 
 #[test]
+fn a_pooler_that_cannot_be_installed_is_done_without() {
+    let printed = printed(
+        &["test"],
+        &[("TEST_DATABASE_URL", "postgres://there"), ("XTASK_PACKAGE_MANAGER", "unheard-of")],
+    );
+    assert!(printed.contains("install PgBouncer by hand; going on without"), "{printed}");
+    assert!(printed.ends_with("$ cargo test --all-features\n"), "{printed}");
+}
+
+#[test]
 fn a_server_that_is_named_is_enough() {
-    let named = printed(&["test"], &[("TEST_DATABASE_URL", "postgres://there")]);
+    let folder = env!("CARGO_TARGET_TMPDIR");
+    fs::write(format!("{folder}/pgbouncer"), "").unwrap();
+    let there = [("TEST_DATABASE_URL", "postgres://there"), ("XTASK_PGBOUNCER_PATH", folder)];
+    let named = printed(&["test"], &there);
     assert_eq!(named, "$ cargo test --all-features\n");
     let named = printed(&["quickstart"], &[("DATABASE_URL", "postgres://there")]);
     assert_eq!(named, "$ cargo run --example quickstart --\n");
@@ -44,6 +60,7 @@ fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         .env_remove("DATABASE_URL")
         .env("XTASK_DRY_RUN", "1")
         .env("XTASK_POSTGRES_PATH", "/nonexistent")
+        .env("XTASK_PGBOUNCER_PATH", "/nonexistent")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
