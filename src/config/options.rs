@@ -78,7 +78,7 @@ pub struct Config {
     /// How long a start pauses between two attempts.
     /// Defaults to [`RETRY_INTERVAL`](defaults::RETRY_INTERVAL).
     pub retry_interval: Duration,
-    /// Bound on one attempt at one address: TCP, TLS and login together.
+    /// Bound on one attempt at one address: TCP, TLS and login together, and at the first address of a name its look-up too.
     /// Defaults to [`CONNECT_TIMEOUT`](defaults::CONNECT_TIMEOUT).
     pub connect_timeout: Duration,
     /// Bound on the wait for a session; past it, the request is answered 503.

@@ -1,5 +1,6 @@
 //! A [`Config`](super::Config) that has been checked: what the rest of the crate reads.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct ServerSettings {
     /// User, password, database, start-up options, channel binding; no host, no ssl mode.
     pub(crate) driver: tokio_postgres::Config,
     pub(crate) tls: Tls,
-    /// Bound on one attempt at one address: TCP, TLS and login together.
+    /// Bound on one attempt at one address: TCP, TLS and login together, for the first also the name's look-up.
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
     pub(crate) tcp_user_timeout: Option<Duration>,
@@ -62,6 +63,15 @@ impl Server {
 pub(crate) enum Host {
     Tcp(String),
     Unix(PathBuf),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(name) => f.write_str(name),
+            Self::Unix(directory) => write!(f, "{}", directory.display()),
+        }
+    }
 }
 
 /// TCP keepalive; `None` leaves a value to the operating system.

@@ -28,9 +28,9 @@ pub(super) async fn cancel(
     address: &Address,
     server: &ServerSettings,
 ) -> Result<(), Cause> {
-    let stream = Stream::connect(address, server).await.map_err(Cause::Io)?;
-    let handshake = server.tls.handshake(address.host()).map_err(Cause::Io)?;
-    token.cancel_query_raw(Patient(stream), Patient(handshake)).await.map_err(Cause::Postgres)
+    let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
+    let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
+    token.cancel_query_raw(Patient(stream), Patient(handshake)).await.map_err(Cause::from)
 }
 
 /// A stream, or what encrypts one, that leaves the first word of farewell to the other side.

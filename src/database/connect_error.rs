@@ -45,8 +45,8 @@ impl ConnectError {
         Self::new("the server".into(), Cause::Interrupted)
     }
 
-    /// Whether the server refused the login: class 28.
-    pub(super) fn is_refusal(&self) -> bool {
+    /// Whether the server refused who logs in: class 28.
+    pub(super) fn is_login_refused(&self) -> bool {
         self.code().is_some_and(|code| code.code().starts_with("28"))
     }
 
@@ -88,6 +88,19 @@ impl ConnectError {
             Cause::Io(kind, _) => *kind == io::ErrorKind::InvalidInput,
             Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted => false,
             Cause::Closed => true,
+        }
+    }
+}
+
+impl Cause {
+    /// Whether a server has answered with a refusal that is not for this moment only (57P03).
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Postgres(err) => match err.code() {
+                Some(code) => *code != SqlState::CANNOT_CONNECT_NOW,
+                None => !is_transport(err.driver()),
+            },
+            _ => false,
         }
     }
 }

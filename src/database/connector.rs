@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use rand::seq::SliceRandom;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::cancel;
@@ -39,8 +39,11 @@ impl Connector {
 
     /// Opens a session whose home is the current runtime.
     ///
-    /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS);
-    /// the error is that of the last one.
+    /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS),
+    /// each at all of its addresses. The next one is tried where nothing answers in time, where the server cannot be
+    /// connected to now (57P03) or is not what `target_session_attrs` asks for, and, unlike libpq, where the connection
+    /// breaks during the login. It is not tried after a refusal, such as that of the password: the error is that one,
+    /// else that of the last host.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let opened = self.drivers.track_future(self.open_somewhere()).await;
         match opened {
@@ -60,10 +63,18 @@ impl Connector {
         }
         let mut failed = None;
         for host in hosts {
-            let mut addresses = match Address::resolve(host).await {
-                Ok(addresses) => addresses,
-                Err(err) => {
-                    failed = Some(ConnectError::new(format!("{:?}", host.host), err.into()));
+            // The look-up and the first address share one bound: a name server may be silent too.
+            let mut deadline = Instant::now() + server.connect_timeout;
+            let looked_up = timeout_at(deadline, Address::resolve(host)).await;
+            let mut addresses = match looked_up {
+                Ok(Ok(addresses)) => addresses,
+                Ok(Err(err)) => {
+                    failed = Some(ConnectError::new(host.host.to_string(), err.into()));
+                    continue;
+                }
+                Err(_) => {
+                    let look_up = format!("the look-up of `{}`", host.host);
+                    failed = Some(ConnectError::new(look_up, Cause::TimedOut(server.connect_timeout)));
                     continue;
                 }
             };
@@ -71,14 +82,19 @@ impl Connector {
                 addresses.shuffle(&mut rand::rng());
             }
             for address in addresses {
-                match timeout(server.connect_timeout, self.open_at(&address)).await {
+                let opened = timeout_at(deadline, self.open_at(&address)).await;
+                let cause = match opened {
                     Ok(Ok(session)) => return Ok(session),
-                    Ok(Err(cause)) => failed = Some(ConnectError::new(address.to_string(), cause)),
-                    Err(_) => {
-                        let cause = Cause::TimedOut(server.connect_timeout);
-                        failed = Some(ConnectError::new(address.to_string(), cause));
-                    }
+                    Ok(Err(cause)) => cause,
+                    Err(_) => Cause::TimedOut(server.connect_timeout),
+                };
+                let is_refusal = cause.is_refusal();
+                let err = ConnectError::new(address.to_string(), cause);
+                if is_refusal {
+                    return Err(err);
                 }
+                failed = Some(err);
+                deadline = Instant::now() + server.connect_timeout;
             }
         }
         Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))

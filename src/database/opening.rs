@@ -153,7 +153,7 @@ impl Pool {
             return pause;
         };
         self.open(permit).await;
-        let longest = if cause.is_refusal() { LONGEST_PAUSE_AFTER_REFUSAL } else { LONGEST_PAUSE };
+        let longest = if cause.is_login_refused() { LONGEST_PAUSE_AFTER_REFUSAL } else { LONGEST_PAUSE };
         (pause * 2).min(longest)
     }
 

@@ -22,6 +22,8 @@ mod the_default_pool;
 mod workers_that_misbehave;
 mod sessions_follow_their_borrowers;
 mod server_outages;
+mod silent_servers;
+mod several_hosts;
 mod sessions_come_back_clean;
 mod statements_are_cached;
 mod rows_found;
