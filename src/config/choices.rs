@@ -7,7 +7,7 @@ use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotia
 /// checked.
 ///
 /// The words are [libpq's](https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). All but
-/// `Disable`, and `Prefer`, which then is plain, need the feature `rustls`. A Unix-domain socket is
+/// `Disable`, and `Prefer`, which then is plain, need a feature of TLS, such as `rustls`. A Unix-domain socket is
 /// never encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SslMode {

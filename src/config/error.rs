@@ -79,7 +79,7 @@ impl ConfigError {
         Self::new(origin, ConfigErrorKind::Unknown, format!("is unknown{hint}"))
     }
 
-    #[cfg(feature = "rustls")]
+    #[cfg(feature = "rustls-no-provider")]
     pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self

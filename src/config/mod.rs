@@ -23,6 +23,6 @@ pub use choices::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, Origin};
 pub use options::Config;
 pub(crate) use settings::*;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) use ssl::PemFile;
 pub(crate) use ssl::Ssl;

@@ -2,16 +2,18 @@
 //!
 //! [`Tls`] is the application's settings, whose files are read once; its handshake is what the
 //! driver needs to talk TLS to one server. Both exist in two forms, so that the rest of the crate
-//! need not know whether the feature `rustls` is on.
+//! need not know whether TLS is compiled in.
 
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
+mod provider;
+#[cfg(feature = "rustls-no-provider")]
 mod stream;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 mod trust;
-#[cfg(feature = "rustls")]
+#[cfg(feature = "rustls-no-provider")]
 pub(crate) use stream::Tls;
 
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(feature = "rustls-no-provider"))]
 mod plain;
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(feature = "rustls-no-provider"))]
 pub(crate) use plain::Tls;

@@ -14,6 +14,11 @@ pub(crate) fn all() -> Result {
     run::cargo(["clippy"].into_iter().chain(everything).chain(DENY))?;
     run::cargo_with(&[("RUSTDOCFLAGS", "-D warnings")], ["doc", "--all-features", "--no-deps"])?;
     run::cargo(["test", "--package", "xtask"])?;
+    // What only a build without TLS does, and who computes for TLS: a program's features make the difference.
+    run::cargo(["test", "--no-default-features", "--lib"])?;
+    ["rustls", "rustls-ring", "rustls-no-provider"].into_iter().try_for_each(|feature| {
+        run::cargo(["test", "--no-default-features", "--features", feature, "--test", "tls_providers"])
+    })?;
     run::cargo(ALONE.into_iter().chain(DENY))?;
     features()?
         .iter()

@@ -63,7 +63,7 @@ fn a_socket_is_not_encrypted() {
     assert_eq!(server.driver.get_ssl_negotiation(), SslNegotiation::Postgres);
 }
 
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(feature = "rustls-no-provider"))]
 mod without_the_feature {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,7 +84,10 @@ mod without_the_feature {
             ),
         ] {
             let err = config.settings().unwrap_err();
-            assert_eq!(err.to_string(), format!("{text} needs the feature `rustls` of actix-pg"));
+            assert_eq!(
+                err.to_string(),
+                format!("{text} needs the feature `rustls` or `rustls-ring` of actix-pg")
+            );
             assert_eq!(err.kind(), ConfigErrorKind::MissingFeature);
         }
     }

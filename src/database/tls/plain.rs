@@ -13,7 +13,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Refuses what only the feature `rustls` can do.
+    /// Refuses what only a feature of TLS can do.
     pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
         let Ssl { mode, origin, root, client, negotiation: _, is_local } = ssl;
         let file = root.or(client.map(|(cert, _)| cert));
@@ -23,12 +23,12 @@ impl Tls {
             _ => Some(origin),
         };
         if let Some(origin) = wants_tls {
-            let problem = "needs the feature `rustls` of actix-pg";
+            let problem = "needs the feature `rustls` or `rustls-ring` of actix-pg";
             return Err(ConfigError::new(origin, ConfigErrorKind::MissingFeature, problem));
         }
         if mode == config::SslMode::Prefer && !is_local {
             tracing::warn!(
-                "connections are not encrypted: `ssl = prefer` needs the feature `rustls` of actix-pg"
+                "connections are not encrypted: `ssl = prefer` needs the feature `rustls` or `rustls-ring` of actix-pg"
             );
         }
         Ok(Self::disabled())

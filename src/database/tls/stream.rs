@@ -1,17 +1,17 @@
 //! rustls as the driver wants it.
 //!
-//! tokio-postgres-rustls does the same, but version 0.13.0 never binds a login to its channel: it
-//! reads the certificate as if it were the part of it that is signed, and takes the failure for "no
-//! binding". With `channel_binding = require` no login succeeds.
+//! tokio-postgres-rustls 0.14 does the same with two gaps: it binds no login to a certificate that is signed by ECDSA with
+//! SHA-512, so that with `channel_binding = require` that login fails, and it does not look at the server's answer to ALPN,
+//! which a direct handshake rests on.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io};
 
-use ring::digest;
 use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
@@ -104,16 +104,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> tls::TlsStream for TlsStream<S> {
 /// such as Ed25519's, has no binding in PostgreSQL either.
 fn end_point(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let signature = parsed(certificate).ok()?.signature_algorithm.oid.to_string();
-    let algorithm = match &*signature {
+    let hash = match &*signature {
         // RSA with MD5, SHA-1, SHA-256; ECDSA with SHA-1, SHA-256; both with SHA-384, with SHA-512.
-        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" => &digest::SHA256,
-        "1.2.840.113549.1.1.11" => &digest::SHA256,
-        "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => &digest::SHA256,
-        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => &digest::SHA384,
-        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => &digest::SHA512,
+        "1.2.840.113549.1.1.4" | "1.2.840.113549.1.1.5" => Sha256::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.11" => Sha256::digest(certificate).to_vec(),
+        "1.2.840.10045.4.1" | "1.2.840.10045.4.3.2" => Sha256::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" => Sha384::digest(certificate).to_vec(),
+        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" => Sha512::digest(certificate).to_vec(),
         _ => return None,
     };
-    Some(digest::digest(algorithm, certificate).as_ref().to_vec())
+    Some(hash)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {

@@ -12,15 +12,22 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
+use super::provider::provider;
 use crate::config::{ConfigError, ConfigErrorKind, Origin, PemFile, Ssl, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
 /// What a direct handshake has to agree on.
 pub(super) const ALPN: &[u8] = b"postgresql";
 
+const NO_PROVIDER: &str = "needs a provider of cryptography for rustls: turn on the feature `rustls` or `rustls-ring` of \
+    actix-pg, or install one with `CryptoProvider::install_default` before `Database::connect`; `disable` needs none";
+
 pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
     let Ssl { mode, origin, root, client, negotiation, is_local: _ } = ssl;
-    let provider = crypto::ring::default_provider();
+    let provider = provider().ok_or_else(|| {
+        let kind = ConfigErrorKind::MissingFeature;
+        ConfigError::new(origin.clone(), kind, NO_PROVIDER)
+    })?;
     let roots = match (mode, &root) {
         (_, Some(root)) => Some(Roots::of_file(root)?),
         (SslMode::VerifyFull, None) => Some(Roots::of_system(&origin)?),
@@ -31,7 +38,7 @@ pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
         checks_name: mode == SslMode::VerifyFull,
         algorithms: provider.signature_verification_algorithms,
     };
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|err| refused(&origin, "cannot be had from the TLS library").because(err))?
         .dangerous()
