@@ -64,6 +64,9 @@ pub enum Error {
     /// serialization failure or a deadlock, which another attempt may not meet; else 500.
     Postgres(PostgresError),
 
+    /// Copy: it was finished after it had failed. 500.
+    CopyFailed,
+
     /// Transaction: the server refused to begin one. 503 or 500, as for a statement.
     Begin(PostgresError),
     /// Transaction: it has ended, or the one around it has. 500.
@@ -87,6 +90,8 @@ pub enum Error {
     SettingName(String),
     /// Setting: a value cannot have a NUL in it. 500.
     SettingValue(String),
+    /// Setting: the driver relies on what this parameter is, as on `client_encoding`. 500.
+    SettingReserved(String),
     /// Setting: the server does not take it; the statement that needed it was not sent. 503 or 500, as for a statement.
     Setting(PostgresError),
 
@@ -161,6 +166,17 @@ impl Error {
         }
     }
 
+    /// Whether the driver has read what is no answer to what it sent: it may take every later answer for the one before.
+    pub(crate) fn is_out_of_step(&self) -> bool {
+        match self {
+            Self::Postgres(err) | Self::Begin(err) | Self::Setting(err) => {
+                let driver = err.driver();
+                is_unexpected(driver) || says(driver, "error parsing response from server")
+            }
+            _ => false,
+        }
+    }
+
     fn is_outage(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
@@ -184,6 +200,16 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// Whether the driver has read a message that it did not expect.
+pub(crate) fn is_unexpected(err: &tokio_postgres::Error) -> bool {
+    says(err, "unexpected message from server")
+}
+
+/// The driver's errors have a kind that only their text shows.
+fn says(err: &tokio_postgres::Error, text: &str) -> bool {
+    err.as_db_error().is_none() && err.to_string() == text
 }
 
 impl ResponseError for Error {
@@ -245,6 +271,7 @@ impl fmt::Display for Error {
             Self::TooManyRows => "the query returned more than one row",
             Self::NoRows => "the query returned no row",
             Self::Postgres(_) => "the statement failed",
+            Self::CopyFailed => "the copy has failed before",
             Self::Begin(_) => "the transaction could not be begun",
             Self::TransactionEnded => "the transaction has ended, or the one around it has",
             Self::TransactionFailed => {
@@ -268,6 +295,9 @@ impl fmt::Display for Error {
                 return write!(f, "{name:?} is not the name of a setting; expected identifiers with dots between them");
             }
             Self::SettingValue(name) => return write!(f, "the value of the setting {name:?} has a NUL in it"),
+            Self::SettingReserved(name) => {
+                return write!(f, "the setting {name:?} cannot be changed: the driver speaks UTF-8 only");
+            }
             Self::Setting(_) => "a setting of the request could not be applied",
             Self::NotFound => "not found",
         })
@@ -335,6 +365,8 @@ mod tests {
             (Error::TransactionHeld, "drop every `RequestTransaction`"),
             (Error::SettingName("a b".into()), "\"a b\" is not the name of a setting"),
             (Error::SettingValue("app.tenant".into()), "\"app.tenant\" has a NUL in it"),
+            (Error::SettingReserved("client_encoding".into()), "the driver speaks UTF-8 only"),
+            (Error::CopyFailed, "the copy has failed"),
             (Error::Sandboxed, "would break out of the sandbox"),
         ] {
             assert_eq!(err.status_code(), StatusCode::INTERNAL_SERVER_ERROR, "{err}");

@@ -1,6 +1,6 @@
 //! What is going on on a lent session, and who may send on it.
 
-use super::levels::Levels;
+use super::levels::{Levels, Mark};
 use super::sql::Traces;
 use crate::{Error, Result};
 
@@ -11,6 +11,8 @@ pub(super) struct Activity {
     pub(super) users: u32,
     /// Those of them whose statement may be on its way.
     in_flight: u32,
+    /// Those whose statement is only being prepared: it is sent where it was let in, so no transaction begins or ends before.
+    preparing: u32,
     /// A row stream or a copy is open: the answers of later statements would be stuck behind it.
     pub(super) streaming: bool,
     /// A statement was left before its answer was read, and nobody has made sure that it ended.
@@ -45,8 +47,9 @@ pub(super) enum Health {
 pub(super) enum Abandoned {
     /// It is cancelled at once.
     Cancelled,
-    /// It is given a moment to end by itself: a cancel that comes before the server has asked for the data of a
-    /// `COPY … FROM STDIN` has tokio-postgres take every answer for the one before.
+    /// It is given a moment to end by itself, and the session is asked whether its answers belong to its questions: a
+    /// `COPY … FROM STDIN` that fails before the server has asked for its data, by a cancel too, has tokio-postgres take
+    /// every answer for the one before.
     Ending,
 }
 
@@ -55,6 +58,8 @@ pub(super) enum Abandoned {
 pub(crate) enum Answer {
     /// It is read in one go; later statements may be sent meanwhile.
     Whole,
+    /// The same, and another message of the same statement follows.
+    Prepare,
     /// It is read one by one: no statement may follow until that is done.
     Stream,
     /// The same, and data is sent meanwhile; left alone, that ends by itself.
@@ -66,7 +71,8 @@ pub(crate) enum Answer {
 /// What somebody who wants to send finds.
 #[derive(Debug)]
 pub(super) enum Admission {
-    Sent,
+    /// In this level.
+    Sent(Option<Mark>),
     Wait,
     /// The request's settings come first. They count as sent, while this many undoings have been seen.
     Settings(u64),
@@ -92,8 +98,14 @@ impl Activity {
         Self { used: true, traces: Traces::UNKNOWN, ..Self::default() }
     }
 
-    /// Whether a statement may be sent now; if so, it counts as sent.
-    pub(super) fn admit(&mut self, traces: Traces, answer: Answer, settings: u64) -> Result<Admission> {
+    /// Whether a statement may be sent now; if so, it counts as sent. `prepared`: it was let in before, to be prepared.
+    pub(super) fn admit(
+        &mut self,
+        traces: Traces,
+        answer: Answer,
+        settings: u64,
+        prepared: bool,
+    ) -> Result<Admission> {
         match self.health {
             Health::Sound => {}
             Health::Held => return Ok(Admission::Wait),
@@ -108,8 +120,11 @@ impl Activity {
         if self.levels.failed() {
             return Err(Error::TransactionFailed);
         }
-        if self.levels.is_nested() && traces.transaction && traces != Traces::UNKNOWN {
+        if self.levels.is_nested() && traces.control {
             return Err(Error::Sandboxed);
+        }
+        if answer == Answer::Control && self.preparing > 0 {
+            return Ok(Admission::Wait);
         }
         self.in_flight += 1;
         self.used = true;
@@ -126,7 +141,9 @@ impl Activity {
         if traces.transaction {
             self.settings_undone();
         }
-        Ok(Admission::Sent)
+        self.preparing += u32::from(answer == Answer::Prepare);
+        self.preparing -= u32::from(prepared);
+        Ok(Admission::Sent(self.levels.innermost()))
     }
 
     /// Settings are in force, if nothing has undone them meanwhile.
@@ -146,22 +163,33 @@ impl Activity {
     pub(super) fn settle(&mut self, sent: Answer) {
         self.in_flight -= 1;
         match sent {
-            Answer::Whole => {}
+            Answer::Whole | Answer::Prepare => {}
             Answer::Stream | Answer::Copy => self.streaming = false,
             Answer::Control if self.health == Health::Held => self.health = Health::Sound,
             Answer::Control => {}
         }
     }
 
-    /// A statement has been left before its answer was read: the transaction it may belong to is failed.
-    pub(super) fn abandon(&mut self, sent: Answer) {
-        let abandoned = if sent == Answer::Copy { Abandoned::Ending } else { Abandoned::Cancelled };
-        self.abandoned = self.abandoned.max(Some(abandoned));
-        if abandoned == Abandoned::Ending {
-            self.lose_sight();
+    /// A statement has been left before its answer was read: the transaction it belongs to is failed.
+    pub(super) fn abandon(&mut self, sent: Answer, within: Option<Mark>) {
+        self.levels.fail(within);
+        if sent == Answer::Copy {
+            return self.doubt(sent);
         }
-        self.levels.fail();
+        self.abandoned = self.abandoned.max(Some(Abandoned::Cancelled));
         self.settle(sent);
+    }
+
+    /// A statement has ended, or will, in a way that may leave its session one answer behind.
+    pub(super) fn doubt(&mut self, sent: Answer) {
+        self.abandoned = Some(Abandoned::Ending);
+        self.lose_sight();
+        self.settle(sent);
+    }
+
+    /// A statement that was let in to be prepared will not be sent.
+    pub(super) fn not_prepared(&mut self) {
+        self.preparing -= 1;
     }
 
     /// From now on nothing is known of what is sent and left behind.

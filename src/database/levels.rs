@@ -20,7 +20,7 @@ pub(crate) struct Levels {
 struct Level {
     id: u64,
     stage: Stage,
-    /// A statement in it was abandoned: nobody knows what it did.
+    /// A statement that was sent in it was abandoned: nobody knows what it did.
     failed: bool,
 }
 
@@ -116,20 +116,30 @@ impl Levels {
         match stage {
             Stage::Asked => {}
             // Whether the savepoint is there is not known; the level around it can only be rolled back.
-            Stage::Beginning | Stage::Ending if self.is_savepoint(mark) => self.fail(),
+            Stage::Beginning | Stage::Ending if self.is_savepoint(mark) => {
+                let around = self.innermost();
+                self.fail(around);
+            }
             _ => self.owed = Some(self.owed.map_or(mark.at, |owed| owed.min(mark.at))),
         }
     }
 
-    /// A statement was abandoned in the innermost level.
-    pub(super) fn fail(&mut self) {
-        if let Some(innermost) = self.open.last_mut() {
-            innermost.failed = true;
+    /// The level that what is sent now belongs to.
+    pub(super) fn innermost(&self) -> Option<Mark> {
+        let at = self.open.len().checked_sub(1)?;
+        Some(Mark { at, id: self.open[at].id })
+    }
+
+    /// A statement was abandoned that was sent in this level. One that has ended meanwhile was answered after it.
+    pub(super) fn fail(&mut self, within: Option<Mark>) {
+        if let Some(mark) = within.filter(|mark| self.check(*mark).is_ok()) {
+            self.open[mark.at].failed = true;
         }
     }
 
+    /// Whether one of the levels can only be rolled back, and what is in it with it.
     pub(super) fn failed(&self) -> bool {
-        self.open.last().is_some_and(|innermost| innermost.failed)
+        self.open.iter().any(|level| level.failed)
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -50,7 +50,7 @@ pub(crate) use lease::Lease;
 pub(crate) use lender::Lender;
 pub(crate) use recorded::Recorded;
 pub(crate) use sql::without_literals;
-pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_raw};
+pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
 pub(crate) use transaction::Guard;

@@ -25,6 +25,9 @@ impl Recorded {
         if !is_name(name) {
             return Err(Error::SettingName(name.to_owned()));
         }
+        if name.eq_ignore_ascii_case("client_encoding") {
+            return Err(Error::SettingReserved(name.to_owned()));
+        }
         if value.contains('\0') {
             return Err(Error::SettingValue(name.to_owned()));
         }

@@ -14,17 +14,18 @@ use super::session::Session;
 use crate::config::Reset;
 use crate::telemetry;
 use crate::tokio_postgres::error::SqlState;
-use crate::tokio_postgres::{Error, SimpleQueryMessage};
+use crate::tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
-/// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for the prepared
-/// statements of the protocol, which the cache needs; those made with SQL's `PREPARE` are removed.
+/// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for prepared statements: the
+/// cache needs those of the protocol, and [`reset`] removes those made with SQL's `PREPARE`.
 ///
 /// `RESET ROLE` comes on top: a role given as a start-up setting is in force again afterwards.
 pub(super) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
-    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
-    DO $$ DECLARE prepared pg_catalog.name; BEGIN \
-    FOR prepared IN SELECT name FROM pg_catalog.pg_prepared_statements WHERE from_sql LOOP \
-    EXECUTE 'DEALLOCATE ' || pg_catalog.quote_ident(prepared); END LOOP; END $$";
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
+
+/// What removes the prepared statements of SQL, in a second column. A `DO` block would need the right to use a language.
+const DEALLOCATE: &str = ", pg_catalog.string_agg(pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name)), ';') \
+    FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
 /// How long a session of which nothing is known may take to answer before what runs on it is cancelled, and how long after
 /// that before it is cancelled again.
@@ -94,17 +95,11 @@ impl Cleaning {
             reset: match reset {
                 Reset::Auto => activity.traces.session,
                 Reset::Always => activity.used,
-                // A tenant is never handed to the next request.
-                Reset::Never => activity.configured,
+                // A tenant is never handed to the next request, nor is the answer to a COPY.
+                Reset::Never => activity.configured || activity.traces.copies,
             },
         };
         (cleaning.rollback || cleaning.reset).then_some(cleaning)
-    }
-
-    fn sql(self) -> String {
-        let statements: [&str; 2] =
-            [if self.rollback { "ROLLBACK" } else { "" }, if self.reset { RESET } else { "" }];
-        statements.join(";")
     }
 }
 
@@ -116,13 +111,20 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if unseen && !quieten(session, pool.connector(), Abandoned::Ending).await {
-            return Ok(false);
+            return Ok::<_, Error>(false);
         }
-        session.client().batch_execute(&cleaning.sql()).await?;
-        if unseen { in_step(session).await } else { Ok(true) }
+        let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
+        let in_step = match cleaning.reset {
+            true => reset(session, &format!("{sql};{RESET}")).await?,
+            false => ask(session, sql).await?,
+        };
+        if !in_step {
+            telemetry::session_discarded("its answers do not belong to its questions");
+        }
+        Ok(in_step)
     });
     match cleaned.await {
-        Ok(Ok(quiet)) => quiet,
+        Ok(Ok(cleaned)) => cleaned,
         Ok(Err(err)) => {
             telemetry::reset_failed(&err);
             false
@@ -134,21 +136,37 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unsee
     }
 }
 
-/// Whether a session's answers belong to its questions.
+/// Runs a [`RESET`], with other statements or not, and removes what SQL has prepared. `false`: as [`ask`].
+pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, Error> {
+    let mut sql = sql.to_owned();
+    loop {
+        let Some(row) = answer(session, &sql, DEALLOCATE).await? else {
+            return Ok(false);
+        };
+        match row.try_get(1)? {
+            Some(deallocate) => deallocate.clone_into(&mut sql),
+            None => return Ok(true),
+        }
+    }
+}
+
+/// Runs statements, and says whether the session's answers belong to its questions.
 ///
 /// A `COPY … FROM STDIN` that is refused once it has been sent leaves tokio-postgres 0.7 one answer behind: it sends a second
 /// Sync, and takes the end of that for the answer to whatever comes next.
-async fn in_step(session: &Session) -> Result<bool, Error> {
+pub(super) async fn ask(session: &Session, sql: &str) -> Result<bool, Error> {
+    Ok(answer(session, sql, "").await?.is_some())
+}
+
+/// The last row that statements are answered with, if it has the number that was asked for.
+async fn answer(session: &Session, sql: &str, more: &str) -> Result<Option<SimpleQueryRow>, Error> {
     let question = rand::random::<u64>().to_string();
-    let answer = session.client().simple_query(&format!("SELECT {question}")).await?;
-    let in_step = answer.iter().any(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0) == Some(&question),
-        _ => false,
+    let answers = session.client().simple_query(&format!("{sql};SELECT '{question}'{more}")).await?;
+    let last = answers.into_iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
     });
-    if !in_step {
-        telemetry::session_discarded("its answers do not belong to its questions");
-    }
-    Ok(in_step)
+    Ok(last.filter(|row| row.try_get(0).is_ok_and(|answer| answer == Some(&question))))
 }
 
 /// Cancels what runs on a session until it is quiet; `false` if it cannot be known to be.
@@ -161,30 +179,38 @@ async fn in_step(session: &Session) -> Result<bool, Error> {
 pub(super) async fn quieten(session: &Session, connector: &Connector, abandoned: Abandoned) -> bool {
     session.driver().go_home();
     if abandoned == Abandoned::Ending
-        && let Ok(quiet) = timeout(PATIENCE, probe(session)).await
+        && let Ok(quiet) = timeout(PATIENCE, probe(session, abandoned)).await
     {
         return quiet;
     }
-    let mut patience = PATIENCE;
+    let (mut patience, mut asked) = (PATIENCE, abandoned);
     loop {
         let token = session.client().cancel_token();
         if let Err(err) = connector.cancel(&token, session.address()).await {
             telemetry::cancel_failed(&err);
             return false;
         }
-        match timeout(patience, probe(session)).await {
+        match timeout(patience, probe(session, asked)).await {
             Ok(quiet) => return quiet,
-            Err(_) => patience *= 2,
+            // In the middle of a COPY that nobody feeds a Sync is ignored, and a cancel too; a query ends the connection.
+            Err(_) => (patience, asked) = (patience * 2, Abandoned::Ending),
         }
     }
 }
 
-async fn probe(session: &Session) -> bool {
-    match session.client().check_connection().await {
+/// Whether everything that was sent before is answered, and the session can be used.
+async fn probe(session: &Session, abandoned: Abandoned) -> bool {
+    let in_step = async || match abandoned {
+        Abandoned::Cancelled => session.client().check_connection().await.map(|()| true),
+        Abandoned::Ending => match ask(session, "").await {
+            // A transaction that has failed answers nothing else. What may be left over of a COPY is no error.
+            Err(err) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Ok(true),
+            asked => asked,
+        },
+    };
+    match in_step().await {
         // The statement had ended by itself, and the cancel hit the probe.
-        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => {
-            session.client().check_connection().await.is_ok()
-        }
-        other => other.is_ok(),
+        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => in_step().await.unwrap_or(false),
+        asked => asked.unwrap_or(false),
     }
 }

@@ -128,7 +128,7 @@ impl Sandbox {
         self.pool.home().spawn(async move {
             lease.session().driver().go_home();
             let clean = format!("{RESET}; {KEEP}");
-            if lease.session().client().batch_execute(&clean).await.is_ok() {
+            if matches!(reset::reset(lease.session(), &clean).await, Ok(true)) {
                 let _ = ready.send(lease);
             }
         });
@@ -184,8 +184,9 @@ async fn ended(session: &Session, pool: &Pool, unseen: bool) -> bool {
     if unseen && !reset::quieten(session, pool.connector(), Abandoned::Ending).await {
         return false;
     }
-    match session.client().batch_execute(KEEP).await {
-        Err(err) if err.as_db_error().is_some() => session.client().batch_execute(UNDO).await.is_ok(),
-        kept => kept.is_ok(),
-    }
+    let kept = match reset::ask(session, KEEP).await {
+        Err(err) if err.as_db_error().is_some() => reset::ask(session, UNDO).await,
+        kept => kept,
+    };
+    matches!(kept, Ok(true))
 }

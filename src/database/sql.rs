@@ -52,16 +52,21 @@ pub(crate) struct Traces {
     pub(crate) transaction: bool,
     /// Is seen to throw away prepared statements of the protocol.
     pub(crate) statements: bool,
+    /// Begins or ends a transaction, whatever else it does.
+    pub(crate) control: bool,
+    /// May be a COPY: tokio-postgres can lose count of the answers to it.
+    pub(crate) copies: bool,
 }
 
 impl Traces {
     /// Leaves nothing behind.
-    pub(crate) const CLEAN: Self = Self { session: false, transaction: false, statements: false };
+    pub(crate) const CLEAN: Self =
+        Self { session: false, transaction: false, statements: false, control: false, copies: false };
     /// Could not be read.
-    pub(crate) const UNKNOWN: Self = Self { session: true, transaction: true, statements: false };
+    pub(crate) const UNKNOWN: Self = Self { session: true, transaction: true, copies: true, ..Self::CLEAN };
 
     const SESSION: Self = Self { session: true, ..Self::CLEAN };
-    const TRANSACTION: Self = Self { transaction: true, ..Self::CLEAN };
+    const TRANSACTION: Self = Self { transaction: true, control: true, ..Self::CLEAN };
 
     /// What both may leave behind together.
     pub(crate) const fn union(self, other: Self) -> Self {
@@ -69,6 +74,8 @@ impl Traces {
             session: self.session || other.session,
             transaction: self.transaction || other.transaction,
             statements: self.statements || other.statements,
+            control: self.control || other.control,
+            copies: self.copies || other.copies,
         }
     }
 }
@@ -76,9 +83,21 @@ impl Traces {
 /// Reads what `sql`, one statement or several, may leave behind.
 pub(crate) fn traces(sql: &str) -> Traces {
     let Some(tokens) = tokens(sql) else {
-        return Traces::UNKNOWN;
+        return Traces { control: mentions_control(sql), ..Traces::UNKNOWN };
     };
     tokens.split(|token| token.is(";")).map(statement).fold(Traces::CLEAN, Traces::union)
+}
+
+/// Whether `sql` changes nothing: neither its session nor any data. Row locks count as a change.
+pub(crate) fn only_reads(sql: &str) -> bool {
+    traces(sql) == Traces::CLEAN
+        && tokens(sql).is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES)))
+}
+
+/// Whether SQL that cannot be read has a word in it that begins or ends transactions.
+fn mentions_control(sql: &str) -> bool {
+    sql.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+        .any(|word| TRANSACTIONS.iter().chain(&["PREPARE"]).any(|command| word.eq_ignore_ascii_case(command)))
 }
 
 const QUERIES: &[&str] = &["SELECT", "VALUES", "TABLE", "WITH"];
@@ -121,6 +140,7 @@ fn statement(tokens: &[Token<'_>]) -> Traces {
         [.., last] if first_is(&["DEALLOCATE"]) => {
             Traces { statements: last.is("ALL") || may_name_a_statement(last), ..Traces::SESSION }
         }
+        _ if first_is(&["COPY"]) => Traces { copies: true, ..Traces::SESSION },
         _ if first_is(TRANSACTIONS) => Traces::TRANSACTION,
         _ if first_is(COMMANDS) => Traces::SESSION,
         _ => Traces::UNKNOWN,

@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Answer;
 use super::session::Prepared;
-use super::sql::{Traces, traces};
+use super::sql::{Traces, only_reads, traces};
 use super::usage::Usage;
 use crate::config::Echo;
 use crate::tokio_postgres::error::SqlState;
@@ -34,6 +34,36 @@ pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Re
     .map_err(|err| echo.failed(err))?;
     echo.finished(Some(rows.len() as u64));
     Ok(rows)
+}
+
+/// So many unwanted rows are read away; it takes longer to cancel them.
+const FEW: usize = 1_000;
+
+/// Runs a statement and keeps its one row. The others are read away, or cancelled where nothing is undone by that.
+pub(crate) async fn query_opt(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+    let echo = Started::new(&usage, sql, params);
+    let row = bounded(usage.command_timeout(), async {
+        let mut rows = pin!(start(&mut usage, sql, params, Answer::Whole).await?);
+        let (mut row, mut others) = (None, 0);
+        let read = loop {
+            match rows.try_next().await {
+                Ok(Some(first)) if row.is_none() => row = Some(first),
+                Ok(Some(_)) => {
+                    others += 1;
+                    if others == FEW && usage.stands_alone() && only_reads(sql) {
+                        return Err(Error::TooManyRows);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(err) => break Err(err.into()),
+            }
+        };
+        usage.answered(read)?;
+        if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
+    })
+    .await?;
+    echo.finished(Some(row.iter().len() as u64));
+    Ok(row)
 }
 
 /// Runs a statement and counts the rows it affected.
@@ -149,7 +179,7 @@ async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepar
     let prepared = match usage.session().cached(sql) {
         Some(prepared) => prepared,
         None => {
-            usage.send(Traces::default(), Answer::Whole).await?;
+            usage.send(Traces::default(), Answer::Prepare).await?;
             usage.session().prepare(sql).boxed().await.map_err(|err| usage.refused(err.into()))?
         }
     };

@@ -1,6 +1,7 @@
 //! One user of a lent session, and the rules of sending on it.
 
 use std::convert::Infallible;
+use std::mem;
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -27,11 +28,15 @@ pub(crate) struct Usage {
     sent: Option<Answer>,
     /// What runs, where the answer is read piece by piece.
     sql: Option<Box<str>>,
+    /// The level in which it was sent.
+    within: Option<Mark>,
+    /// It has been let in to be prepared, and is to be sent.
+    preparing: bool,
 }
 
 impl Usage {
     pub(super) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, level: None, sent: None, sql: None }
+        Self { lease, level: None, sent: None, sql: None, within: None, preparing: false }
     }
 
     /// The same, as a user of one transaction.
@@ -77,12 +82,12 @@ impl Usage {
     /// are applied first.
     pub(crate) async fn send(&mut self, traces: Traces, answer: Answer) -> Result<()> {
         loop {
-            let (lease, level) = (Arc::clone(&self.lease), self.level);
+            let (lease, level, prepared) = (Arc::clone(&self.lease), self.level, self.preparing);
             let version = lease.settings().map_or(0, |settings| settings.version());
             let admission = |activity: &mut Activity| {
                 let admitted = match level.map(|level| activity.levels.check(level)) {
                     Some(Err(err)) => Err(err),
-                    _ => activity.admit(traces, answer, version),
+                    _ => activity.admit(traces, answer, version, prepared),
                 };
                 match admitted {
                     Ok(Admission::Wait) => None,
@@ -104,10 +109,17 @@ impl Usage {
             match admitted? {
                 // Boxed, because few requests have settings and the futures of all statements have this in them.
                 Admission::Settings(undone) => self.apply_settings(undone).boxed().await?,
-                _ => break,
+                Admission::Sent(within) => {
+                    self.within = within;
+                    break;
+                }
+                Admission::Wait => {}
             }
         }
         self.sent = Some(answer);
+        if mem::replace(&mut self.preparing, answer == Answer::Prepare) {
+            self.lease.opened();
+        }
         if traces.statements {
             self.session().retire();
         }
@@ -140,8 +152,29 @@ impl Usage {
         let mut activity = self.lease.activity();
         activity.levels.note(&answer);
         activity.settle(sent);
+        let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
+        if broken {
+            activity.health = Health::Broken;
+        }
         self.let_others(sent, activity);
+        if broken {
+            self.lease.opened();
+        }
         answer
+    }
+
+    /// Records an answer after which the session may be one answer behind: before anybody else may send, it is asked.
+    pub(crate) fn doubted(&mut self, err: Error) -> Error {
+        let Some(sent) = self.sent.take() else {
+            return err;
+        };
+        let answer = Err(err);
+        let mut activity = self.lease.activity();
+        activity.levels.note(&answer);
+        activity.doubt(sent);
+        self.let_others(sent, activity);
+        let Err::<Infallible, _>(err) = answer;
+        err
     }
 
     /// Records that the last answer has been read, and that it was this one.
@@ -186,6 +219,12 @@ impl Usage {
         }
     }
 
+    /// Whether the rest of an answer may be cancelled: no transaction is hit by that.
+    pub(super) fn stands_alone(&self) -> bool {
+        let activity = self.lease.activity();
+        !activity.in_transaction() && !activity.traces.transaction && !activity.levels.is_nested()
+    }
+
     /// Fails while a row stream or a copy is open.
     pub(super) fn check_quiet(&self) -> Result<()> {
         if self.lease.activity().streaming { Err(Error::Busy) } else { Ok(()) }
@@ -196,13 +235,22 @@ impl Drop for Usage {
     fn drop(&mut self) {
         let mut activity = self.lease.activity();
         activity.users -= 1;
+        let preparing = self.preparing;
+        if preparing {
+            activity.not_prepared();
+        }
         if let Some(sent) = self.sent.take() {
             if thread::panicking() {
                 // A parameter that panicked has left half a message in the driver's buffer.
                 activity.health = Health::Broken;
             }
-            activity.abandon(sent);
+            activity.abandon(sent, self.within);
             self.let_others(sent, activity);
+        } else {
+            drop(activity);
+        }
+        if preparing {
+            self.lease.opened();
         }
     }
 }

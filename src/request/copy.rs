@@ -1,8 +1,11 @@
 //! `COPY`, in both directions.
+//!
+//! tokio-postgres takes a copy for done when its data is. The answer has an end of its own, where a transaction is committed or
+//! not, and it is read here: what the driver then says of each message is that it did not expect it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::web::Bytes;
 use futures_core::Stream;
@@ -10,12 +13,14 @@ use futures_util::Sink;
 
 use super::guarded::Guarded;
 use crate::database::Usage;
+use crate::error::is_unexpected;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream};
 use crate::{Error, Result};
 
 /// Takes the data of a [`copy_in`](crate::Connection::copy_in).
 ///
 /// It pins the session. Nothing is copied unless [`finish`](Self::finish) answers well: dropped before, the copy is undone.
+/// A `finish` that is dropped before its answer has copied all or nothing.
 ///
 /// ```no_run
 /// # async fn import(conn: actix_pg::Connection) -> actix_pg::Result<u64> {
@@ -28,27 +33,44 @@ use crate::{Error, Result};
 /// ```
 #[must_use = "a copy that is not finished is undone"]
 #[derive(Debug)]
-pub struct CopyIn(Guarded<CopyInSink<Bytes>>);
+pub struct CopyIn {
+    data: Guarded<CopyInSink<Bytes>>,
+    /// What the server has taken; whether it keeps that is the next that it says.
+    rows: Option<u64>,
+}
 
 impl CopyIn {
     pub(crate) fn new(started: (Usage, CopyInSink<Bytes>)) -> Self {
-        Self(Guarded::new(started))
+        Self { data: Guarded::new(started), rows: None }
     }
 
-    /// Ends the data, and returns the number of rows that were copied.
+    /// Ends the data, and returns the number of rows that were copied: committed, or part of the open transaction.
     ///
     /// # Errors
     ///
-    /// Whatever the server has to say about the data. Then nothing was copied.
+    /// Whatever the server has to say about the data, or about the end of the transaction that a copy outside of any is: a
+    /// deferred constraint, a serialization failure. Then nothing was copied, unless the connection was lost before the
+    /// server's last word: after that nobody knows.
     pub async fn finish(mut self) -> Result<u64> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<u64>> {
-        if !self.0.is_open() {
-            return Poll::Ready(Ok(0));
+        if !self.data.is_open() {
+            return Poll::Ready(self.rows.ok_or(Error::CopyFailed));
         }
-        self.0.driven_mut().poll_finish(cx).map(|finished| self.0.ended(finished))
+        loop {
+            match (ready!(self.data.driven_mut().poll_finish(cx)), self.rows) {
+                (Ok(rows), _) => self.rows = Some(rows),
+                (Err(end), Some(rows)) if is_unexpected(&end) => {
+                    return Poll::Ready(self.data.ended(Ok(rows)));
+                }
+                (Err(err), _) => {
+                    self.rows = None;
+                    return Poll::Ready(Err(self.data.failed(err)));
+                }
+            }
+        }
     }
 }
 
@@ -56,15 +78,15 @@ impl Sink<Bytes> for CopyIn {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.driven_mut().poll_ready(cx).map_err(Error::from)
+        self.data.driven_mut().poll_ready(cx).map_err(Error::from)
     }
 
     fn start_send(mut self: Pin<&mut Self>, data: Bytes) -> Result<()> {
-        Ok(self.0.driven_mut().start_send(data)?)
+        Ok(self.data.driven_mut().start_send(data)?)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.0.driven_mut().poll_flush(cx).map_err(Error::from)
+        self.data.driven_mut().poll_flush(cx).map_err(Error::from)
     }
 
     /// As [`finish`](Self::finish), without the number of rows.
@@ -78,11 +100,18 @@ impl Sink<Bytes> for CopyIn {
 /// It pins the session. Read it to its end, or drop it: then the copy is cancelled on the server.
 #[must_use = "a copy that is dropped is cancelled"]
 #[derive(Debug)]
-pub struct CopyOut(Guarded<CopyOutStream>);
+pub struct CopyOut {
+    data: Guarded<CopyOutStream>,
+    /// How many messages have come after the data, whose end is the first.
+    end: u8,
+}
+
+/// CopyDone, CommandComplete, ReadyForQuery.
+const END: u8 = 3;
 
 impl CopyOut {
     pub(crate) fn new(started: (Usage, CopyOutStream)) -> Self {
-        Self(Guarded::new(started))
+        Self { data: Guarded::new(started), end: 0 }
     }
 }
 
@@ -90,6 +119,17 @@ impl Stream for CopyOut {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next(cx)
+        if !self.data.is_open() {
+            return Poll::Ready(None);
+        }
+        while self.end < END {
+            match ready!(self.data.driven_mut().poll_next(cx)) {
+                Some(Ok(piece)) => return Poll::Ready(Some(Ok(piece))),
+                None => self.end = 1,
+                Some(Err(end)) if self.end > 0 && is_unexpected(&end) => self.end += 1,
+                Some(Err(err)) => return Poll::Ready(Some(Err(self.data.failed(err)))),
+            }
+        }
+        Poll::Ready(self.data.ended(Ok(None)).transpose())
     }
 }

@@ -53,13 +53,7 @@ pub trait GenericClient: sealed::Door {
 
     /// As [`Connection::query_opt`](crate::Connection::query_opt).
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
-        async move {
-            let mut rows = GenericClient::query(self, sql, params).await?.into_iter();
-            match (rows.next(), rows.next()) {
-                (row, None) => Ok(row),
-                (_, Some(_)) => Err(Error::TooManyRows),
-            }
-        }
+        async move { database::query_opt(self.enter().await?.0, sql, params).await }
     }
 
     /// As [`Connection::query_scalar`](crate::Connection::query_scalar).

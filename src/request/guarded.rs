@@ -43,6 +43,15 @@ impl<S> Guarded<S> {
         }
     }
 
+    /// Records that it has failed: nobody else may send before the session is known to be in step.
+    pub(super) fn failed(&mut self, err: tokio_postgres::Error) -> Error {
+        let err = Error::from(err);
+        match self.usage.take() {
+            Some(mut usage) => usage.doubted(err),
+            None => err,
+        }
+    }
+
     pub(super) fn poll_next<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>>
     where
         S: Stream<Item = Result<T, tokio_postgres::Error>>,

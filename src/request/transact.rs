@@ -107,8 +107,13 @@ impl TransactionBuilder {
         Fut: Future<Output = Result<T, E>>,
     {
         let mut retries = 0..self.retries;
+        let mut lost = None;
         loop {
-            let guard = Arc::new(self.guard().await?);
+            let guard = match (self.guard().await, lost.take()) {
+                // The function has left something open on the connection.
+                (Err(Error::Busy), Some(lost)) => return Err(lost),
+                (guard, _) => Arc::new(guard?),
+            };
             let err = match transaction(Transaction::new(Arc::clone(&guard))).await {
                 Ok(value) => match guard.finish().await {
                     Ok(()) => return Ok(value),
@@ -117,9 +122,13 @@ impl TransactionBuilder {
                 Err(err) => err,
             };
             let repeatable = guard.is_repeatable();
-            drop(guard);
+            // The function may have handed its `Transaction` on.
+            guard.leave();
             match retries.next() {
-                Some(retry) if repeatable => sleep(back_off(retry)).await,
+                Some(retry) if repeatable => {
+                    lost = Some(err);
+                    sleep(back_off(retry)).await;
+                }
                 _ => return Err(err),
             }
         }

@@ -16,6 +16,7 @@ mod transactions;
 mod request_transaction;
 mod settings;
 mod streams;
+mod copies;
 mod sandbox;
 mod waiting_for_a_session;
 mod the_default_pool;

@@ -14,6 +14,7 @@ mod hygiene;
 mod cancellation;
 mod bouncer;
 mod pgbouncer;
+mod copies;
 mod load;
 mod faults;
 mod workers;

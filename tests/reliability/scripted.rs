@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use crate::support::row_of;
+
 /// What the server sees of a borrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -166,13 +168,13 @@ impl Backend {
             let out = match kind {
                 b'X' => return Ok(()),
                 b'Q' => {
-                    let passed = match text().starts_with(b"CLOSE ALL")
-                        || body.windows(9).any(|at| at == b"CLOSE ALL")
-                    {
+                    let sql = String::from_utf8_lossy(&text()).into_owned();
+                    let passed = match sql.contains("CLOSE ALL") {
                         true => self.pass(Phase::Reset).await?,
                         false => Passed::Well,
                     };
-                    [self.answer(passed, b'C', b"SET\0"), READY.to_vec()].concat()
+                    let row = if matches!(passed, Passed::Well) { row_of(&sql) } else { Vec::new() };
+                    [row, self.answer(passed, b'C', b"SET\0"), READY.to_vec()].concat()
                 }
                 b'S' if empty => match self.pass(Phase::Check).await? {
                     Passed::Failed => return Ok(()),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use self::clean::CLEAN;
 use self::dirty::DIRTY;
-use super::{Traces, traces};
+use super::{Traces, only_reads, traces};
 
 #[test]
 fn everyday_statements_are_clean() {
@@ -46,7 +46,7 @@ fn a_name_in_place_of_any_called_built_in_is_seen() {
 
 #[test]
 fn transaction_commands_leave_nothing_but_the_transaction() {
-    let only_transaction = Traces { transaction: true, ..Traces::CLEAN };
+    let only_transaction = Traces { transaction: true, control: true, ..Traces::CLEAN };
     for sql in [
         "BEGIN",
         "begin isolation level serializable, read only",
@@ -88,7 +88,61 @@ fn what_is_not_understood_may_leave_anything() {
     for sql in ["FROBNICATE", "SELECT 'a", "SELECT 1; SELECT /*", "(BEGIN)", "SELECT '\\'"] {
         assert_eq!(traces(sql), Traces::UNKNOWN, "{sql}");
     }
-    assert_eq!(traces("BEGIN; SET a = 1"), Traces::UNKNOWN);
+    let both = traces("BEGIN; SET a = 1");
+    assert!(both.session && both.transaction);
+}
+
+#[test]
+fn what_begins_or_ends_a_transaction_is_seen_among_everything_else() {
+    for other in
+        ["SELECT 1", "SET search_path = app", "FROBNICATE", "COPY t TO 'f'", "SELECT '\\'", "/* ; */"]
+    {
+        for command in ["BEGIN", "commit", "END", "ROLLBACK AND CHAIN", "ABORT", "PREPARE TRANSACTION 'a'"] {
+            for sql in [format!("{other}; {command}"), format!("{command};{other}")] {
+                assert!(traces(&sql).control, "{sql}");
+            }
+        }
+        assert!(!traces(other).control, "{other}");
+    }
+}
+
+#[test]
+fn what_may_be_a_copy_is_seen() {
+    for sql in
+        ["COPY t FROM STDIN", "/* */ copy (SELECT 1) TO STDOUT", "SELECT 1; COPY t TO 'f'", "SELECT '\\'"]
+    {
+        assert!(traces(sql).copies, "{sql}");
+    }
+    for sql in ["SELECT 'COPY'", "SET a = 1", "BEGIN", "SELECT copy FROM t"] {
+        assert!(!traces(sql).copies, "{sql}");
+    }
+}
+
+#[test]
+fn only_a_query_without_a_change_anywhere_only_reads() {
+    for sql in [
+        "SELECT 1",
+        "(SELECT lower(a) FROM t);",
+        "VALUES (1)",
+        "TABLE t",
+        "WITH a AS (SELECT 1) SELECT * FROM a",
+    ] {
+        assert!(only_reads(sql), "{sql}");
+    }
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "UPDATE t SET a = 1 RETURNING a",
+        "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a",
+        "SELECT a FROM t FOR UPDATE",
+        "SELECT f()",
+        "SELECT nextval('s')",
+        "SELECT 1; UPDATE t SET a = 1",
+        "CALL p()",
+        "SELECT '\\'",
+        "MERGE INTO t USING u ON t.id = u.id WHEN MATCHED THEN DELETE",
+    ] {
+        assert!(!only_reads(sql), "{sql}");
+    }
 }
 
 #[test]

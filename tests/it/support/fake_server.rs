@@ -198,6 +198,7 @@ impl Backend {
                 b'Q' => {
                     let sql = text();
                     self.pass(Phase::Simple, &sql).await;
+                    out.extend(row_of(&sql));
                     self.state.send_modify(|state| state.simple_queries.push(sql));
                     out.extend(message(b'C', b"SELECT 0\0"));
                     out.extend(READY);
@@ -260,6 +261,28 @@ impl Backend {
             *state.passed.entry(phase).or_default() += 1;
         });
     }
+}
+
+/// The answer to a simple query: the number that its last statement asks for, as a reset does.
+pub(crate) fn row_of(sql: &str) -> Vec<u8> {
+    let number = sql.rsplit_once("SELECT '").and_then(|(_, asked)| asked.split_once('\''));
+    let Some((number, others)) =
+        number.filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()))
+    else {
+        return Vec::new();
+    };
+    // A second column, if there is one, is NULL.
+    let columns = 1 + i16::from(others.contains(','));
+    let mut description = columns.to_be_bytes().to_vec();
+    let mut row = columns.to_be_bytes().to_vec();
+    for column in 0..columns {
+        description.extend(b"n\0");
+        description.extend([0; 18]);
+        let value = if column == 0 { number.as_bytes() } else { &[] };
+        row.extend(if column == 0 { number.len() as i32 } else { -1 }.to_be_bytes());
+        row.extend(value);
+    }
+    [message(b'T', &description), message(b'D', &row)].concat()
 }
 
 const READY: [u8; 6] = [b'Z', 0, 0, 0, 5, b'I'];

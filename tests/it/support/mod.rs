@@ -8,7 +8,7 @@ mod proxy;
 
 pub(crate) use app::listen;
 pub(crate) use app::{TestApp, Wire};
-pub(crate) use fake_server::{FakeServer, Phase};
+pub(crate) use fake_server::{FakeServer, Phase, row_of};
 pub(crate) use latch::{Latch, PATIENCE, soon};
 pub(crate) use proxy::Proxy;
 
