@@ -71,10 +71,9 @@ pub(crate) enum Answer {
 /// What somebody who wants to send finds.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// In this level.
-    Sent(Option<Mark>),
+    Sent,
     Wait,
-    /// The request's settings come first. They count as sent, while this many undoings have been seen.
+    /// The request's settings come first. They count as sent while this many undoings have been seen.
     Settings(u64),
 }
 
@@ -143,7 +142,7 @@ impl Activity {
         }
         self.preparing += u32::from(answer == Answer::Prepare);
         self.preparing -= u32::from(prepared);
-        Ok(Admission::Sent(self.levels.innermost()))
+        Ok(Admission::Sent)
     }
 
     /// Settings are in force, if nothing has undone them meanwhile.

@@ -124,9 +124,9 @@ impl Levels {
         }
     }
 
-    /// The level that what is sent now belongs to.
+    /// The level that what is sent now belongs to: the innermost that the server has been told of.
     pub(super) fn innermost(&self) -> Option<Mark> {
-        let at = self.open.len().checked_sub(1)?;
+        let at = self.open.iter().rposition(|level| level.stage != Stage::Asked)?;
         Some(Mark { at, id: self.open[at].id })
     }
 

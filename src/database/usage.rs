@@ -91,7 +91,7 @@ impl Usage {
                 };
                 match admitted {
                     Ok(Admission::Wait) => None,
-                    other => Some(other),
+                    other => Some(other.map(|admission| (admission, activity.levels.innermost()))),
                 }
             };
             let mut admitted = None;
@@ -106,14 +106,12 @@ impl Usage {
                 Some(admitted) => admitted,
                 None => lease.wait_for(admission).await,
             };
-            match admitted? {
+            let (admission, within) = admitted?;
+            self.within = within;
+            match admission {
                 // Boxed, because few requests have settings and the futures of all statements have this in them.
                 Admission::Settings(undone) => self.apply_settings(undone).boxed().await?,
-                Admission::Sent(within) => {
-                    self.within = within;
-                    break;
-                }
-                Admission::Wait => {}
+                _ => break,
             }
         }
         self.sent = Some(answer);

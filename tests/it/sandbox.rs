@@ -173,9 +173,46 @@ async fn sql_that_would_break_out_is_refused() {
     let sandbox = db.sandbox().await.unwrap();
     let conn = sandbox.connection();
     conn.execute("INSERT INTO notes VALUES (1)", &[]).await.unwrap();
-    for sql in ["BEGIN", "COMMIT", "ROLLBACK", "SELECT 1; COMMIT", "SAVEPOINT mine", "START TRANSACTION"] {
-        assert!(matches!(conn.batch_execute(sql).await, Err(Error::Sandboxed)), "{sql}");
+    for sql in [
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SELECT 1; COMMIT",
+        "SAVEPOINT mine",
+        "START TRANSACTION",
+        "END",
+        "abort",
+        "ROLLBACK AND CHAIN",
+        "PREPARE TRANSACTION 'mine'",
+        "COMMIT PREPARED 'mine'",
+        "SET search_path = app; COMMIT",
+        "COMMIT; SET search_path = public",
+        "BEGIN; SET app.tenant = 'ada'",
+        "SET app.tenant = 'ada'; ROLLBACK",
+        "SET app.tenant = 'ada'; COMMIT AND CHAIN",
+        "LISTEN news; /* ; */ END",
+        "DO $$ BEGIN NULL; END $$; COMMIT",
+        "CREATE TABLE other (); COMMIT",
+        "SHOW work_mem; COMMIT -- at the end",
+        "SELECT '\\'; COMMIT",
+        "COMMIT; SELECT '\\'",
+        "SET app.tenant = 'ada'; ROLLBACK TO SAVEPOINT actix_pg_turn",
+        "RELEASE SAVEPOINT actix_pg_turn; SET app.tenant = 'ada'",
+    ] {
+        let refused = conn.batch_execute(sql).await;
+        assert!(matches!(refused, Err(Error::Sandboxed)), "{sql}: {refused:?}");
+        assert_eq!(ids(&db).await, [0; 0], "{sql}");
     }
+    // The server does not let these end a transaction that they have not begun.
+    conn.batch_execute("CREATE PROCEDURE ending() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$")
+        .await
+        .unwrap();
+    for sql in ["DO $$ BEGIN COMMIT; END $$", "CALL ending()"] {
+        conn.batch_execute(sql).await.expect_err(sql);
+        assert_eq!(ids(&db).await, [0; 0], "{sql}");
+    }
+    // What cannot be read, and has no such word in it, is let through.
+    conn.batch_execute("SELECT '\\'; SET app.tenant = 'C:\\'").await.unwrap();
     assert!(matches!(conn.execute("COMMIT", &[]).await, Err(Error::Sandboxed)));
     let tx = conn.transaction().await.unwrap();
     assert!(matches!(tx.batch_execute("COMMIT").await, Err(Error::Sandboxed)));

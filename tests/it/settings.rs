@@ -36,7 +36,7 @@ async fn notes(conn: &Connection) -> Vec<String> {
 }
 
 async fn setting(conn: &Connection, name: &str) -> Option<String> {
-    let sql = "SELECT nullif(current_setting($1, true), '')";
+    let sql = "SELECT current_setting($1, true)";
     conn.query_one_scalar(sql, &[&name]).await.expect("a setting")
 }
 
@@ -55,7 +55,8 @@ async fn a_tenant_sees_its_own_rows_and_leaves_no_trace() {
             assert_eq!(notes(&ada).await, ["engine"]);
             ada.release().unwrap();
             let nobody = db.connection();
-            assert_eq!(setting(&nobody, "app.tenant").await, None, "{reset:?}");
+            // Not NULL, as it was before.
+            assert_eq!(setting(&nobody, "app.tenant").await.as_deref(), Some(""), "{reset:?}");
             assert_eq!(setting(&nobody, "role").await.as_deref(), Some("none"), "{reset:?}");
             nobody.release().unwrap();
         }
@@ -156,6 +157,11 @@ async fn what_cannot_be_a_setting_is_refused_at_once() {
             "{name:?}"
         );
     }
+    for name in ["client_encoding", "Client_Encoding"] {
+        let err = conn.set(name, "LATIN1").expect_err("an encoding that the driver does not speak");
+        assert!(err.to_string().contains("the driver speaks UTF-8 only"), "{err}");
+    }
+    assert_eq!(conn.query_one_scalar::<String>("SELECT 'grüße' || $1", &[&"ß"]).await.unwrap(), "grüßeß");
     let err = conn.set("app.tenant", "a\0b").unwrap_err();
     assert_eq!(err.to_string(), "the value of the setting \"app.tenant\" has a NUL in it");
     assert_eq!(setting(&conn, "app.tenant").await, None);
@@ -209,5 +215,21 @@ async fn requests_of_two_tenants_never_see_each_other() {
     }
     app.stop().await;
     eventually("all is returned", async || db.status().used == 0).await;
+    assert_eq!(setting(&db.connection(), "app.tenant").await.as_deref(), Some(""));
+}
+
+/// What a policy has to reckon with.
+#[tokio::test]
+async fn a_custom_setting_is_empty_once_a_session_has_had_it() {
+    let (_database, db) = connect(1).await;
     assert_eq!(setting(&db.connection(), "app.tenant").await, None);
+    let conn = db.connection();
+    conn.set("app.tenant", "7").unwrap();
+    let id = "SELECT nullif(current_setting('app.tenant', true), '')::bigint";
+    assert_eq!(conn.query_one_scalar::<Option<i64>>(id, &[]).await.unwrap(), Some(7));
+    conn.release().unwrap();
+    let next = db.connection();
+    assert_eq!(setting(&next, "app.tenant").await.as_deref(), Some(""));
+    next.query("SELECT current_setting('app.tenant', true)::bigint", &[]).await.unwrap_err();
+    assert_eq!(next.query_one_scalar::<Option<i64>>(id, &[]).await.unwrap(), None);
 }

@@ -54,6 +54,19 @@ async fn a_million_rows_stream_in_constant_memory() {
     app.stop().await;
 }
 
+/// Two rows are one too many; a million are no more than that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_million_rows_that_are_too_many_are_not_kept() {
+    let (_database, db) = connect(1).await;
+    let tx = db.connection().transaction().await.unwrap();
+    let before = peak();
+    let sql = "SELECT repeat('.', 100) FROM generate_series(1, 1000000)";
+    assert!(matches!(tx.query_opt(sql, &[]).await, Err(Error::TooManyRows)));
+    assert!(peak() - before < 48, "{} MiB more", peak() - before);
+    tx.commit().await.unwrap();
+}
+
 /// P18, conformance 16.
 #[actix_web::test]
 async fn a_client_that_goes_away_stops_the_query_and_returns_the_session() {

@@ -287,6 +287,62 @@ async fn a_statement_abandoned_in_a_transaction_fails_it() {
     assert_eq!(ids(&conn).await, [1, 2]);
 }
 
+/// P18: it fails the level in which it was sent, whatever has begun since.
+#[tokio::test]
+async fn an_abandoned_statement_fails_the_transaction_it_was_sent_in() {
+    let (_database, db, conn) = table().await;
+    let cached = "INSERT INTO t SELECT $1 FROM pg_sleep(0.02)";
+    conn.execute(cached, &[&-1]).await.unwrap();
+    for round in 0..40 {
+        let tx = conn.transaction().await.unwrap();
+        let new = format!("INSERT INTO t SELECT {round} FROM pg_sleep(0.02)");
+        let running = async {
+            let patience = Duration::from_micros(100 * round as u64);
+            let running = async {
+                match round % 2 {
+                    0 => tx.execute(&new, &[]).await,
+                    _ => tx.execute(cached, &[&round]).await,
+                }
+            };
+            tokio::time::timeout(patience, running).await
+        };
+        let (abandoned, inner) = tokio::join!(running, tx.transaction());
+        assert!(abandoned.is_err(), "{abandoned:?}");
+        match inner {
+            Ok(inner) if round % 3 == 0 => inner.rollback().await.unwrap(),
+            Ok(inner) => assert!(matches!(inner.commit().await, Err(Error::TransactionFailed))),
+            Err(err) => assert!(matches!(err, Error::TransactionFailed | Error::Begin(_)), "{err:?}"),
+        }
+        let refused = insert(&tx, 1000).await;
+        assert!(matches!(refused, Err(Error::TransactionFailed)), "{round}: {refused:?}");
+        assert!(matches!(tx.commit().await, Err(Error::TransactionFailed)), "{round}");
+        assert_eq!(ids(&conn).await, [-1]);
+    }
+    assert_clean(&db, &conn).await;
+}
+
+/// A statement that has to be prepared first is sent where it was let in.
+#[tokio::test]
+async fn a_statement_does_not_slip_into_a_transaction_that_begins_beside_it() {
+    let (_database, db, conn) = table().await;
+    for id in 0..40 {
+        let new = format!("INSERT INTO t VALUES ({id})");
+        let (inserted, beside) = tokio::join!(conn.execute(&new, &[]), conn.transaction());
+        inserted.unwrap();
+        beside.unwrap().rollback().await.unwrap();
+
+        let new = format!("INSERT INTO t VALUES (1000 + {id})");
+        let tx = conn.transaction().await.unwrap();
+        let (inserted, inner) = tokio::join!(tx.execute(&new, &[]), tx.transaction());
+        inserted.unwrap();
+        inner.unwrap().rollback().await.unwrap();
+        tx.commit().await.unwrap();
+        let both = "SELECT count(*) FROM t WHERE id IN ($1, 1000 + $1)";
+        assert_eq!(conn.query_one_scalar::<i64>(both, &[&id]).await.unwrap(), 2, "{id}");
+    }
+    assert_clean(&db, &conn).await;
+}
+
 /// P18: a time-out is an abandoned statement.
 #[tokio::test]
 async fn a_statement_that_times_out_in_a_transaction_fails_it() {
@@ -578,6 +634,37 @@ async fn a_function_that_fails_for_another_reason_is_not_run_again() {
     assert_eq!(run.await.unwrap_err().code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
     assert_eq!(runs.into_inner(), 3);
     assert_eq!(ids(&conn).await, [1]);
+}
+
+/// Whatever the function does with its transaction.
+#[tokio::test]
+async fn a_function_that_hands_its_transaction_on_gets_its_own_error_back() {
+    let (_database, db, conn) = table().await;
+    let kept = std::sync::Mutex::new(Vec::new());
+    let lose = "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$";
+    for (fail, runs, code) in
+        [(lose, 3, SqlState::T_R_SERIALIZATION_FAILURE), ("SELECT 1 / 0", 1, SqlState::DIVISION_BY_ZERO)]
+    {
+        let run = conn.transact_with().retries(2).run(|tx: Transaction| {
+            let kept = &kept;
+            async move {
+                insert(&tx, 1).await?;
+                let failed = tx.batch_execute(fail).await;
+                kept.lock().expect("no panic").push(tx);
+                failed
+            }
+        });
+        let err = run.await.unwrap_err();
+        assert_eq!(err.code(), Some(&code), "{err:?}");
+        let kept = std::mem::take(&mut *kept.lock().expect("no panic"));
+        assert_eq!(kept.len(), runs);
+        // It is rolled back, although somebody holds it.
+        assert_eq!(ids(&conn).await, [0; 0]);
+        for tx in kept {
+            assert!(matches!(insert(&tx, 2).await, Err(Error::TransactionEnded)));
+        }
+    }
+    assert_clean(&db, &conn).await;
 }
 
 /// Sixteen clients on one row under serializable: every increment is counted exactly once. Its future is `Send`.

@@ -138,6 +138,37 @@ async fn what_was_done_with_the_client_itself_is_cleaned_too() {
     assert_eq!(backend(&conn).await, same);
 }
 
+/// Where `plpgsql` is revoked, as some administrators do.
+#[tokio::test]
+async fn a_reset_needs_no_procedural_language() {
+    let database = database().await;
+    let observer = Observer::of(&database).await.connection();
+    let user = format!("plain_{}", database.name());
+    observer
+        .batch_execute(&format!(
+            "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC; CREATE ROLE \"{user}\" LOGIN PASSWORD 'plain'"
+        ))
+        .await
+        .expect("a role without the language");
+    let dsn = Some(support::dsn_as(&database, &user, "plain"));
+    let db = connect(Config { dsn, ..sized(database.config(), 1) }).await;
+    let conn = db.connection();
+    conn.batch_execute("DO $$ BEGIN NULL; END $$").await.expect_err("a language that may not be used");
+    let same = backend(&conn).await;
+    for sql in ["SET search_path = nowhere", "PREPARE mine AS SELECT 1; PREPARE \"your \"\"s\" AS SELECT 1"] {
+        conn.batch_execute(sql).await.expect(sql);
+        conn.release().expect("nothing runs");
+        assert_eq!(backend(&conn).await, same, "{sql} cost the session");
+        let prepared = "SELECT count(*) FROM pg_prepared_statements WHERE from_sql";
+        assert_eq!(conn.query_one_scalar::<i64>(prepared, &[]).await.expect("a count"), 0);
+        let path: String = conn.query_one_scalar("SHOW search_path", &[]).await.expect("a path");
+        assert_ne!(path, "nowhere");
+    }
+    drop(conn);
+    db.close().await;
+    observer.batch_execute(&format!("DROP ROLE \"{user}\"")).await.expect("no role");
+}
+
 #[tokio::test]
 async fn cached_statements_survive_a_reset() {
     let database = database_with_state().await;
