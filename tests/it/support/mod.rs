@@ -8,6 +8,7 @@ mod proxy;
 
 pub(crate) use app::listen;
 pub(crate) use app::{TestApp, Wire};
+#[allow(unused_imports, reason = "not every binary that shares this file scripts a server")]
 pub(crate) use fake_server::{FakeServer, Phase, row_of};
 pub(crate) use latch::{Latch, PATIENCE, soon};
 pub(crate) use proxy::Proxy;
