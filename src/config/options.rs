@@ -61,9 +61,9 @@ pub struct Config {
     /// Replaces the six options above. A driver parameter that is given here and as an option is
     /// taken from the option.
     pub dsn: Option<String>,
-    /// How many sessions are held idle. Defaults to [`POOL_MIN_SIZE`](defaults::POOL_MIN_SIZE).
+    /// Keeps at least this many sessions open, lent or idle. Defaults to [`POOL_MIN_SIZE`](defaults::POOL_MIN_SIZE).
     pub pool_min_size: u32,
-    /// How many sessions there are at most. Defaults to
+    /// Opens no more sessions than this, as the server counts them. Defaults to
     /// [`POOL_MAX_SIZE`](defaults::POOL_MAX_SIZE).
     pub pool_max_size: u32,
     /// What is logged of each statement, at INFO. Defaults to nothing.
@@ -81,15 +81,18 @@ pub struct Config {
     /// Bound on one attempt at one address: TCP, TLS and login together, and at the first address of a name its look-up too.
     /// Defaults to [`CONNECT_TIMEOUT`](defaults::CONNECT_TIMEOUT).
     pub connect_timeout: Duration,
-    /// Bound on the wait for a session; past it, the request is answered 503.
+    /// Bound on the wait for a session: in the queue, for a login and for the check of one that has idled, together. Past it, the
+    /// request is answered 503.
     /// Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
     pub acquire_timeout: Duration,
-    /// How many may wait for a session; one more is answered 503 at once. `None` is no limit.
+    /// How many may wait for a session, beyond those for whom one can be opened; one more is answered 503 at once. `None` is no
+    /// limit.
     pub max_waiting: Option<u32>,
-    /// A session that was idle this long is closed. `None` or zero is never.
+    /// A session that was idle this long is closed, unless it belongs to the `pool_min_size`. `None` or zero is never.
     /// Defaults to [`IDLE_TIMEOUT`](defaults::IDLE_TIMEOUT).
     pub idle_timeout: Option<Duration>,
-    /// A session this old is closed when it comes back. `None` or zero is never.
+    /// A session this old is closed and replaced, at once if it is idle, else when it comes back. Each has up to a tenth less, so
+    /// that they do not end together. `None` or zero is never.
     /// Defaults to [`MAX_LIFETIME`](defaults::MAX_LIFETIME).
     pub max_lifetime: Option<Duration>,
     /// A session that was idle longer is checked by a round trip before it is lent. Zero checks

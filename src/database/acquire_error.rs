@@ -13,7 +13,8 @@ use crate::text::Chain;
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// None became free within `acquire_timeout`; and none could be opened, if there is a `cause`.
+    /// None became free within `acquire_timeout`, which bounds the queue, the login and the check of an idle session together;
+    /// and none could be opened, if there is a `cause`.
     TimedOut {
         /// The option.
         acquire_timeout: Duration,
@@ -25,7 +26,7 @@ pub enum AcquireError {
         /// The option.
         max_waiting: u32,
     },
-    /// No session is alive, and none can be opened.
+    /// No session is alive, and none can be opened: said at once, for as long as that is so.
     Unavailable(ConnectError),
     /// [`Database::close`](crate::Database::close) has been called.
     Closed,
@@ -48,7 +49,10 @@ impl fmt::Display for AcquireError {
         }
         match self {
             Self::TimedOut { acquire_timeout, cause: None } => {
-                write!(f, "all sessions were in use for {acquire_timeout:?} (`acquire_timeout`)")
+                write!(
+                    f,
+                    "no session became free within {acquire_timeout:?} (`acquire_timeout`): all were in use, or did not answer"
+                )
             }
             Self::TimedOut { acquire_timeout, .. } => {
                 write!(
