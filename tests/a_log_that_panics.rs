@@ -59,7 +59,8 @@ async fn served_by(proxy: &Proxy, size: u32) -> (TestDatabase, Database) {
         dsn: Some(proxy.dsn(database.dsn())),
         pool_min_size: 0,
         pool_max_size: size,
-        reset_timeout: Duration::from_millis(50),
+        reset_timeout: Duration::from_millis(200),
+        server_settings: [("lock_timeout".to_owned(), "20ms".to_owned())].into(),
         ..database.config()
     };
     let db = Database::connect(config).await.expect("a connected database");
@@ -81,16 +82,25 @@ fn a_session_whose_reset_panics_is_never_lent() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-        let (_database, db) = served_by(&proxy, 1).await;
+        let (database, db) = served_by(&proxy, 1).await;
         let conn = db.connection();
         let (user, tenant) = look(&conn).await.expect("a session");
         assert_eq!(tenant, None);
         conn.set("app.tenant", "ada").expect("a name");
         conn.batch_execute("SET ROLE pg_monitor").await.expect("a role");
         assert_eq!(look(&conn).await.expect("a session"), ("pg_monitor".to_owned(), Some("ada".to_owned())));
+        // The reset fails, and all of it is undone: it has to wait too long for a lock.
+        let temporary = "CREATE TEMP TABLE kept (id int); GRANT SELECT ON kept TO PUBLIC";
+        conn.batch_execute(temporary).await.expect("a temporary table");
+        let name = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'";
+        let schema: String = conn.query_one_scalar(name, &[]).await.expect("a schema");
+        let other =
+            Database::connect(Config { pool_min_size: 1, ..database.config() }).await.expect("connected");
+        let lock = other.connection();
+        let sql = format!("BEGIN; LOCK TABLE {schema}.kept IN ACCESS SHARE MODE");
+        lock.batch_execute(&sql).await.expect("a lock");
         let panics = PANICS.load(Ordering::Relaxed);
         PANICKING.store(true, Ordering::Relaxed);
-        proxy.stall();
         drop(conn);
         let end = Instant::now() + Duration::from_secs(5);
         while PANICS.load(Ordering::Relaxed) == panics {
@@ -98,7 +108,6 @@ fn a_session_whose_reset_panics_is_never_lent() {
             sleep(Duration::from_millis(1)).await;
         }
         PANICKING.store(false, Ordering::Relaxed);
-        proxy.heal();
         let next = timeout(Duration::from_secs(10), look(&db.connection())).await.expect("a session in time");
         assert_eq!(next.expect("a session"), (user, None));
         db.close().await;

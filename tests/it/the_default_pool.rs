@@ -109,7 +109,7 @@ async fn sessions_that_end_make_room_first() {
     };
     let db = Database::connect(config).await.expect("a connected database");
     let app = TestApp::start(&db, routes);
-    proxy.delay(Duration::from_millis(100));
+    proxy.delay_goodbyes(Duration::from_millis(100));
     let logins = proxy.accepted();
     for clients in [1, 8] {
         let (_, _, bad) = load(&app, clients, "/", Duration::from_secs(3)).await;

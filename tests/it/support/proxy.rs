@@ -19,6 +19,8 @@ enum Weather {
     Fair,
     /// Every piece arrives this much later.
     Slow(Duration),
+    /// The end of a session is heard of this much later.
+    Parting(Duration),
     /// Nothing arrives, nothing is lost: a black hole.
     Stalled,
     /// New connections are closed at once.
@@ -108,6 +110,10 @@ impl Proxy {
         self.weather.send_replace(Weather::Slow(by));
     }
 
+    pub(crate) fn delay_goodbyes(&self, by: Duration) {
+        self.weather.send_replace(Weather::Parting(by));
+    }
+
     /// Closes new connections at once; those that are open stay.
     pub(crate) fn refuse(&self) {
         self.weather.send_replace(Weather::Refusing);
@@ -141,12 +147,17 @@ impl Drop for Proxy {
     }
 }
 
+/// The message with which a client ends a session.
+const TERMINATE: &[u8] = b"X\0\0\0\x04";
+
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         let now = *weather.borrow_and_update();
-        if let Weather::Slow(by) = now {
-            tokio::time::sleep(by).await;
+        match now {
+            Weather::Slow(by) => tokio::time::sleep(by).await,
+            Weather::Parting(by) if piece[..length].ends_with(TERMINATE) => tokio::time::sleep(by).await,
+            _ => {}
         }
         if weather.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
             return;
