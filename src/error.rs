@@ -1,31 +1,25 @@
-//! What can fail, and what the client is told.
+//! What can fail; [what the client is told](response) of it.
 
 use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
-use actix_web::{HttpResponse, ResponseError};
-
 use crate::config::{ConfigError, Echo};
 use crate::database::{AcquireError, ConnectError, without_literals};
 use crate::postgres_error::PostgresError;
-use crate::telemetry;
 use crate::text::Chain;
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, SqlState};
 
-/// When a client may come back that was answered 503.
-const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
+mod response;
 
 /// A [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can fail, in the order in which an application meets it.
 ///
-/// As an [Actix error](ResponseError) it becomes a response without a body and one line of the [log](Self::log): the client
-/// sees no SQL, no name and no host (see [`status_code`](ResponseError::status_code)). An application with bodies of its own
+/// As an [Actix error](actix_web::ResponseError) it becomes a response without a body and one line of the [log](Self::log): the client
+/// sees no SQL, no name and no host (see [`status_code`](actix_web::ResponseError::status_code)). An application with bodies of its own
 /// wraps it in an error of its own, as the example `json_errors` does.
 ///
 /// `{err}` is the sentence for this error alone. `{err:#}` and `{err:?}` have its causes too, on one line, which shows no
@@ -133,21 +127,6 @@ impl Error {
         self.postgres().and_then(PostgresError::as_db_error)
     }
 
-    /// How long a client should wait before it tries again: the header `Retry-After` of a 503. `None` for any other status.
-    pub fn retry_after(&self) -> Option<Duration> {
-        (self.status_code() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
-    }
-
-    /// Writes the line of the log that stands for a failed request: at ERROR, target `actix_pg::request`.
-    ///
-    /// [`error_response`](ResponseError::error_response) does so by itself. An application that makes its responses in
-    /// another way calls it once. [`NotFound`](Self::NotFound) is no failure and is not logged.
-    pub fn log(&self) {
-        if !matches!(self, Self::NotFound) {
-            telemetry::request_failed(self);
-        }
-    }
-
     /// Says which statement it was that failed. Values are shown as `echo` says.
     pub(crate) fn of_statement(self, sql: Option<&str>, echo: Echo) -> Self {
         let told = |said: PostgresError| if echo == Echo::Full { said.with_values() } else { said };
@@ -176,30 +155,6 @@ impl Error {
             _ => false,
         }
     }
-
-    fn is_outage(&self) -> bool {
-        match self {
-            Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
-            Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
-                match said.code() {
-                    Some(code) if *code == SqlState::QUERY_CANCELED => false,
-                    // Another attempt may not meet the other transaction.
-                    Some(code)
-                        if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED]
-                            .contains(code) =>
-                    {
-                        true
-                    }
-                    // Whatever its class, the server has hung up after it.
-                    Some(_) if said.is_fatal() => true,
-                    // Connection exception, insufficient resources, operator intervention.
-                    Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
-                    None => said.is_closed(),
-                }
-            }
-            _ => false,
-        }
-    }
 }
 
 /// Whether the driver has read a message that it did not expect.
@@ -210,29 +165,6 @@ pub(crate) fn is_unexpected(err: &tokio_postgres::Error) -> bool {
 /// The driver's errors have a kind that only their text shows.
 fn says(err: &tokio_postgres::Error, text: &str) -> bool {
     err.as_db_error().is_none() && err.to_string() == text
-}
-
-impl ResponseError for Error {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::CommandTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            _ if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        if let Self::NotFound = self {
-            return HttpResponse::NotFound().body("not found");
-        }
-        self.log();
-        let mut response = HttpResponse::build(self.status_code());
-        if let Some(pause) = self.retry_after() {
-            response.insert_header((RETRY_AFTER, pause.as_secs()));
-        }
-        response.finish()
-    }
 }
 
 impl fmt::Debug for Error {
@@ -351,6 +283,9 @@ impl From<PostgresError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::ResponseError;
+    use actix_web::http::StatusCode;
+
     use super::*;
 
     /// What a client is told, and an operator reads.

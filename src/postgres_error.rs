@@ -149,10 +149,11 @@ fn message(driver: &tokio_postgres::Error) -> String {
 /// From the first quotation mark to the last: a value may have some in it.
 fn without_values(code: &SqlState, message: &str) -> String {
     let is_mark = |c: char| "\"'«»„“”‘’「」".contains(c);
-    let (Some(start), Some(end)) = (message.find(is_mark), message.rfind(is_mark)) else {
+    let (fixed, rest) = message.split_at(name_of_a_setting(message));
+    let (Some(start), Some(end)) = (rest.find(is_mark), rest.rfind(is_mark)) else {
         return message.to_owned();
     };
-    let quoted = message[start..end].trim_start_matches(is_mark);
+    let quoted = rest[start..end].trim_start_matches(is_mark);
     let hides = match code.code().as_bytes() {
         [b'2', b'2', ..] => true,
         // A syntax error quotes a piece of the SQL: a word, a symbol, or a literal.
@@ -162,8 +163,18 @@ fn without_values(code: &SqlState, message: &str) -> String {
     if !hides {
         return message.to_owned();
     }
-    let after: String = message[end..].chars().skip(1).collect();
-    format!("{}…{after}", &message[..start])
+    let after: String = rest[end..].chars().skip(1).collect();
+    format!("{fixed}{}…{after}", &rest[..start])
+}
+
+/// Where the quoted name of a setting ends, which comes before its value.
+fn name_of_a_setting(message: &str) -> usize {
+    let begin = "invalid value for parameter \"";
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
+    match message.strip_prefix(begin).and_then(|rest| rest.split_once("\": ")) {
+        Some((name, _)) if is_name(name) => begin.len() + name.len() + 1,
+        _ => 0,
+    }
 }
 
 /// Text of the driver's, with its causes as long as they are known to tell no value.
@@ -203,6 +214,11 @@ mod tests {
                 "value \"99999999999\" is out of range for type integer",
                 "value … is out of range for type integer",
             ),
+            (
+                "invalid value for parameter \"work_mem\": \"a@b\"",
+                "invalid value for parameter \"work_mem\": …",
+            ),
+            ("invalid value for parameter \"a@b\": \"x\"", "invalid value for parameter …"),
             ("division by zero", "division by zero"),
         ] {
             assert_eq!(without_values(&data, message), shown);

@@ -1,0 +1,80 @@
+//! What the client is told: a status, and when to come back.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpResponse, ResponseError};
+
+use super::Error;
+use crate::postgres_error::PostgresError;
+use crate::telemetry;
+use crate::tokio_postgres::error::SqlState;
+
+/// When a client may come back that was answered 503.
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// How long a client should wait before it tries again: the header `Retry-After` of a 503. `None` for any other status.
+    pub fn retry_after(&self) -> Option<Duration> {
+        (self.status_code() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
+    }
+
+    /// Writes the line of the log that stands for a failed request: at ERROR, target `actix_pg::request`.
+    ///
+    /// [`error_response`](ResponseError::error_response) does so by itself. An application that makes its responses in
+    /// another way calls it once. [`NotFound`](Self::NotFound) is no failure and is not logged.
+    pub fn log(&self) {
+        if !matches!(self, Self::NotFound) {
+            telemetry::request_failed(self);
+        }
+    }
+
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
+            Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
+                is_outage(said)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::CommandTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            _ if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        if let Self::NotFound = self {
+            return HttpResponse::NotFound().body("not found");
+        }
+        self.log();
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(pause) = self.retry_after() {
+            response.insert_header((RETRY_AFTER, pause.as_secs()));
+        }
+        response.finish()
+    }
+}
+
+/// Whether another attempt may do better.
+fn is_outage(said: &PostgresError) -> bool {
+    match said.code() {
+        Some(code) if *code == SqlState::QUERY_CANCELED => false,
+        // Another attempt may not meet the other transaction.
+        Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE => true,
+        Some(code) if *code == SqlState::T_R_DEADLOCK_DETECTED => true,
+        // Whatever its class, the server has hung up after it.
+        Some(_) if said.is_fatal() => true,
+        // Connection exception, insufficient resources, operator intervention.
+        Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
+        None => said.is_closed(),
+    }
+}
