@@ -69,7 +69,7 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(name) => f.write_str(name),
-            Self::Unix(directory) => write!(f, "{}", directory.display()),
+            Self::Unix(directory) => directory.display().fmt(f),
         }
     }
 }

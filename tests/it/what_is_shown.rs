@@ -314,6 +314,12 @@ async fn what_leaves_main_is_a_sentence() {
         "the database cannot be reached: cannot connect to 127.0.0.1:1: Connection refused (os error 111)";
     assert_eq!(format!("{:?}", failed(nobody).await.expect_err("nobody listens")), sentence);
 
+    let nowhere = Config { host: "no-such-host.invalid".into(), ..sized(Config::default(), 1) };
+    let begin =
+        "the database cannot be reached: cannot connect to no-such-host.invalid: failed to lookup address";
+    let shown = format!("{:?}", failed(nowhere).await.expect_err("no such host"));
+    assert!(shown.starts_with(begin), "{shown}");
+
     let err = Config::from_dsn("postgres://db?sslmode=off").expect_err("no such mode");
     assert_eq!(format!("{err:?}"), err.to_string());
 }

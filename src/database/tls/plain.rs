@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::config::{self, ConfigError, ConfigErrorKind, Ssl};
+use crate::telemetry;
 use crate::tokio_postgres::NoTls as TlsHandshake;
 use crate::tokio_postgres::config::SslMode;
 
@@ -27,9 +28,7 @@ impl Tls {
             return Err(ConfigError::new(origin, ConfigErrorKind::MissingFeature, problem));
         }
         if mode == config::SslMode::Prefer && !is_local {
-            tracing::warn!(
-                "connections are not encrypted: `ssl = prefer` needs the feature `rustls` or `rustls-ring` of actix-pg"
-            );
+            telemetry::not_encrypted();
         }
         Ok(Self::disabled())
     }
