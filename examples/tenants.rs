@@ -12,11 +12,14 @@ use actix_web::dev::Payload;
 use actix_web::{App, FromRequest, HttpRequest, HttpServer, Responder, error, get, post, web};
 
 /// The owner of a table, and a superuser, see all rows; so statements of a request run as `tenant`.
+///
+/// On a session that served another tenant before, a setting that is not set is `''` and not NULL; `nullif` makes them one,
+/// so that nobody's rows are nobody's, and a cast (`…::bigint`) does not fail.
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS notes (tenant text NOT NULL DEFAULT current_setting('app.tenant'), note text NOT NULL);
+    CREATE TABLE IF NOT EXISTS notes (tenant text NOT NULL DEFAULT nullif(current_setting('app.tenant', true), ''), note text NOT NULL);
     ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
     DROP POLICY IF EXISTS own ON notes;
-    CREATE POLICY own ON notes USING (tenant = current_setting('app.tenant', true));
+    CREATE POLICY own ON notes USING (tenant = nullif(current_setting('app.tenant', true), ''));
     DO $$ BEGIN CREATE ROLE tenant; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SELECT, INSERT ON notes TO tenant";
 

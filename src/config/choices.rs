@@ -33,7 +33,8 @@ pub enum Reset {
     Auto,
     /// Always.
     Always,
-    /// Never; an open transaction is rolled back all the same.
+    /// Never, but where settings of the request were applied or a `COPY` may have been started. An open transaction is
+    /// rolled back all the same.
     Never,
 }
 

@@ -102,6 +102,7 @@ impl Pool {
     }
 
     /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
+    #[cfg(feature = "testing")]
     pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
         self.within_acquire_timeout(self.acquire_in_time()).await?
     }

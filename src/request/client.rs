@@ -10,7 +10,9 @@ use crate::tokio_postgres::Client;
 /// The [`Client`] of a request's session, as [`Connection::client`](crate::Connection::client) lends it.
 ///
 /// While it is alive the session is pinned to the request. A `Statement` or a row stream made with it must not be used
-/// after it: what is left of them is cancelled, or the session is discarded.
+/// after it: what is left of them is cancelled, or the session is discarded. After a `COPY` of the client's that has
+/// failed, [`release`](crate::Connection::release) the session before the next statement: that finds out whether the driver
+/// has lost count of the answers.
 pub struct ClientGuard {
     usage: Usage,
 }

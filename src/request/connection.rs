@@ -100,9 +100,17 @@ impl Connection {
     /// a handle that outlives the request), and after a rollback. It is gone when the session goes back, whatever the
     /// option `reset` says.
     ///
+    /// What PostgreSQL leaves of a custom setting (one with a dot in its name) is the empty string and not NULL: on a session
+    /// that nobody has set it on `current_setting('app.tenant', true)` is NULL, later it is `''`, which no cast to a number
+    /// takes. A policy has to be written for both:
+    ///
+    /// ```sql
+    /// CREATE POLICY own ON notes USING (tenant = nullif(current_setting('app.tenant', true), '')::bigint)
+    /// ```
+    ///
     /// # Errors
     ///
-    /// [`Error::SettingName`] and [`Error::SettingValue`]. What the server does not take is an [`Error::Setting`] of every
+    /// [`Error::SettingName`], [`Error::SettingValue`], and [`Error::SettingReserved`] for `client_encoding`. What the server does not take is an [`Error::Setting`] of every
     /// following statement, none of which runs, until the setting is set to something else.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
         self.scope.settings().set(name, value)

@@ -78,6 +78,8 @@ impl TransactionBuilder {
     /// back and run again after a short, growing, random pause. It is not run again after any other error, nor when the
     /// outcome of a commit is unknown. So the function has to be one that may run several times.
     ///
+    /// Whoever still holds the [`Transaction`] when the function has failed finds it ended.
+    ///
     /// The function may end the transaction itself with [`Transaction::commit`] or [`Transaction::rollback`]. It gets the
     /// transaction by value; dropping that has no effect.
     ///

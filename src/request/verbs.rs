@@ -13,7 +13,8 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::NoRows`](crate::Error::NoRows) and [`Error::TooManyRows`](crate::Error::TooManyRows).
+            /// [`Error::NoRows`](crate::Error::NoRows), and [`Error::TooManyRows`](crate::Error::TooManyRows) as
+            /// [`query_opt`](Self::query_opt).
             pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
                 GenericClient::query_one(self, sql, params).await
             }
@@ -22,7 +23,9 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::TooManyRows`](crate::Error::TooManyRows).
+            /// [`Error::TooManyRows`](crate::Error::TooManyRows). The other rows are not kept. They are read away, so that a
+            /// change takes effect and a transaction goes on; outside of a transaction, many rows of what only reads are
+            /// cancelled.
             pub async fn query_opt(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
                 GenericClient::query_opt(self, sql, params).await
             }
@@ -79,7 +82,8 @@ macro_rules! verbs {
 
             /// Runs one or more statements, separated by semicolons, without parameters or results.
             ///
-            /// They are neither prepared nor cached. PostgreSQL runs them in
+            /// They are neither prepared nor cached. A `COPY` of the client's data has verbs of its own; here it fails, and costs
+            /// the session. PostgreSQL runs them in
             /// [one implicit transaction](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT),
             /// if they are in no other.
             pub async fn batch_execute(&self, sql: &str) -> Result<()> {
@@ -90,13 +94,15 @@ macro_rules! verbs {
             /// with [`Error::Busy`](crate::Error::Busy).
             ///
             /// One that the server refuses to start costs the session: later statements fail with
-            /// [`Error::SessionLost`](crate::Error::SessionLost) until [`release`](crate::Connection::release).
+            /// [`Error::SessionLost`](crate::Error::SessionLost) until [`release`](crate::Connection::release). So can one that
+            /// fails later; the session is asked before it is used again. Every session on which a copy was started is reset
+            /// when it goes back, whatever the option `reset` says.
             pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
                 GenericClient::copy_in(self, sql).await
             }
 
             /// Starts a `COPY … TO STDOUT`. Until it is read to its end or dropped, other statements of the request are
-            /// refused with [`Error::Busy`](crate::Error::Busy).
+            /// refused with [`Error::Busy`](crate::Error::Busy). An error after the data, of a commit too, is its last item.
             pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
                 GenericClient::copy_out(self, sql).await
             }

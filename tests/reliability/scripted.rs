@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::support::row_of;
+use crate::support::fake_server::row_of;
 
 /// What the server sees of a borrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

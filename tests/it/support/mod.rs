@@ -1,15 +1,14 @@
 //! A database, an application and a network to break.
 
 mod app;
-mod fake_server;
+pub(crate) mod fake_server;
 mod latch;
 pub(crate) mod log;
 mod proxy;
 
 pub(crate) use app::listen;
 pub(crate) use app::{TestApp, Wire};
-#[allow(unused_imports, reason = "not every binary that shares this file scripts a server")]
-pub(crate) use fake_server::{FakeServer, Phase, row_of};
+pub(crate) use fake_server::{FakeServer, Phase};
 pub(crate) use latch::{Latch, PATIENCE, soon};
 pub(crate) use proxy::Proxy;
 
