@@ -123,7 +123,7 @@ pub const STATE: &str = "
         current_user, session_user, current_setting('role'), current_setting('search_path'),
         'settings', (SELECT string_agg(name || '=' || setting, ',' ORDER BY name) FROM pg_settings
             WHERE source = 'session'),
-        'custom', NULLIF(current_setting('app.tenant', true), ''),
+        'custom', coalesce(quote_literal(current_setting('app.tenant', true)), 'NULL'),
         'locks', (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
         'channels', (SELECT count(*) FROM pg_listening_channels()),
         'cursors', (SELECT count(*) FROM pg_cursors WHERE is_holdable),
@@ -134,6 +134,15 @@ pub const STATE: &str = "
     GRANT SELECT ON public.session_state TO PUBLIC;
     CREATE TABLE public.written (id text PRIMARY KEY);
     GRANT ALL ON public.written TO PUBLIC;";
+
+/// Compares two looks at a session. A reset is allowed one difference: `''` for a custom setting that was NULL before.
+#[track_caller]
+pub fn assert_as_before(after: &str, before: &str, what: &str) {
+    assert!(
+        after == before || after == before.replace("custom NULL", "custom ''"),
+        "{what}: {after}, was {before}"
+    );
+}
 
 /// What the session looks like, by itself and by the time: two statements of one transaction have the same.
 pub async fn state(conn: &Connection) -> Result<String, Error> {

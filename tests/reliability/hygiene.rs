@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Database, IsolationLevel, Reset};
 
-use crate::common::{STATE, at_rest, connect, pool, soon, sqlstate, state};
+use crate::common::{STATE, assert_as_before, at_rest, connect, pool, soon, sqlstate, state};
 use crate::support::{self, Observer, backend, database, eventually, sized};
 
 async fn database_with_state() -> TestDatabase {
@@ -25,7 +25,7 @@ async fn leaves_nothing(db: &Database, sql: &str) {
     conn.batch_execute(sql).await.unwrap_or_else(|err| panic!("{sql}: {err:?}"));
     conn.release().expect("nothing runs");
     let after = state(&conn).await.unwrap_or_else(|err| panic!("after {sql}: {err:?}"));
-    assert_eq!(after, before, "after {sql}");
+    assert_as_before(&after, &before, sql);
     assert_eq!(backend(&conn).await, same, "{sql} cost the session");
 }
 
@@ -117,7 +117,7 @@ async fn a_failed_transaction_is_rolled_back() {
     conn.query("SELECT 1 / 0", &[]).await.expect_err("a failed statement");
     assert_eq!(sqlstate(&conn.query("SELECT 1", &[]).await.expect_err("a failed transaction")), "25P02");
     conn.release().expect("nothing runs");
-    assert_eq!(state(&conn).await.expect("a session"), before);
+    assert_as_before(&state(&conn).await.expect("a session"), &before, "after a reset");
     assert_eq!(backend(&conn).await, same);
 }
 
@@ -134,7 +134,7 @@ async fn what_was_done_with_the_client_itself_is_cleaned_too() {
         .expect("traces");
     drop(client);
     conn.release().expect("nothing runs");
-    assert_eq!(state(&conn).await.expect("a session"), before);
+    assert_as_before(&state(&conn).await.expect("a session"), &before, "after a reset");
     assert_eq!(backend(&conn).await, same);
 }
 
@@ -255,7 +255,7 @@ async fn always_cleans_what_no_reader_of_sql_can_see() {
             "{sql} has no effect to clean"
         );
         conn.release().expect("nothing runs");
-        assert_eq!(state(&conn).await.expect("a session"), before, "after {sql}");
+        assert_as_before(&state(&conn).await.expect("a session"), &before, sql);
     }
     assert_eq!(backend(&conn).await, same);
 }
