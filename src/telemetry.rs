@@ -53,7 +53,9 @@ pub(crate) fn notice(said: &DbError) {
 
 #[cfg(not(feature = "rustls-no-provider"))]
 pub(crate) fn not_encrypted() {
-    warn!("connections are not encrypted: `ssl = prefer` needs the feature `rustls` or `rustls-ring` of actix-pg");
+    warn!(
+        "connections are not encrypted: `ssl = prefer` needs the feature `rustls` or `rustls-ring` of actix-pg"
+    );
 }
 
 pub(crate) fn outage_began(err: &ConnectError) {
