@@ -3,8 +3,8 @@
 //! A process has one log, so this is a binary of its own.
 
 use std::panic;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::{Postgres, TestDatabase};
@@ -20,7 +20,8 @@ use proxy::Proxy;
 
 /// One test at a time has the log panic.
 static ONE: Mutex<()> = Mutex::new(());
-static PANICKING: AtomicBool = AtomicBool::new(false);
+/// What has to be in a line that is a panic; `None` for nothing at all.
+static PANICKING: Mutex<Option<&str>> = Mutex::new(None);
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 struct PanickingLog;
@@ -31,13 +32,20 @@ impl Log for PanickingLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if PANICKING.load(Ordering::Relaxed) && record.target().starts_with("actix_pg") {
+        let part = *PANICKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if record.target().starts_with("actix_pg")
+            && part.is_some_and(|part| record.args().to_string().contains(part))
+        {
             PANICS.fetch_add(1, Ordering::Relaxed);
             panic!("the log panics");
         }
     }
 
     fn flush(&self) {}
+}
+
+fn panic_at(part: Option<&'static str>) {
+    *PANICKING.lock().unwrap_or_else(PoisonError::into_inner) = part;
 }
 
 fn install() {
@@ -77,7 +85,7 @@ async fn look(conn: &Connection) -> actix_pg::Result<(String, Option<String>)> {
 /// P17: a reset that fails and cannot say so costs the session.
 #[test]
 fn a_session_whose_reset_panics_is_never_lent() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -100,14 +108,14 @@ fn a_session_whose_reset_panics_is_never_lent() {
         let sql = format!("BEGIN; LOCK TABLE {schema}.kept IN ACCESS SHARE MODE");
         lock.batch_execute(&sql).await.expect("a lock");
         let panics = PANICS.load(Ordering::Relaxed);
-        PANICKING.store(true, Ordering::Relaxed);
+        panic_at(Some("could not be reset"));
         drop(conn);
         let end = Instant::now() + Duration::from_secs(5);
         while PANICS.load(Ordering::Relaxed) == panics {
             assert!(Instant::now() < end, "the reset did not fail");
             sleep(Duration::from_millis(1)).await;
         }
-        PANICKING.store(false, Ordering::Relaxed);
+        panic_at(None);
         let next = timeout(Duration::from_secs(10), look(&db.connection())).await.expect("a session in time");
         assert_eq!(next.expect("a session"), (user, None));
         db.close().await;
@@ -117,7 +125,7 @@ fn a_session_whose_reset_panics_is_never_lent() {
 /// P10, P12, P17: with every line a panic, in every task, for a while.
 #[test]
 fn no_place_is_lost_to_panics() {
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -125,7 +133,7 @@ fn no_place_is_lost_to_panics() {
         let (_database, db) = served_by(&proxy, 4).await;
         let (user, _) = look(&db.connection()).await.expect("a session");
         for round in 0..6 {
-            PANICKING.store(true, Ordering::Relaxed);
+            panic_at(Some(""));
             let borrowers = (0..12).map(|number| {
                 let (db, user) = (db.clone(), user.clone());
                 tokio::spawn(async move {
@@ -160,7 +168,7 @@ fn no_place_is_lost_to_panics() {
                 let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
                 assert_eq!(text, "the log panics", "round {round}");
             }
-            PANICKING.store(false, Ordering::Relaxed);
+            panic_at(None);
             let all: Vec<Connection> = (0..4).map(|_| db.connection()).collect();
             let whole = async {
                 while join_all(all.iter().map(look)).await.iter().any(Result::is_err) {
