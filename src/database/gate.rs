@@ -18,7 +18,6 @@
 //! The gate says when a session [should be opened](Gate::place_for_waiter): as long as there are places, for each who waits but
 //! those whom a session that is just being reset will serve.
 
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -26,13 +25,14 @@ use tokio::runtime::Id;
 use tokio::sync::{Notify, oneshot};
 
 use super::connect_error::ConnectError;
-use lanes::Lanes;
 use permit::Phase;
 pub(super) use permit::{Grant, Permit, Resetting};
+use state::{State, count};
 pub(super) use ticket::Ticket;
 
 mod permit;
 mod ticket;
+mod state;
 mod lanes;
 
 /// Lets in so many at a time. `S` is a session.
@@ -43,25 +43,6 @@ pub(super) struct Gate<S> {
     wanted: Notify,
     /// After the gate was closed, a place has become free.
     returned: Notify,
-}
-
-#[derive(Debug)]
-struct State<S> {
-    /// All of them: free, opening, lent, ending, or kept by a session that rests.
-    places: u32,
-    /// Places without a session.
-    free: u32,
-    /// Places whose session is being opened.
-    opening: u32,
-    /// No more than these are opened at a time; 0 during an outage.
-    opening_limit: u32,
-    /// Places whose session is being ended.
-    ending: u32,
-    /// Sessions that are about to come back from a reset.
-    resetting: u32,
-    closed: bool,
-    /// Nobody waits while a session rests.
-    lanes: Lanes<S, Call<S>>,
 }
 
 /// Calls one who waits.
@@ -79,17 +60,11 @@ pub(super) enum Entry<S> {
 
 impl<S> Gate<S> {
     pub(super) fn new(places: u32) -> Arc<Self> {
-        let state = State {
-            places,
-            free: places,
-            opening: 0,
-            opening_limit: places,
-            ending: 0,
-            resetting: 0,
-            closed: false,
-            lanes: Lanes::new(),
-        };
-        Arc::new(Self { state: Mutex::new(state), wanted: Notify::new(), returned: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(State::new(places)),
+            wanted: Notify::new(),
+            returned: Notify::new(),
+        })
     }
 
     /// Takes a session that rests: of this runtime the one that was used last, or else one of another runtime.
@@ -240,10 +215,11 @@ impl<S> Gate<S> {
     pub(super) fn close(&self) -> Vec<S> {
         let mut state = self.state();
         state.closed = true;
-        let mut lanes = mem::replace(&mut state.lanes, Lanes::new());
-        let resting = lanes.take_where(usize::MAX, |_| true);
+        let resting = state.lanes.take_where(usize::MAX, |_| true);
+        let waiting = state.lanes.take_waiting();
         state.free += count(resting.len());
         drop(state);
+        drop(waiting);
         self.wanted.notify_one();
         resting
     }
@@ -285,49 +261,6 @@ impl<S> Gate<S> {
     fn state(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl<S> State<S> {
-    fn take(&mut self, here: Option<Id>) -> Option<S> {
-        self.lanes.take(here).or_else(|| self.lanes.take_anywhere())
-    }
-
-    /// A place leaves the phase that it was in.
-    fn leave(&mut self, phase: Phase) {
-        match phase {
-            Phase::Opening => self.opening -= 1,
-            Phase::Ending => self.ending -= 1,
-            Phase::Lent => {}
-        }
-    }
-
-    fn may_open(&self) -> bool {
-        !self.closed && self.free > 0 && self.opening < self.opening_limit
-    }
-
-    fn is_session_wanted(&self) -> bool {
-        self.may_open() && count(self.lanes.waiting()) > self.opening + self.resetting
-    }
-
-    /// Whether so many wait already beyond those for whom there is a place.
-    fn is_full(&self, max_waiting: u32) -> bool {
-        let openable = if self.opening_limit == 0 { 0 } else { self.free };
-        count(self.lanes.waiting()) >= max_waiting.saturating_add(self.opening + openable)
-    }
-
-    /// Whether every place is free.
-    fn is_empty(&self) -> bool {
-        self.free == self.places
-    }
-
-    /// Sessions that are lent or rest.
-    fn open(&self) -> u32 {
-        self.places - self.free - self.opening - self.ending
-    }
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ pub(crate) async fn query_opt(mut usage: Usage, sql: &str, params: Params<'_>) -
         usage.answered(read)?;
         if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
     })
-    .await?;
+    .await
+    .map_err(|err| echo.failed(err))?;
     echo.finished(Some(row.iter().len() as u64));
     Ok(row)
 }

@@ -47,7 +47,10 @@ impl<S> Guarded<S> {
     pub(super) fn failed(&mut self, err: tokio_postgres::Error) -> Error {
         let err = Error::from(err);
         match self.usage.take() {
-            Some(mut usage) => usage.doubted(err),
+            Some(mut usage) => {
+                let err = usage.failed(err);
+                usage.doubted(err)
+            }
             None => err,
         }
     }

@@ -1,0 +1,82 @@
+//! The places of a gate, and what they are used for.
+
+use tokio::runtime::Id;
+
+use super::Call;
+use super::lanes::Lanes;
+use super::permit::Phase;
+
+#[derive(Debug)]
+pub(super) struct State<S> {
+    /// All of them: free, opening, lent, ending, or kept by a session that rests.
+    pub(super) places: u32,
+    /// Places without a session.
+    pub(super) free: u32,
+    /// Places whose session is being opened.
+    pub(super) opening: u32,
+    /// No more than these are opened at a time; 0 during an outage.
+    pub(super) opening_limit: u32,
+    /// Places whose session is being ended.
+    pub(super) ending: u32,
+    /// Sessions that are about to come back from a reset.
+    pub(super) resetting: u32,
+    pub(super) closed: bool,
+    /// Nobody waits while a session rests.
+    pub(super) lanes: Lanes<S, Call<S>>,
+}
+
+impl<S> State<S> {
+    pub(super) fn new(places: u32) -> Self {
+        Self {
+            places,
+            free: places,
+            opening: 0,
+            opening_limit: places,
+            ending: 0,
+            resetting: 0,
+            closed: false,
+            lanes: Lanes::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, here: Option<Id>) -> Option<S> {
+        self.lanes.take(here).or_else(|| self.lanes.take_anywhere())
+    }
+
+    /// A place leaves the phase that it was in.
+    pub(super) fn leave(&mut self, phase: Phase) {
+        match phase {
+            Phase::Opening => self.opening -= 1,
+            Phase::Ending => self.ending -= 1,
+            Phase::Lent => {}
+        }
+    }
+
+    pub(super) fn may_open(&self) -> bool {
+        !self.closed && self.free > 0 && self.opening < self.opening_limit
+    }
+
+    pub(super) fn is_session_wanted(&self) -> bool {
+        self.may_open() && count(self.lanes.waiting()) > self.opening + self.resetting
+    }
+
+    /// Whether so many wait already beyond those for whom there is a place.
+    pub(super) fn is_full(&self, max_waiting: u32) -> bool {
+        let openable = if self.opening_limit == 0 { 0 } else { self.free };
+        count(self.lanes.waiting()) >= max_waiting.saturating_add(self.opening + openable)
+    }
+
+    /// Whether every place is free.
+    pub(super) fn is_empty(&self) -> bool {
+        self.free == self.places
+    }
+
+    /// Sessions that are lent or rest.
+    pub(super) fn open(&self) -> u32 {
+        self.places - self.free - self.opening - self.ending
+    }
+}
+
+pub(super) fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
