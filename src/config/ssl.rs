@@ -18,7 +18,10 @@ pub(crate) struct Ssl {
     pub(crate) client: Option<(PemFile, PemFile)>,
     pub(crate) negotiation: SslNegotiation,
     /// Every host is this machine: nobody can listen in between.
-    #[cfg_attr(feature = "rustls", allow(dead_code, reason = "only who cannot encrypt has to warn"))]
+    #[cfg_attr(
+        feature = "rustls-no-provider",
+        allow(dead_code, reason = "only who cannot encrypt has to warn")
+    )]
     pub(crate) is_local: bool,
 }
 

@@ -328,7 +328,8 @@ async fn what_leaves_main_is_a_sentence() {
 #[actix_web::test]
 async fn a_clean_start_and_stop_warn_of_nothing() {
     let database = database().await;
-    let db = Database::connect(sized(database.config(), 2)).await.expect("a connected database");
+    let config = Config { pool_min_size: 2, ..sized(database.config(), 2) };
+    let db = Database::connect(config).await.expect("a connected database");
     let app = TestApp::start(&db, |config| {
         config.route(
             "/",
