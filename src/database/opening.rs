@@ -59,6 +59,13 @@ impl Outage {
     }
 }
 
+impl Drop for Outage {
+    /// Whoever waits for an outage of this pool need not do so any longer.
+    fn drop(&mut self) {
+        self.begun.notify_one();
+    }
+}
+
 /// Starts the tasks that open the sessions of a pool.
 pub(super) fn start(pool: &Arc<Pool>) {
     let (gate, weak) = (Arc::clone(&pool.gate), Arc::downgrade(pool));

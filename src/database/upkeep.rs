@@ -54,8 +54,11 @@ impl Pool {
             }
         }
         self.hold_floor();
-        // One after the other, so that the floor lacks one at most.
-        while let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() {
+        // One after the other, so that the floor lacks one at most; and not those that have come meanwhile.
+        for _ in 0..self.gate.resting() {
+            let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
+                break;
+            };
             self.replace(Place::new(grant, self)).await;
         }
     }
