@@ -54,7 +54,7 @@ impl Pool {
             }
         }
         self.hold_floor();
-        // One after the other, so that the floor lacks one at most; and not those that have come meanwhile.
+        // One after the other, so that the floor lacks one at most; and not those that replace them, however short their life is.
         for _ in 0..self.gate.resting() {
             let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
                 break;

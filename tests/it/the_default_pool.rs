@@ -367,3 +367,19 @@ async fn a_refused_login_is_tried_rarely() {
     assert!((1..=4).contains(&attempts), "{attempts} logins in 5 s");
     app.stop().await;
 }
+
+/// P16: a life that is shorter than a login is no reason to log in without end.
+#[actix_web::test]
+async fn sessions_that_are_too_old_are_replaced_once_a_round() {
+    let database = database().await;
+    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let config = Config {
+        dsn: Some(proxy.dsn(database.dsn())),
+        max_lifetime: Some(Duration::from_millis(1)),
+        ..database.config()
+    };
+    let _db = Database::connect(config).await.expect("a connected database");
+    sleep(Duration::from_millis(2300)).await;
+    // Five at first, and in each of two rounds.
+    assert!((10..=15).contains(&proxy.accepted()), "{} logins in 2.3 s", proxy.accepted());
+}
