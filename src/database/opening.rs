@@ -60,7 +60,7 @@ impl Outage {
 }
 
 impl Drop for Outage {
-    /// Whoever waits for an outage of this pool need not do so any longer.
+    /// Who waits for the next one finds the pool gone, and ends.
     fn drop(&mut self) {
         self.begun.notify_one();
     }

@@ -139,3 +139,19 @@ async fn a_database_that_is_dropped_leaves_no_backend() {
     drop(db);
     eventually("no backend is left", async || observer.backends().await == 0).await;
 }
+
+/// P21: nor a task at home that waits for ever.
+#[actix_web::test]
+async fn a_database_that_is_dropped_leaves_no_task() {
+    let database = database().await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for close in [true, false] {
+        let db = Database::connect(sized(database.config(), 1)).await.expect("a connected database");
+        backend(&db.connection()).await;
+        if close {
+            db.close().await;
+        }
+    }
+    eventually("every task has ended", async || tasks() == before).await;
+}
