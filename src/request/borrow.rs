@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::database::AcquireError;
+use crate::database::{AcquireError, Lease};
 
 /// Ends when the request has a session, or cannot have one. Who holds one waits; with the last of them, the wait is given up.
 ///
@@ -25,22 +25,25 @@ pub(super) struct Borrow {
     progress: Arc<Progress>,
 }
 
+/// A lease, when there is no request any more to keep it: for the one who sees the end first.
+type Ended = Result<Option<Arc<Lease>>, AcquireError>;
+
 enum Wait {
-    Going(BoxFuture<'static, Result<(), AcquireError>>),
+    Going(BoxFuture<'static, Ended>),
     Over(Result<(), AcquireError>),
 }
 
 impl Borrow {
-    pub(super) fn new(wait: BoxFuture<'static, Result<(), AcquireError>>, deadline: Instant) -> Arc<Self> {
+    pub(super) fn new(wait: BoxFuture<'static, Ended>, deadline: Instant) -> Arc<Self> {
         Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), deadline, progress: Arc::default() })
     }
 
     /// Waits for the end, until the deadline. Everybody who does drives the wait, so nobody depends on another one's being polled.
-    pub(super) async fn ended(self: Arc<Self>) -> Result<Result<(), AcquireError>, Elapsed> {
+    pub(super) async fn ended(self: Arc<Self>) -> Result<Ended, Elapsed> {
         timeout_at(self.deadline, self.over()).await
     }
 
-    async fn over(&self) -> Result<(), AcquireError> {
+    async fn over(&self) -> Ended {
         loop {
             let mut progress = pin!(self.progress.0.notified());
             progress.as_mut().enable();
@@ -52,16 +55,16 @@ impl Borrow {
         }
     }
 
-    fn poll(&self) -> Poll<Result<(), AcquireError>> {
+    fn poll(&self) -> Poll<Ended> {
         let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = match &mut *wait {
             Wait::Going(wait) => {
                 let waker = Waker::from(Arc::clone(&self.progress));
                 std::task::ready!(wait.as_mut().poll(&mut Context::from_waker(&waker)))
             }
-            Wait::Over(ended) => ended.clone(),
+            Wait::Over(ended) => return Poll::Ready(ended.clone().map(|()| None)),
         };
-        *wait = Wait::Over(ended.clone());
+        *wait = Wait::Over(ended.as_ref().map(|_| ()).map_err(Clone::clone));
         Poll::Ready(ended)
     }
 }

@@ -64,7 +64,11 @@ impl Scope {
             match self.try_enter()? {
                 Entry::Entered(usage) => return Ok(usage),
                 Entry::Wait(borrow) => match borrow.ended().await {
-                    Ok(ended) => ended?,
+                    Ok(ended) => {
+                        if let Some(lease) = ended? {
+                            return lease.enter();
+                        }
+                    }
                     Err(_) => return Err(self.lender.pool().timed_out().into()),
                 },
                 Entry::Turn => {
@@ -107,23 +111,25 @@ impl Scope {
         Ok(Entry::Wait(borrow))
     }
 
-    async fn borrow(self: Arc<Self>) -> Result<(), AcquireError> {
+    /// For the request, or what is left of it: one of those who wait when the request has ended.
+    async fn borrow(self: Arc<Self>) -> Result<Option<Arc<Lease>>, AcquireError> {
         let acquired = self.lender.acquire_in_time(&self.settings).await;
         let mut state = self.state();
-        // A request that has ended meanwhile has no use for the session: the lease is dropped, outside of the lock.
         let next = match (&*state, acquired) {
             (State::Borrowing(_), Ok(lease)) => State::Leased(lease),
             (State::Borrowing(_), Err(err)) => {
                 *state = State::Idle;
                 return Err(err);
             }
+            (State::Detached, acquired) => return acquired.map(Some),
+            // Closed meanwhile: the lease is dropped, outside of the lock.
             (_, acquired) => {
                 drop(state);
-                return acquired.map(drop);
+                return acquired.map(|_| None);
             }
         };
         *state = next;
-        Ok(())
+        Ok(None)
     }
 
     /// Gives the session back now; the next statement borrows again.

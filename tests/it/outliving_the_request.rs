@@ -1,10 +1,14 @@
 //! A handle that outlives its request works, and pins nothing.
 
+use std::time::Duration;
+
 use actix_pg::{Connection, Database, Result};
 use actix_web::{HttpResponse, rt, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::support::{Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, soon};
+use crate::support::{
+    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, eventually, soon,
+};
 
 /// P4: a streaming body uses the handle after the head has been sent.
 #[actix_web::test]
@@ -95,7 +99,7 @@ async fn detached_statements_do_not_share() {
     // It waits its turn like anybody else.
     let all = borrow_all(&db).await;
     let late = tokio::spawn(async move { backend(&conn).await });
-    crate::support::eventually("it waits", async || db.status().pending_requests == 1).await;
+    eventually("it waits", async || db.status().pending_requests == 1).await;
     drop(all);
     soon("a backend", late).await.expect("a joined task");
     assert_whole(&db).await;
@@ -118,5 +122,50 @@ async fn a_closed_handle_stays_closed() {
     assert_eq!(app.get("/").await.ok(), "closed");
     let conn = handles.recv().await.expect("a handle");
     assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(actix_pg::Error::Closed)));
+    app.stop().await;
+}
+
+/// P4, P11, P14: a statement that waits when its request ends keeps its turn, and so its bound.
+#[actix_web::test]
+async fn a_statement_that_outlives_its_request_keeps_its_turn() {
+    let (_database, db) = connect(1).await;
+    let answered = Latch::new();
+    let app = {
+        let answered = answered.clone();
+        TestApp::start(&db, move |config| {
+            let handler = move |conn: Connection, db: web::Data<Database>| {
+                let answered = answered.clone();
+                async move {
+                    for _ in 0..2 {
+                        let (conn, answered) = (conn.clone(), answered.clone());
+                        rt::spawn(async move {
+                            backend(&conn).await;
+                            answered.hit();
+                        });
+                    }
+                    eventually("they wait", async || db.status().pending_requests == 1).await;
+                    "over"
+                }
+            };
+            config.route("/", web::get().to(handler));
+        })
+    };
+    let held = db.connection().client().await.expect("the only session");
+    assert_eq!(app.get("/").await.ok(), "over");
+    // Longer than the lead that one of another runtime may have.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = {
+        let conn = db.connection();
+        tokio::spawn(async move { conn.client().await })
+    };
+    eventually("it waits behind them", async || db.status().pending_requests == 2).await;
+    drop(held);
+    let later = soon("its turn", later).await.expect("joined").expect("a session");
+    // One had the turn of both; the other one borrows by itself.
+    soon("the first", answered.open()).await;
+    assert_eq!(answered.hits(), 1);
+    drop(later);
+    soon("the other one", answered.reached(2)).await;
+    assert_whole(&db).await;
     app.stop().await;
 }
