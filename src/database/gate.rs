@@ -89,6 +89,7 @@ impl<S> Gate<S> {
             return Entry::Granted(self.grant(here, session));
         }
         if max_waiting.is_some_and(|most| state.is_full(most)) {
+            state.turned_away = true;
             return Entry::Full;
         }
         let (call, called) = oneshot::channel();
@@ -157,10 +158,12 @@ impl<S> Gate<S> {
         self.place_if(State::may_open)
     }
 
-    /// A place for the next attempt in an outage, if somebody waits, fewer than `floor` sessions are open, or `anyway`.
+    /// A place for the next attempt in an outage, if somebody waits or would have, fewer than `floor` sessions are open, or
+    /// `anyway`.
     pub(super) fn place_to_try(self: &Arc<Self>, floor: u32, anyway: bool) -> Option<Permit<S>> {
         self.place_if(|state| {
-            let wanted = anyway || state.lanes.waiting() > 0 || state.open() < floor;
+            let missed = state.turned_away || state.lanes.waiting() > 0;
+            let wanted = anyway || missed || state.open() < floor;
             !state.closed && state.free > 0 && state.opening == 0 && wanted
         })
     }
@@ -172,6 +175,7 @@ impl<S> Gate<S> {
         }
         state.free -= 1;
         state.opening += 1;
+        state.turned_away = false;
         drop(state);
         Some(Permit::new(self, Phase::Opening))
     }

@@ -143,12 +143,22 @@ impl Pool {
         self.gate.limit_opening(|_| 0);
         drop(ongoing);
         drop(permit);
-        if self.connector().alive() == 0 {
-            self.gate.refuse_all(&err);
-        }
+        self.refuse_if_unavailable();
         if begins {
             self.outage.begun.notify_one();
             telemetry::outage_began(&err);
+        }
+    }
+
+    /// Why nothing is alive and nothing can be opened, if that is so.
+    pub(super) fn unavailable(&self) -> Option<ConnectError> {
+        self.outage.cause().filter(|_| self.connector().alive() == 0)
+    }
+
+    /// Tells those who wait why there is nothing to wait for, if that is so.
+    pub(super) fn refuse_if_unavailable(&self) {
+        if let Some(cause) = self.unavailable() {
+            self.gate.refuse_all(&cause);
         }
     }
 

@@ -98,6 +98,7 @@ impl Place {
                 let _ = timeout(LAST_CANCEL, last).await;
             }
             held.end().await;
+            pool.refuse_if_unavailable();
             pool.refill().await;
             telemetry::session_discarded(reason);
         });

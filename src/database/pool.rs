@@ -150,14 +150,13 @@ impl Pool {
             Entry::Wait(ticket) => ticket,
             Entry::Full => {
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
-                return Err(AcquireError::QueueFull { max_waiting });
+                let full = AcquireError::QueueFull { max_waiting };
+                return Err(self.unavailable().map_or(full, AcquireError::Unavailable));
             }
             Entry::Closed => return Err(self.stopped()),
         };
         // After one is in the queue: who was not, when the outage began, has not been told.
-        if let Some(cause) = self.outage.cause()
-            && self.connector.alive() == 0
-        {
+        if let Some(cause) = self.unavailable() {
             return Err(AcquireError::Unavailable(cause));
         }
         match ticket.await {

@@ -322,3 +322,63 @@ async fn sessions_do_not_live_for_ever() {
     conn.release().expect("nothing runs");
     assert_ne!(backend(&conn).await, first);
 }
+
+/// P14: where nobody may wait, those who are turned away are reason enough to try again; and the cause is not a full queue.
+#[actix_web::test]
+async fn an_outage_ends_where_nobody_may_wait() {
+    let database = database().await;
+    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let config = Config {
+        dsn: Some(proxy.dsn(database.dsn())),
+        max_waiting: Some(0),
+        acquire_timeout: Duration::from_millis(300),
+        ..sized(database.config(), 2)
+    };
+    let db = Database::connect(config).await.expect("a connected database");
+    let ask = async || db.connection().query_one_scalar::<i32>("SELECT 1", &[]).await;
+    let held = db.connection();
+    backend(&held).await;
+    proxy.refuse();
+    let err = ask().await.expect_err("no second session");
+    assert!(matches!(err, Error::Acquire(AcquireError::TimedOut { cause: Some(_), .. })), "{err:?}");
+    proxy.heal();
+    let back = Instant::now();
+    while ask().await.is_err() {
+        assert!(back.elapsed() < Duration::from_millis(1500), "no answer within 1.5 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(held);
+    proxy.refuse();
+    proxy.cut();
+    eventually("no session is left", async || db.status().open == 0).await;
+    for _ in 0..3 {
+        let err = ask().await.expect_err("no session");
+        assert!(matches!(err, Error::Acquire(AcquireError::Unavailable(_))), "{err:?}");
+    }
+}
+
+/// P14: those who waited for the last session that was alive are told when it has ended, not after the next attempt.
+#[actix_web::test]
+async fn when_the_last_session_ends_in_an_outage_nobody_waits() {
+    let database = database().await;
+    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 2) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let observer = Observer::of(&database).await;
+    let alive = db.connection();
+    let pid = backend(&alive).await;
+    proxy.refuse();
+    let waiting = {
+        let conn = db.connection();
+        tokio::spawn(async move { conn.query("SELECT 1", &[]).await })
+    };
+    // After 100, 200, 400 and 800 ms; the next one comes after 800 ms at least.
+    eventually("a few attempts", async || proxy.refused() >= 5).await;
+    assert!(!waiting.is_finished());
+    observer.terminate(pid).await;
+    drop(alive);
+    let since = Instant::now();
+    let err = soon("a refusal", waiting).await.expect("joined").expect_err("no session");
+    assert!(matches!(err, Error::Acquire(AcquireError::Unavailable(_))), "{err:?}");
+    assert!(since.elapsed() < Duration::from_millis(400), "{:?}", since.elapsed());
+}

@@ -16,6 +16,8 @@ pub(super) struct State<S> {
     pub(super) opening: u32,
     /// No more than these are opened at a time; 0 during an outage.
     pub(super) opening_limit: u32,
+    /// Since one was last being opened, somebody was turned away who would have waited for that.
+    pub(super) turned_away: bool,
     /// Places whose session is being ended.
     pub(super) ending: u32,
     /// Sessions that are about to come back from a reset.
@@ -32,6 +34,7 @@ impl<S> State<S> {
             free: places,
             opening: 0,
             opening_limit: places,
+            turned_away: false,
             ending: 0,
             resetting: 0,
             closed: false,

@@ -190,6 +190,9 @@ fn an_outage_opens_one_at_a_time() {
     assert!(waiting[1..].iter_mut().all(|ticket| matches!(poll(ticket), Some(Some(Err(_))))));
     assert!(gate.place_to_try(0, false).is_none(), "nobody waits, and the floor is met");
     assert!(gate.place_to_try(2, false).is_some() && gate.place_to_try(0, true).is_some());
+    // Nor where nobody may wait, but for who would have.
+    assert!(matches!(gate.enter(Some(here), Some(0), now()), Entry::Full));
+    assert!(gate.place_to_try(0, false).is_some() && gate.place_to_try(0, false).is_none());
 }
 
 /// P10, P16: a place is free when its session has ended, and sessions that are ending do not count towards the floor.
