@@ -174,15 +174,13 @@ impl Pool {
             let begun = Instant::now();
             place.session().driver().go_home();
             if is_alive(place.session()).await {
-                if let Err(place) = ready.send(place) {
-                    place.rest();
-                }
+                let _ = ready.send(Checked(Some(place)));
             } else {
                 pool.discard_silent(place, begun);
             }
         });
         match checked.await {
-            Ok(place) => Ok(Some(place)),
+            Ok(mut checked) => Ok(checked.0.take()),
             Err(_) if self.gate.is_closed() => Err(self.stopped()),
             Err(_) => Ok(None),
         }
@@ -228,6 +226,17 @@ impl Pool {
             idle,
             used: open.saturating_sub(idle),
             pending_requests: self.gate.waiting(),
+        }
+    }
+}
+
+/// A session that has answered, for who has asked. Dropped, because nobody waits for that any more, it goes to the next.
+struct Checked(Option<Place>);
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        if let Some(place) = self.0.take() {
+            place.rest();
         }
     }
 }

@@ -382,3 +382,23 @@ async fn when_the_last_session_ends_in_an_outage_nobody_waits() {
     assert!(matches!(err, Error::Acquire(AcquireError::Unavailable(_))), "{err:?}");
     assert!(since.elapsed() < Duration::from_millis(400), "{:?}", since.elapsed());
 }
+
+/// P11, P15: a session that has answered its check when nobody waits for it any more is the next one's.
+#[actix_web::test]
+async fn a_check_that_nobody_waits_for_costs_no_session() {
+    let server = FakeServer::start().await;
+    let config = Config { test_after_idle: Duration::ZERO, ..server.config(1) };
+    let db = Database::connect(config).await.expect("a connected database");
+    let conn = db.connection();
+    let mut given_up = Box::pin(conn.execute("INSERT INTO a", &[]));
+    server.hold(Phase::Check);
+    assert!(futures_util::poll!(&mut given_up).is_pending());
+    eventually("the check", async || server.before(Phase::Check) == 1).await;
+    server.open(Phase::Check);
+    eventually("the answer", async || server.passed(Phase::Check) == 1).await;
+    // Until home has read it.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(given_up);
+    db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
+    assert_eq!(server.passed(Phase::Connect), 1);
+}
