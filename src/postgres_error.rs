@@ -7,15 +7,18 @@ use std::str::Utf8Error;
 
 use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
-use crate::tokio_postgres::error::{DbError, Severity, SqlState};
+use crate::tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 use crate::tokio_postgres::types::{WasNull, WrongType};
 
 /// What the server or the driver said.
 ///
 /// `Display` and `Debug` are one line: severity, message and SQLSTATE. They leave out what may hold the data of rows: the
 /// server's DETAIL, HINT, CONTEXT and internal query, which [`as_db_error`](Self::as_db_error) has. In a message about a
-/// value (SQLSTATE class 22) an `…` replaces what stands in quotes, unless `echo = true`. There is no
+/// value (SQLSTATE class 22) an `…` replaces what stands in quotes, and numbers, unless `echo = true`. There is no
 /// [`source`](Error::source).
+///
+/// Names are shown, those too that a parameter gives (`$1::regclass`), and so is the text of a `RAISE`: it belongs to whoever wrote
+/// the function.
 ///
 /// ```
 /// # fn is_taken(err: &actix_pg::Error) -> bool {
@@ -141,30 +144,56 @@ fn line(driver: &tokio_postgres::Error, message: &str) -> String {
 
 fn message(driver: &tokio_postgres::Error) -> String {
     match driver.as_db_error() {
-        Some(said) => without_values(said.code(), &Escaped(said.message()).to_string()),
+        Some(said) => {
+            let of_sent = matches!(said.position(), Some(ErrorPosition::Original(_)));
+            without_values(said.code(), of_sent, &Escaped(said.message()).to_string())
+        }
         None => of_driver(driver),
     }
 }
 
-/// From the first quotation mark to the last: a value may have some in it.
-fn without_values(code: &SqlState, message: &str) -> String {
-    let is_mark = |c: char| "\"'«»„“”‘’「」".contains(c);
+/// Class 22 is about values. A syntax error quotes a piece of the SQL that was sent, or of a value that the server reads as SQL,
+/// a type or a path: all is hidden but a word or a symbol of what was sent.
+fn without_values(code: &SqlState, of_sent: bool, message: &str) -> String {
     let (fixed, rest) = message.split_at(name_of_a_setting(message));
-    let (Some(start), Some(end)) = (rest.find(is_mark), rest.rfind(is_mark)) else {
-        return message.to_owned();
-    };
-    let quoted = rest[start..end].trim_start_matches(is_mark);
-    let hides = match code.code().as_bytes() {
-        [b'2', b'2', ..] => true,
-        // A syntax error quotes a piece of the SQL: a word, a symbol, or a literal.
-        b"42601" => !quoted.chars().all(|c| c.is_alphabetic() || c == '_') && quoted.len() != 1,
-        _ => false,
-    };
-    if !hides {
-        return message.to_owned();
+    match code.code().as_bytes() {
+        [b'2', b'2', ..] => format!("{fixed}{}", without_numbers(&without_quoted(rest))),
+        b"42601" if !(of_sent && ends_in_a_word(message)) => {
+            let shown = without_quoted(message);
+            shown.split_once(": ").map(|(what, _)| format!("{what}: …")).unwrap_or(shown)
+        }
+        _ => message.to_owned(),
     }
-    let after: String = rest[end..].chars().skip(1).collect();
-    format!("{fixed}{}…{after}", &rest[..start])
+}
+
+fn is_mark(c: char) -> bool {
+    "\"'«»„“”‘’「」".contains(c)
+}
+
+/// From the first quotation mark to the last: a value may have some in it.
+fn without_quoted(text: &str) -> String {
+    let (Some(start), Some(end)) = (text.find(is_mark), text.rfind(is_mark)) else {
+        return text.to_owned();
+    };
+    let after: String = text[end..].chars().skip(1).collect();
+    format!("{}…{after}", &text[..start])
+}
+
+/// Numbers, dates and bytes stand without quotes. The `(5)` of a type stays.
+fn without_numbers(text: &str) -> String {
+    let is_number =
+        |word: &str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(char::is_numeric);
+    text.split(' ').map(|word| if is_number(word) { "…" } else { word }).collect::<Vec<_>>().join(" ")
+}
+
+/// `syntax error at or near "SELEC"`, and not `syntax error at or near "ada" of jsonpath input`.
+fn ends_in_a_word(message: &str) -> bool {
+    let (Some(start), Some(end)) = (message.find(is_mark), message.rfind(is_mark)) else {
+        return false;
+    };
+    let quoted = message[start..end].trim_start_matches(is_mark);
+    message[end..].chars().count() == 1
+        && (quoted.chars().all(|c| c.is_alphabetic() || c == '_') || quoted.len() == 1)
 }
 
 /// Where the quoted name of a setting ends, which comes before its value.
@@ -220,8 +249,19 @@ mod tests {
             ),
             ("invalid value for parameter \"a@b\": \"x\"", "invalid value for parameter …"),
             ("division by zero", "division by zero"),
+            ("date field value out of range: 1987-13-45", "date field value out of range: …"),
+            (
+                "invalid byte sequence for encoding \"UTF8\": 0xe9 0x63 0x72",
+                "invalid byte sequence for encoding …: … … …",
+            ),
+            ("index 98765 out of valid range, 0..23", "index … out of valid range, …"),
+            (
+                "7 kB is outside the valid range for parameter \"work_mem\" (64 kB .. 99 kB)",
+                "… kB is outside the valid range for parameter … … kB .. … kB)",
+            ),
+            ("value too long for type character varying(5)", "value too long for type character varying(5)"),
         ] {
-            assert_eq!(without_values(&data, message), shown);
+            assert_eq!(without_values(&data, true, message), shown);
         }
         for (message, shown) in [
             ("syntax error at or near \"SELEC\"", "syntax error at or near \"SELEC\""),
@@ -232,10 +272,28 @@ mod tests {
                 "unterminated quoted string at or near \"'a@b FROM x\"",
                 "unterminated quoted string at or near …",
             ),
+            (
+                "syntax error at or near \"ada\" of jsonpath input",
+                "syntax error at or near … of jsonpath input",
+            ),
+            (
+                "syntax error in hstore, near \"a\" at position 3",
+                "syntax error in hstore, near … at position 3",
+            ),
+            (
+                "improper relation name (too many dotted names): ada.a.b.c",
+                "improper relation name (too many dotted names): …",
+            ),
+            (
+                "cannot insert multiple commands into a prepared statement",
+                "cannot insert multiple commands into a prepared statement",
+            ),
         ] {
-            assert_eq!(without_values(&SqlState::SYNTAX_ERROR, message), shown);
+            assert_eq!(without_values(&SqlState::SYNTAX_ERROR, true, message), shown);
         }
+        let word = "syntax error at or near \"ada\"";
+        assert_eq!(without_values(&SqlState::SYNTAX_ERROR, false, word), "syntax error at or near …");
         let unique = "duplicate key value violates unique constraint \"users_pkey\"";
-        assert_eq!(without_values(&SqlState::UNIQUE_VIOLATION, unique), unique);
+        assert_eq!(without_values(&SqlState::UNIQUE_VIOLATION, true, unique), unique);
     }
 }

@@ -112,6 +112,30 @@ async fn row_data_is_not_shown() {
     );
 }
 
+/// P22: nor where the server shows a value without quotes, or reads it as SQL, a type or a path.
+#[actix_web::test]
+async fn a_value_is_not_shown_in_other_forms() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    for (sql, value, shown) in [
+        ("SELECT make_date($1::text::int, 13, 45)::text", "1987", "date field value out of range: …"),
+        ("SELECT convert_from(convert_to($1, 'LATIN1'), 'UTF8')", "sécret", "encoding …: … … …"),
+        ("SELECT get_bit('a'::bytea, $1::text::bigint)::text", "98765", "index … out of valid range"),
+        ("SELECT $1::text::jsonpath::text", "$.a secret .b", "… of jsonpath input"),
+        ("SELECT ts_stat($1::text)::text", "secret", "syntax error at or near …"),
+        (
+            "SELECT to_regclass($1::text)::text",
+            "secret.a.b.c",
+            "improper relation name (too many dotted names): …",
+        ),
+    ] {
+        let err = conn.query(sql, &[&value]).await.expect_err(sql);
+        let text = format!("{err:#}");
+        assert!(text.contains(shown), "{text}");
+        assert!(!all_of(&err).contains("secret") && !all_of(&err).contains(value), "{text}");
+    }
+}
+
 /// A value that cannot be converted, and whose type says so in words of its own.
 #[derive(Debug)]
 struct Unconvertible;
