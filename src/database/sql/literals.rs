@@ -6,31 +6,50 @@ use crate::text::Escaped;
 /// How many characters of a statement are shown.
 const MOST: usize = 1000;
 
-/// The statement on one line, without comments and with `?` for every literal. Ends in `…` where the rest is too long, or
-/// cannot be read: a piece of it could be a literal.
+/// The statement on one line, without comments and with `?` for every literal. Ends in `…` where the rest is too long.
+///
+/// Where it cannot be read, a string may have ended too early, as in `'O'Brien'`: what follows the first one is left out.
 pub(crate) fn without_literals(sql: &str) -> String {
     let mut shown = String::new();
     let mut left = MOST;
     let mut scanner = Scanner::new(sql);
+    let mut first_string = None;
+    let mut follows_string = false;
     loop {
         let end = scanner.at();
         let token = match scanner.next_token() {
             Some(Some(token)) => token,
             Some(None) => return shown,
-            None => return shown + " …",
+            None => return cut(shown, first_string),
         };
-        if !shown.is_empty() && scanner.at() - token.text.len() > end {
-            shown.push(' ');
+        let is_apart = scanner.at() - token.text.len() > end;
+        if follows_string && !is_apart && token.kind != Kind::Symbol {
+            return cut(shown, first_string);
+        }
+        follows_string = token.kind == Kind::Literal && token.text.ends_with('\'');
+        if follows_string {
+            first_string.get_or_insert(shown.len());
         }
         let is_parameter = token.text.starts_with('$') && !token.text.ends_with('$');
         let text = if token.kind == Kind::Literal && !is_parameter { "?" } else { token.text };
-        let length = text.chars().count();
-        if length > left {
-            return shown + "…";
+        if is_apart && !shown.is_empty() {
+            shown.push(' ');
+            left = left.saturating_sub(1);
         }
-        left -= length;
-        shown += &Escaped(text).to_string();
+        let text = if text.len() > 4 * left { None } else { Some(Escaped(text).to_string()) };
+        match text.filter(|text| text.chars().count() <= left) {
+            Some(text) => {
+                left -= text.chars().count();
+                shown += &text;
+            }
+            None => return shown + "…",
+        }
     }
+}
+
+fn cut(mut shown: String, first_string: Option<usize>) -> String {
+    shown.truncate(first_string.unwrap_or(shown.len()));
+    shown + " …"
 }
 
 #[cfg(test)]
@@ -60,6 +79,10 @@ mod tests {
             ("SELECT 12secret", "SELECT …"),
             ("SELECT \"a\n\u{202e}b\"", "SELECT \"a\\n\\u{202e}b\""),
             ("'secret", " …"),
+            ("SELECT * FROM t WHERE name = 'O'Brien secret' AND b = 'x'", "SELECT * FROM t WHERE name = …"),
+            ("SELECT * FROM t WHERE name = 'O' Brien secret'", "SELECT * FROM t WHERE name = …"),
+            ("SELECT U&'it\\'s secret'", "SELECT …"),
+            ("SELECT 'a'::text||'b', 'c' AS c", "SELECT ?::text||?, ? AS c"),
             ("", ""),
         ] {
             assert_eq!(without_literals(sql), shown, "{sql}");
@@ -71,5 +94,9 @@ mod tests {
         let shown = without_literals(&format!("SELECT {}", "column, ".repeat(10_000)));
         assert!(shown.ends_with('…') && shown.len() < 1300, "{}", shown.len());
         assert_eq!(without_literals(&format!("SELECT {}", "x".repeat(2000))), "SELECT …");
+        for piece in ["x ", "\"\u{1}\" "] {
+            let shown = without_literals(&piece.repeat(1000));
+            assert!(shown.chars().count() <= MOST + 1, "{}", shown.chars().count());
+        }
     }
 }

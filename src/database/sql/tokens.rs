@@ -73,6 +73,8 @@ pub(super) struct Scanner<'sql> {
 enum Backslash {
     Plain,
     Escape,
+    /// Begins a character by its number: never a quote.
+    Unicode,
     /// Depends on `standard_conforming_strings`.
     Unclear,
 }
@@ -107,7 +109,7 @@ impl<'sql> Scanner<'sql> {
                 self.quoted(1, Backslash::Unclear, Kind::Literal)
             }
             // Refused by the server unless `standard_conforming_strings` is on.
-            (b'u' | b'U', Some(b'&'), Some(b'\'')) => self.quoted(2, Backslash::Plain, Kind::Literal),
+            (b'u' | b'U', Some(b'&'), Some(b'\'')) => self.quoted(2, Backslash::Unicode, Kind::Literal),
             (b'u' | b'U', Some(b'&'), Some(b'"')) => self.quoted(2, Backslash::Plain, Kind::Escaped),
             (b'"', ..) => self.quoted(0, Backslash::Plain, Kind::Quoted),
             (b'$', Some(b'0'..=b'9'), _) => self.parameter(),
@@ -146,6 +148,7 @@ impl<'sql> Scanner<'sql> {
                     return Some(kind);
                 }
                 (b'\\', Backslash::Unclear) => return None,
+                (b'\\', Backslash::Unicode) if self.peek(1) == Some(quote) => return None,
                 (b'\\', Backslash::Escape) => self.at += 2,
                 _ => self.at += 1,
             }
