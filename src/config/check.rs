@@ -13,6 +13,8 @@ use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSess
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
+const IS_URL: &str = "is a URL; that is what `dsn` is for";
+
 /// What a bound is cut to, lest an addition to the present time overflow: as good as for ever.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
@@ -65,7 +67,10 @@ impl Config {
         } = self;
 
         if dsn.is_none() && !DRIVERS.contains(&&**driver) {
-            let problem = format!("must be one of {}, not `{}`", DRIVERS.join(", "), driver.escape_debug());
+            let problem = match names::is_url(driver) {
+                true => IS_URL.to_owned(),
+                false => format!("must be one of {}, not `{}`", DRIVERS.join(", "), driver.escape_debug()),
+            };
             return Err(ConfigError::invalid(Origin::option("driver"), problem));
         }
         sizes(*pool_min_size, *pool_max_size)?;
@@ -92,6 +97,7 @@ impl Config {
         if let Some(name) = application_name {
             parameters.give_option("application_name", name)?;
         }
+        parameters.refuse(&["host", "user", "dbname"], names::is_url, IS_URL)?;
         for (name, value) in driver_options {
             if !names::is_parameter(name) {
                 return Err(ConfigError::unknown(Origin::option(name), names::nearest(name)));

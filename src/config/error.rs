@@ -105,10 +105,11 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Escaped(self.name());
         match self {
-            Self::Option(name) => write!(f, "option `{name}`"),
-            Self::Variable(name) => write!(f, "environment variable `{name}`"),
-            Self::Dsn(name) => write!(f, "DSN parameter `{name}`"),
+            Self::Option(_) => write!(f, "option `{name}`"),
+            Self::Variable(_) => write!(f, "environment variable `{name}`"),
+            Self::Dsn(_) => write!(f, "DSN parameter `{name}`"),
         }
     }
 }
@@ -124,7 +125,7 @@ impl fmt::Display for ConfigError {
         if f.alternate() {
             return Chain(self).write(f);
         }
-        write!(f, "{} {}", Escaped(&self.origin), Escaped(&self.problem))
+        write!(f, "{} {}", self.origin, Escaped(&self.problem))
     }
 }
 

@@ -239,6 +239,9 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.clone();
         shown.password = masked("password", &self.password).into();
+        for name in [&mut shown.driver, &mut shown.host, &mut shown.user, &mut shown.database] {
+            *name = masked("host", name).into();
+        }
         shown.dsn = self.dsn.as_deref().map(dsn::masked);
         for (name, value) in &mut shown.driver_options {
             *value = masked(name, value).into();

@@ -58,6 +58,17 @@ impl Parameters {
         self.give(name, value, Origin::option(name))
     }
 
+    /// The server would quote such a value in its answer, and in its log.
+    pub(super) fn refuse(
+        &self,
+        names: &[&str],
+        is_wrong: impl Fn(&str) -> bool,
+        problem: &str,
+    ) -> Result<(), ConfigError> {
+        let wrong = names.iter().filter_map(|name| self.0.get(*name)).find(|given| is_wrong(&given.value));
+        wrong.map_or(Ok(()), |given| Err(ConfigError::invalid(given.origin.clone(), problem)))
+    }
+
     pub(super) fn take(&mut self, name: &str) -> Option<Given> {
         self.0.remove(name)
     }

@@ -102,3 +102,30 @@ fn what_looks_like_a_parameter_may_be_a_piece_of_a_password() {
         }
     }
 }
+
+#[test]
+fn a_url_in_the_place_of_a_name_is_refused_and_not_shown() {
+    let url = || "postgres://alice:hunter2@db.example/shop".to_owned();
+    let dsn = |name: &str| Config { dsn: Some(format!("{name}={}", url())), ..Config::default() };
+    for config in [
+        Config { driver: url(), ..Config::default() },
+        Config { host: url(), ..Config::default() },
+        Config { user: url(), ..Config::default() },
+        Config { database: url(), ..Config::default() },
+        dsn("host"),
+        dsn("user"),
+        dsn("dbname"),
+    ] {
+        let err = config.settings().expect_err("a URL");
+        let shown = format!("{config:?} {err:?}");
+        assert!(shown.ends_with("is a URL; that is what `dsn` is for"), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_name_is_one_line() {
+    let err = serde_json::from_str::<Config>(r#"{"a\nb": 1}"#).expect_err("no such option").to_string();
+    let origin = Origin::option("a\nb");
+    assert_eq!((err.lines().count(), origin.to_string().lines().count()), (1, 1));
+}
