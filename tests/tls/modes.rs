@@ -250,6 +250,26 @@ async fn a_file_that_will_not_do_is_refused_before_connecting() {
     }
 }
 
+/// P22: a key that has lost its line breaks, as in a variable, is a marker and nothing else.
+#[tokio::test]
+async fn no_key_is_shown() {
+    let authority = Authority::new();
+    authority.issue("client", "certified", |_| ());
+    for (key, problem) in [
+        ("-----BEGIN PRIVATE KEY----- hunter2 -----END PRIVATE KEY-----", "need lines of their own"),
+        ("-----BEGIN PRIVATE KEY-----hunter2", "need lines of their own"),
+        ("-----BEGIN PRIVATE KEY-----\nhunter2!\n-----END PRIVATE KEY-----", "in PEM"),
+    ] {
+        authority.write("torn", key);
+        let (cert, key) = (authority.path("client.crt"), authority.path("torn"));
+        let dsn = format!("host=localhost sslmode=require sslcert={cert} sslkey={key}");
+        let err = Database::connect(Config::from_dsn(&dsn).unwrap()).await.expect_err("no key");
+        let shown = format!("{err:#} {err:?} {err:#?}");
+        assert!(shown.contains(problem), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains("104, 117, 110"), "{shown}");
+    }
+}
+
 /// P14, P20: a server that agrees to talk TLS and then says nothing is given up on after `connect_timeout`.
 #[tokio::test]
 async fn a_handshake_that_stalls_is_given_up_on() {

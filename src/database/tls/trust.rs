@@ -75,6 +75,12 @@ fn unreadable(file: &PemFile, wanted: &str, err: pem::Error) -> ConfigError {
     let names = names(file);
     let problem = match &err {
         pem::Error::Io(err) => format!("{names}, which cannot be read: {err}"),
+        // They quote the line: the whole key, where a file has lost its line breaks.
+        pem::Error::MissingSectionEnd { .. } | pem::Error::IllegalSectionStart { .. } => {
+            let problem =
+                format!("{names}, which holds no {wanted} in PEM: BEGIN and END need lines of their own");
+            return refused(&file.origin, problem);
+        }
         _ => format!("{names}, which holds no {wanted} in PEM"),
     };
     refused(&file.origin, problem).because(err)
