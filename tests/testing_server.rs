@@ -261,7 +261,8 @@ async fn a_given_server_is_used_and_what_is_left_there_is_removed() -> TestResul
     let postgres = Postgres::builder().start()?;
     let observer = connect(postgres.dsn()).await?;
     let left = "SELECT count(*)::text FROM pg_database WHERE datname LIKE 'actix%'";
-    let given = || child("given").env("TEST_DATABASE_URL", postgres.dsn()).status();
+    let dsn = postgres.dsn().replace("postgres@", "postgres:hunter2@");
+    let given = || child("given").env("TEST_DATABASE_URL", &dsn).status();
 
     assert!(given()?.success());
     assert_eq!(value(&observer, left).await?, "0");
@@ -291,7 +292,9 @@ async fn a_process_of_its_own() -> TestResult {
     };
     if what.starts_with("given") {
         let postgres = Postgres::start()?;
-        let _databases = (postgres.database_with("CREATE TABLE users ()").await?, postgres.database().await?);
+        let databases = (postgres.database_with("CREATE TABLE users ()").await?, postgres.database().await?);
+        let shown = format!("{postgres:?} {databases:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(postgres.dsn(), env::var("TEST_DATABASE_URL")?);
         assert!(matches!(postgres.stop(), Err(Error::NotOurs)));
         println!("\nmade");

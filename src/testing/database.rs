@@ -1,5 +1,7 @@
 //! A database of one test.
 
+use std::fmt;
+
 use super::keeper::Keeper;
 use crate::Config;
 
@@ -8,7 +10,6 @@ use crate::Config;
 /// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop
 /// waits for it, some milliseconds as a rule and 5 seconds at most; what a killed process left
 /// there goes when the next one starts.
-#[derive(Debug)]
 pub struct TestDatabase {
     dsn: String,
     name: String,
@@ -33,6 +34,13 @@ impl TestDatabase {
     /// The name, unique on the server.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl fmt::Debug for TestDatabase {
+    /// Not the DSN, which may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestDatabase").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

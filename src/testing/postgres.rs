@@ -1,6 +1,7 @@
 //! The server as a test sees it.
 
 use std::env;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -22,7 +23,6 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Everything but making databases blocks the thread, for at most about half a second; none of it
 /// needs a runtime, and all of it may be called within one.
-#[derive(Debug)]
 pub struct Postgres {
     dsn: String,
     port: u16,
@@ -220,6 +220,17 @@ impl Postgres {
 
     fn keep(&self, name: String) -> Result<TestDatabase, Error> {
         Ok(TestDatabase::new(dsn::with_database(&self.dsn, &name), name, self.keeper.clone()))
+    }
+}
+
+impl fmt::Debug for Postgres {
+    /// Not the DSN, which may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_ours = self.server.is_some();
+        f.debug_struct("Postgres")
+            .field("port", &self.port)
+            .field("is_ours", &is_ours)
+            .finish_non_exhaustive()
     }
 }
 
