@@ -48,8 +48,8 @@ impl<S> Guarded<S> {
         let err = Error::from(err);
         match self.usage.take() {
             Some(mut usage) => {
-                let err = usage.failed(err);
-                usage.doubted(err)
+                let err = usage.doubted(err);
+                usage.failed(err)
             }
             None => err,
         }

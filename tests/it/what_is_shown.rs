@@ -9,7 +9,7 @@ use actix_pg::{Config, Connection, Database, Echo, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{ResponseError, web};
-use futures_util::TryStreamExt as _;
+use futures_util::{SinkExt as _, TryStreamExt as _};
 
 use crate::support::{TestApp, connect, database, log, sized};
 
@@ -263,6 +263,21 @@ async fn echo_shows_what_fails() {
             .expect("rows");
         assert!(rows.try_collect::<Vec<_>>().await.is_err());
         let lines = log::ours_with(&["INFO", "statement failed", &format!("raw_{label}"), "22012"]);
+        assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
+        let one = format!("SELECT 1 / 0 AS one_{label}");
+        db.connection().query_one(&one, &[]).await.expect_err("no number");
+        let lines = log::ours_with(&["INFO", "statement failed", &one, "22012"]);
+        assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
+        let into = format!("COPY copied_{label} FROM STDIN");
+        db.connection()
+            .batch_execute(&format!("CREATE TABLE copied_{label} (id int)"))
+            .await
+            .expect("a table");
+        let mut copy = db.connection().copy_in(&into).await.expect("a copy");
+        copy.send("x\n".into()).await.expect("a piece");
+        let err = copy.finish().await.expect_err("no number");
+        assert!(err.postgres().is_some_and(|said| said.sql() == Some(&*into)), "{err:#}");
+        let lines = log::ours_with(&["INFO", "statement failed", &into, "22P02"]);
         assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
         let lines = log::ours_with(&["INFO", "statement failed", &sql, "22P02"]);
         assert_eq!(lines.len(), usize::from(echo != Echo::Off), "{lines:#?}");
