@@ -172,6 +172,9 @@ impl Activity {
     /// A statement has been left before its answer was read: the transaction it belongs to is failed.
     pub(super) fn abandon(&mut self, sent: Answer, within: Option<Mark>) {
         self.levels.fail(within);
+        if sent == Answer::Control {
+            self.levels.no_conflict();
+        }
         if sent == Answer::Copy {
             return self.doubt(sent);
         }

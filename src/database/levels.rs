@@ -171,6 +171,11 @@ impl Levels {
         }
     }
 
+    /// A commit was abandoned: it has not lost against another transaction, as far as anybody knows.
+    pub(super) fn no_conflict(&mut self) {
+        self.conflict = false;
+    }
+
     pub(super) fn conflict(&self) -> bool {
         self.conflict
     }

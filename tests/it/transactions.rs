@@ -636,6 +636,38 @@ async fn a_function_that_fails_for_another_reason_is_not_run_again() {
     assert_eq!(ids(&conn).await, [1]);
 }
 
+/// A commit that was not answered may have happened, whatever was lost before it.
+#[tokio::test]
+async fn a_function_is_not_run_again_when_its_outcome_is_unknown() {
+    let database = database().await;
+    let config = Config { command_timeout: Some(Duration::from_millis(200)), ..sized(database.config(), 1) };
+    let db = Database::connect(config).await.unwrap();
+    let conn = db.connection();
+    conn.batch_execute(
+        "CREATE TABLE t (id int);
+         CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON t DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION wait()",
+    )
+    .await
+    .unwrap();
+    let runs = AtomicU32::new(0);
+    let run = conn.transact_with().retries(1).run(|tx: Transaction| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        async move {
+            insert(&tx, 1).await?;
+            let inner = tx.transaction().await?;
+            let lose = "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$";
+            inner.batch_execute(lose).await.unwrap_err();
+            inner.rollback().await
+        }
+    });
+    let err = run.await.unwrap_err();
+    assert!(matches!(err, Error::OutcomeUnknown(_)), "{err:?}");
+    assert_eq!(runs.into_inner(), 1);
+    assert_clean(&db, &conn).await;
+}
+
 /// Whatever the function does with its transaction.
 #[tokio::test]
 async fn a_function_that_hands_its_transaction_on_gets_its_own_error_back() {
