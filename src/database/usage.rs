@@ -82,7 +82,9 @@ impl Usage {
     /// are applied first.
     pub(crate) async fn send(&mut self, traces: Traces, answer: Answer) -> Result<()> {
         loop {
-            let (lease, level, prepared) = (Arc::clone(&self.lease), self.level, self.preparing);
+            let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
+            // What has been prepared is sent in the transaction in which it was let in, or not at all.
+            let level = self.within.filter(|_| prepared).or(self.level);
             let version = lease.settings().map_or(0, |settings| settings.version());
             let admission = |activity: &mut Activity| {
                 let admitted = match level.map(|level| activity.levels.check(level)) {

@@ -343,6 +343,29 @@ async fn a_statement_does_not_slip_into_a_transaction_that_begins_beside_it() {
     assert_clean(&db, &conn).await;
 }
 
+/// Nor out of one that is rolled back beside it.
+#[tokio::test]
+async fn a_statement_does_not_slip_out_of_a_transaction_that_is_rolled_back_beside_it() {
+    let (_database, db, conn) = table().await;
+    for id in 0..10 {
+        let new = format!("INSERT INTO t VALUES ({id})");
+        let tx = conn.transaction().await.unwrap();
+        let (inserted, rolled_back) = tokio::join!(conn.execute(&new, &[]), tx.rollback());
+        assert!(matches!(inserted, Err(Error::TransactionEnded)), "{inserted:?}");
+        rolled_back.unwrap();
+
+        let new = format!("INSERT INTO t VALUES (1000 + {id})");
+        let tx = conn.transaction().await.unwrap();
+        let inner = tx.transaction().await.unwrap();
+        let (inserted, rolled_back) = tokio::join!(conn.execute(&new, &[]), inner.rollback());
+        assert!(matches!(inserted, Err(Error::TransactionEnded)), "{inserted:?}");
+        rolled_back.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(ids(&conn).await, [0; 0]);
+    assert_clean(&db, &conn).await;
+}
+
 /// P18: a time-out is an abandoned statement.
 #[tokio::test]
 async fn a_statement_that_times_out_in_a_transaction_fails_it() {
