@@ -123,7 +123,8 @@ impl Whole {
 }
 
 impl RequestTransaction {
-    /// Begins a transaction in this one: a savepoint, to survive an error in it. There can be one at a time.
+    /// Begins a transaction in this one: a savepoint, to survive an error in it. There can be one at a time. Until it has
+    /// ended, what runs through this one runs in it too, and is undone if it is rolled back.
     ///
     /// # Errors
     ///
