@@ -43,7 +43,7 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
     }
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
     let unseen = activity.unseen;
-    match (activity.health, place.session().unfit()) {
+    match (activity.health, unfit(&place)) {
         (Health::Sound, None) if pool.is_closed() => place.end_in_background("the database has been closed"),
         (Health::Sound, None) if cleaning.is_none() => place.rest(),
         (Health::Sound, None) => {
@@ -61,7 +61,7 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
                         }
                     }
                 };
-                match place.session().unfit() {
+                match unfit(&place) {
                     None if cleaned => place.rest(),
                     Some(reason) if cleaned => place.end_in_background(reason),
                     _ => place.discard("it could not be reset"),
@@ -79,6 +79,14 @@ pub(super) fn give_back(mut place: Place, activity: &Activity) {
             }
         }
     }
+}
+
+/// Why the session must not stay in the pool, if so. One that is too old does while no other can be opened.
+fn unfit(place: &Place) -> Option<&'static str> {
+    place.session().unfit().or_else(|| {
+        let too_old = place.session().was_too_old() && place.pool().outage.cause().is_none();
+        too_old.then_some("it has reached its max_lifetime")
+    })
 }
 
 /// What has to be sent before a session may be lent again.

@@ -111,22 +111,25 @@ impl Session {
         self.stale.store(true, Ordering::Relaxed);
     }
 
-    /// Why the session must not be lent again, if so.
+    /// Why the session cannot be lent again, if so.
     pub(crate) fn unfit(&self) -> Option<&'static str> {
         if self.client.is_closed() {
             Some("the connection is closed")
         } else if self.stale.load(Ordering::Relaxed) {
             Some("its prepared statements were thrown away")
-        } else if self.retire_at.is_some_and(|at| at <= self.idle_since) {
-            Some("it has reached its max_lifetime")
         } else {
             None
         }
     }
 
-    /// Whether it has reached its `max_lifetime`, lent or not.
+    /// Whether it has reached its `max_lifetime`.
     pub(super) fn is_too_old(&self) -> bool {
         self.retire_at.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// The same of one that has just come back, without another look at the clock.
+    pub(super) fn was_too_old(&self) -> bool {
+        self.retire_at.is_some_and(|at| at <= self.idle_since)
     }
 
     pub(crate) fn returned(&mut self) {

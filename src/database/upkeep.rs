@@ -56,6 +56,9 @@ impl Pool {
         self.hold_floor();
         // One after the other, so that the floor lacks one at most; and not those that replace them, however short their life is.
         for _ in 0..self.gate.resting() {
+            if self.outage.cause().is_some() {
+                break;
+            }
             let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
                 break;
             };
@@ -63,12 +66,16 @@ impl Pool {
         }
     }
 
-    /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both.
+    /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both. If it
+    /// cannot be opened, the old one is better than none.
     async fn replace(self: &Arc<Self>, place: Place) {
         if self.gate.open() <= self.settings.min_size
             && let Some(permit) = self.gate.place_to_spare()
         {
             self.open(permit).await;
+            if self.outage.cause().is_some() {
+                return place.rest();
+            }
         }
         place.end().await;
         self.hold_floor();

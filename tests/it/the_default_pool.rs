@@ -289,6 +289,30 @@ async fn connections_that_the_network_forgot_cost_one_check() {
     app.stop().await;
 }
 
+/// P14, P16: while no other can be opened, sessions that are too old go on serving.
+#[actix_web::test]
+async fn an_outage_takes_no_session_for_its_age() {
+    let database = database().await;
+    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let config = Config {
+        dsn: Some(proxy.dsn(database.dsn())),
+        max_lifetime: Some(Duration::from_millis(500)),
+        ..database.config()
+    };
+    let db = Database::connect(config).await.expect("a connected database");
+    let app = TestApp::start(&db, routes);
+    proxy.refuse();
+    let attempts = proxy.refused();
+    eventually("no session can be opened", async || proxy.refused() > attempts).await;
+    let (answers, _, bad) = load(&app, 8, "/tenant", Duration::from_secs(3)).await;
+    assert!(bad.is_empty() && answers > 0, "{bad:?} of {answers}");
+    assert!(db.status().open >= 4, "{:?}", db.status());
+    proxy.heal();
+    eventually("younger ones have replaced them", async || proxy.accepted() >= 10 && db.status().open >= 5)
+        .await;
+    app.stop().await;
+}
+
 /// P21: after `close()` nothing is opened or logged, also while a handle lives.
 #[actix_web::test]
 async fn after_close_there_is_silence() {
