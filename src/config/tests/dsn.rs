@@ -131,6 +131,8 @@ proptest! {
 
     #[test]
     fn a_url_gives_back_what_was_encoded(user in "[^\\x00]+", password in "[^\\x00]+", database in "[^\\x00]+") {
+        // A URL in the place of a name is a mistake, and refused.
+        prop_assume!(!user.contains("://") && !database.contains("://"));
         let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let dsn = format!("postgres://{}:{}@db/{}", encode(&user), encode(&password), encode(&database));
         let driver = of_dsn(&dsn).server.driver;
