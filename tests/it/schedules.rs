@@ -276,13 +276,16 @@ impl Model {
 
     fn lend(&mut self, waiter: Waiter) {
         if waiter == Waiter::Scope && self.state != State::Borrowing {
-            // The request is over: those who waited together go their own ways, unless somebody has closed it since.
+            // The request is over: of those who waited together the first keeps the turn, and the others go their own ways;
+            // unless somebody has closed it since.
+            let mut kept = self.state != State::Detached;
             for task in 0..self.tasks.len() {
                 if self.tasks[task] != Task::Waiting || self.queue.contains(&Waiter::Alone(task)) {
                     continue;
                 }
                 match self.state {
                     State::Closed => self.tasks[task] = Task::RefusedAsClosed,
+                    _ if !std::mem::replace(&mut kept, true) => self.lend(Waiter::Alone(task)),
                     _ => self.queue.push_back(Waiter::Alone(task)),
                 }
             }
