@@ -5,8 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::{ConfigError, Echo};
-use crate::database::{AcquireError, ConnectError, without_literals};
+use crate::pool::AcquireError;
 use crate::postgres_error::PostgresError;
+use crate::session::ConnectError;
+use crate::sql::without_literals;
 use crate::text::Chain;
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, SqlState};

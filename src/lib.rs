@@ -63,6 +63,10 @@
 mod config;
 mod database;
 mod request;
+mod lease;
+mod pool;
+mod session;
+mod sql;
 mod error;
 mod postgres_error;
 mod telemetry;
@@ -81,8 +85,9 @@ pub use bb8_postgres::tokio_postgres;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, Origin, Reset, SslMode, defaults,
 };
-pub use database::{AcquireError, ConnectError, Database, Status};
+pub use database::Database;
 pub use error::{Error, Result};
+pub use pool::{AcquireError, Status};
 pub use postgres_error::PostgresError;
 #[doc(hidden)]
 pub use request::ConnectionService;
@@ -90,3 +95,4 @@ pub use request::{
     ClientGuard, Connection, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
     RequestTransaction, RowStream, Transaction, TransactionBuilder,
 };
+pub use session::ConnectError;

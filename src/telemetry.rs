@@ -9,16 +9,17 @@
 //! `tokio_postgres::query` and the other modules of `tokio_postgres`.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
-use crate::database::{Address, ConnectError, Params};
 use crate::postgres_error::{self, PostgresError};
 use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
-use crate::tokio_postgres::error::{DbError, Severity};
+use crate::tokio_postgres::error::{DbError, Severity, SqlState};
+use crate::tokio_postgres::types::ToSql;
 
 /// The target of the line that stands for a failed request.
 const REQUEST: &str = "actix_pg::request";
@@ -26,8 +27,7 @@ const REQUEST: &str = "actix_pg::request";
 /// The target of what the server has to say besides its answers.
 const NOTICE: &str = "actix_pg::notice";
 
-pub(crate) fn request_failed(err: &crate::Error) {
-    let said = err.postgres();
+pub(crate) fn request_failed(err: &(dyn Error + 'static), said: Option<&PostgresError>) {
     error!(
         target: REQUEST,
         error = %Chain(err),
@@ -58,7 +58,7 @@ pub(crate) fn not_encrypted() {
     );
 }
 
-pub(crate) fn outage_began(err: &ConnectError) {
+pub(crate) fn outage_began(err: &(dyn Error + 'static)) {
     warn!(error = %Chain(err), "cannot open a session; trying again until that works");
 }
 
@@ -66,11 +66,11 @@ pub(crate) fn outage_ended(lasted: Duration) {
     info!(?lasted, "sessions can be opened again");
 }
 
-pub(crate) fn start_retried(err: &ConnectError, attempt: u32, limit: u32, interval: Duration) {
+pub(crate) fn start_retried(err: &(dyn Error + 'static), attempt: u32, limit: u32, interval: Duration) {
     warn!(error = %Chain(err), attempt, limit, ?interval, "the database is not reachable yet");
 }
 
-pub(crate) fn start_failed(err: &ConnectError, attempt: u32) {
+pub(crate) fn start_failed(err: &(dyn Error + 'static), attempt: u32) {
     error!(error = %Chain(err), attempt, "giving up on the database");
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn database_closed(left: u32) {
     }
 }
 
-pub(crate) fn session_opened(address: &Address) {
+pub(crate) fn session_opened(address: &dyn fmt::Display) {
     info!(server = %Escaped(address), "session opened");
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn session_discarded(reason: &str) {
     debug!(reason, "session discarded");
 }
 
-pub(crate) fn cancel_failed(err: &ConnectError) {
+pub(crate) fn cancel_failed(err: &(dyn Error + 'static)) {
     warn!(error = %Chain(err), "an abandoned statement could not be cancelled");
 }
 
@@ -130,7 +130,7 @@ fn cause(err: &(dyn Error + 'static)) -> String {
 }
 
 /// `echo`: what ran, with what, for how long.
-pub(crate) fn echo(sql: &str, params: Option<Params<'_>>, rows: Option<u64>, elapsed: Duration) {
+pub(crate) fn echo(sql: &str, params: Option<&[&(dyn ToSql + Sync)]>, rows: Option<u64>, elapsed: Duration) {
     let params = params.map(|params| display(Escaped(format!("{params:?}"))));
     info!(sql, params, rows, ?elapsed, "statement");
 }
@@ -138,12 +138,13 @@ pub(crate) fn echo(sql: &str, params: Option<Params<'_>>, rows: Option<u64>, ela
 /// `echo`: what failed, with what, why, after how long.
 pub(crate) fn echo_failed(
     sql: &str,
-    params: Option<Params<'_>>,
-    err: &crate::Error,
+    params: Option<&[&(dyn ToSql + Sync)]>,
+    err: &(dyn Error + 'static),
+    code: Option<&SqlState>,
     elapsed: Option<Duration>,
 ) {
     let params = params.map(|params| display(Escaped(format!("{params:?}"))));
-    let code = err.code().map(|code| display(Escaped(code.code())));
+    let code = code.map(|code| display(Escaped(code.code())));
     let elapsed = elapsed.map(tracing::field::debug);
     info!(sql, params, error = %Chain(err), code, elapsed, "statement failed");
 }

@@ -7,7 +7,6 @@ use super::parameters::Parameters;
 use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
 use super::startup::{self, Startup};
 use super::{Config, ConfigError, Host, Origin, Settings, Ssl, SslMode, defaults, hosts, names, tcp};
-use crate::database::Tls;
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
 
@@ -19,20 +18,8 @@ const IS_URL: &str = "is a URL; that is what `dsn` is for";
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Config {
-    /// Checks everything that can be checked without a connection, and loads certificates.
+    /// Checks everything that can be checked without a connection and without reading a file.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
-        self.settings_with(Tls::new)
-    }
-
-    /// The same without reading a file.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        self.settings_with(|_| Ok(Tls::disabled())).map(drop)
-    }
-
-    pub(super) fn settings_with(
-        &self,
-        tls: impl FnOnce(Ssl) -> Result<Tls, ConfigError>,
-    ) -> Result<Settings, ConfigError> {
         let Self {
             driver,
             host,
@@ -111,7 +98,7 @@ impl Config {
         let startup = startup::settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
 
         let settings = Settings {
-            server: server(&mut parameters, &startup, positive(connect_timeout)?, tls)?,
+            server: server(&mut parameters, &startup, positive(connect_timeout)?)?,
             pool: PoolSettings {
                 min_size: *pool_min_size,
                 max_size: *pool_max_size,
@@ -144,7 +131,6 @@ fn server(
     parameters: &mut Parameters,
     startup: &Startup,
     connect_timeout: Duration,
-    tls: impl FnOnce(Ssl) -> Result<Tls, ConfigError>,
 ) -> Result<ServerSettings, ConfigError> {
     let hosts = hosts::hosts(parameters)?;
     let mut ssl = Ssl::take(parameters, &hosts)?;
@@ -186,7 +172,7 @@ fn server(
         load_balance_hosts: order.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
         target_session_attrs: attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
         driver,
-        tls: tls(ssl)?,
+        ssl,
         connect_timeout,
         keepalive: tcp::keepalive(parameters)?,
         tcp_user_timeout: tcp::user_timeout(parameters)?,

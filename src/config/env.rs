@@ -69,7 +69,7 @@ impl Config {
             config.set(&name, origin.clone(), Value::Text(value))?;
             sources.insert(name, origin);
         }
-        match config.check() {
+        match config.settings().map(drop) {
             Ok(()) => Ok(config),
             Err(err) => match (err.origin(), sources.get(err.origin().name())) {
                 (Origin::Option(_), Some(variable)) => Err(err.at(variable.clone())),

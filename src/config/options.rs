@@ -176,7 +176,7 @@ impl Config {
     /// A DSN that cannot be read, and a parameter in it that is unknown or has an impossible value.
     pub fn from_dsn(dsn: &str) -> Result<Self, ConfigError> {
         let config = Self { dsn: Some(dsn.to_owned()), ..Self::default() };
-        config.check()?;
+        config.settings()?;
         Ok(config)
     }
 

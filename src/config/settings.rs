@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::database::Tls;
+use super::Ssl;
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::TargetSessionAttrs;
 
@@ -28,7 +28,8 @@ pub(crate) struct ServerSettings {
     pub(crate) target_session_attrs: TargetSessionAttrs,
     /// User, password, database, start-up options, channel binding; no host, no ssl mode.
     pub(crate) driver: tokio_postgres::Config,
-    pub(crate) tls: Tls,
+    /// What `Tls` is made of before anything is connected.
+    pub(crate) ssl: Ssl,
     /// Bound on one attempt at one address: TCP, TLS and login together, for the first also the name's look-up.
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,

@@ -6,7 +6,7 @@ use super::parameters::Parameters;
 use super::{ConfigError, Origin, Server, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
-/// What [`Tls`](crate::database::Tls) is made of.
+/// What [`Tls`](crate::session::Tls) is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Ssl {
     pub(crate) mode: SslMode,

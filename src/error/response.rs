@@ -26,7 +26,7 @@ impl Error {
     /// another way calls it once. [`NotFound`](Self::NotFound) is no failure and is not logged.
     pub fn log(&self) {
         if !matches!(self, Self::NotFound) {
-            telemetry::request_failed(self);
+            telemetry::request_failed(self, self.postgres());
         }
     }
 

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::database::{AcquireError, Lease};
+use crate::lease::Lease;
+use crate::pool::AcquireError;
 
 /// Ends when the request has a session, or cannot have one. Who holds one waits; with the last of them, the wait is given up.
 ///

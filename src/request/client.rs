@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::Result;
-use crate::database::Usage;
+use crate::lease::Usage;
 use crate::tokio_postgres::Client;
 
 /// The [`Client`] of a request's session, as [`Connection::client`](crate::Connection::client) lends it.

@@ -12,7 +12,7 @@ use super::generic::sealed::{Door, Entered};
 use super::scopes::RequestScopes;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
-use crate::database::Params;
+use crate::lease::Params;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Database, Error, Result};

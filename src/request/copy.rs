@@ -12,8 +12,8 @@ use futures_core::Stream;
 use futures_util::Sink;
 
 use super::guarded::Guarded;
-use crate::database::Usage;
 use crate::error::is_unexpected;
+use crate::lease::Usage;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream};
 use crate::{Error, Result};
 

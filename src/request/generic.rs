@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::{CopyIn, CopyOut, RowStream, Transaction};
-use crate::database::{self, Params};
+use crate::lease::{self, Params};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ pub(crate) mod sealed {
     use std::future::Future;
 
     use crate::Result;
-    use crate::database::Usage;
+    use crate::lease::Usage;
     use crate::request::Transaction;
 
     /// Lets somebody in to run statements.
@@ -43,7 +43,7 @@ pub(crate) mod sealed {
 pub trait GenericClient: sealed::Door {
     /// As [`Connection::query`](crate::Connection::query).
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        async move { database::query(self.enter().await?.0, sql, params).await }
+        async move { lease::query(self.enter().await?.0, sql, params).await }
     }
 
     /// As [`Connection::query_one`](crate::Connection::query_one).
@@ -53,7 +53,7 @@ pub trait GenericClient: sealed::Door {
 
     /// As [`Connection::query_opt`](crate::Connection::query_opt).
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
-        async move { database::query_opt(self.enter().await?.0, sql, params).await }
+        async move { lease::query_opt(self.enter().await?.0, sql, params).await }
     }
 
     /// As [`Connection::query_scalar`](crate::Connection::query_scalar).
@@ -85,27 +85,27 @@ pub trait GenericClient: sealed::Door {
 
     /// As [`Connection::query_raw`](crate::Connection::query_raw).
     fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
-        async move { Ok(RowStream::new(database::query_raw(self.enter().await?.0, sql, params).await?)) }
+        async move { Ok(RowStream::new(lease::query_raw(self.enter().await?.0, sql, params).await?)) }
     }
 
     /// As [`Connection::execute`](crate::Connection::execute).
     fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
-        async move { database::execute(self.enter().await?.0, sql, params).await }
+        async move { lease::execute(self.enter().await?.0, sql, params).await }
     }
 
     /// As [`Connection::batch_execute`](crate::Connection::batch_execute).
     fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<()>> + Send {
-        async move { database::batch_execute(self.enter().await?.0, sql).await }
+        async move { lease::batch_execute(self.enter().await?.0, sql).await }
     }
 
     /// As [`Connection::copy_in`](crate::Connection::copy_in).
     fn copy_in(&self, sql: &str) -> impl Future<Output = Result<CopyIn>> + Send {
-        async move { Ok(CopyIn::new(database::copy_in(self.enter().await?.0, sql).await?)) }
+        async move { Ok(CopyIn::new(lease::copy_in(self.enter().await?.0, sql).await?)) }
     }
 
     /// As [`Connection::copy_out`](crate::Connection::copy_out).
     fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
-        async move { Ok(CopyOut::new(database::copy_out(self.enter().await?.0, sql).await?)) }
+        async move { Ok(CopyOut::new(lease::copy_out(self.enter().await?.0, sql).await?)) }
     }
 
     /// As [`Connection::transaction`](crate::Connection::transaction): a savepoint, where there is a transaction.

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::database::Usage;
+use crate::lease::Usage;
 use crate::tokio_postgres;
 use crate::{Error, Result};
 

@@ -13,7 +13,7 @@ use super::generic::sealed::{Door, Entered};
 use super::scopes::RequestScopes;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
-use crate::database::{Guard, Params};
+use crate::lease::{Guard, Params};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Error, Result};

@@ -7,7 +7,7 @@ use futures_core::Stream;
 
 use super::guarded::Guarded;
 use crate::Result;
-use crate::database::Usage;
+use crate::lease::Usage;
 use crate::tokio_postgres::{self, Row};
 
 /// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for.

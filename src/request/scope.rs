@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
-use crate::database::{AcquireError, Lease, Lender, Recorded, Usage};
+use crate::lease::{Lease, Lender, Recorded, Usage};
+use crate::pool::AcquireError;
 use crate::{Error, Result};
 
 /// What all [`Connection`](super::Connection)s of one request share.

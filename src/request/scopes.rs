@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::Scope;
 use super::request_transaction::Whole;
-use crate::database::Guard;
+use crate::lease::Guard;
 use crate::{Database, Error, Result};
 
 /// The connections of one request, kept in its extensions: one for each database that was asked for one.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::generic::sealed::Door;
 use super::{Connection, Transaction};
 use crate::config::IsolationLevel;
-use crate::database::Guard;
+use crate::lease::Guard;
 use crate::{Error, Result};
 
 /// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a

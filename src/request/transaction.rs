@@ -8,7 +8,7 @@ use super::generic::sealed::{Door, Entered};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
-use crate::database::{Guard, Params};
+use crate::lease::{Guard, Params};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 

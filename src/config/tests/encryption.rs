@@ -3,14 +3,8 @@
 use super::*;
 
 fn ssl_of(dsn: &str, chosen: Option<SslMode>) -> Ssl {
-    let mut ssl = None;
     let config = Config { ssl: chosen, dsn: Some(dsn.into()), ..Config::default() };
-    let tls = |of_config: Ssl| {
-        ssl = Some(of_config);
-        Ok(crate::database::Tls::disabled())
-    };
-    config.settings_with(tls).unwrap_or_else(|err| panic!("{dsn}: {err}"));
-    ssl.unwrap()
+    config.settings().unwrap_or_else(|err| panic!("{dsn}: {err}")).server.ssl
 }
 
 #[test]
@@ -59,7 +53,7 @@ fn a_server_is_local_if_every_host_of_it_is() {
 #[test]
 fn a_socket_is_not_encrypted() {
     let server = of_dsn("host=/run/pg sslmode=require").server;
-    assert_eq!(server.tls.mode, crate::tokio_postgres::config::SslMode::Disable);
+    assert_eq!(server.ssl.mode, SslMode::Disable);
     assert_eq!(server.driver.get_ssl_negotiation(), SslNegotiation::Postgres);
 }
 
@@ -69,6 +63,7 @@ mod without_the_feature {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::session::Tls;
 
     #[test]
     fn encryption_is_refused_by_name() {
@@ -83,7 +78,7 @@ mod without_the_feature {
                 "DSN parameter `sslrootcert`",
             ),
         ] {
-            let err = config.settings().unwrap_err();
+            let err = Tls::new(config.settings().unwrap().server.ssl).unwrap_err();
             assert_eq!(
                 err.to_string(),
                 format!("{text} needs the feature `rustls` or `rustls-ring` of actix-pg")
@@ -98,8 +93,7 @@ mod without_the_feature {
         let warnings = Arc::new(Warnings::default());
         let prefer = Config { ssl: Some(SslMode::Prefer), ..Config::default() };
         tracing::subscriber::with_default(Arc::clone(&warnings), || {
-            assert!(prefer.check().is_ok());
-            let tls = prefer.settings().unwrap().server.tls;
+            let tls = Tls::new(prefer.settings().unwrap().server.ssl).unwrap();
             assert_eq!(tls.mode, crate::tokio_postgres::config::SslMode::Disable);
         });
         assert_eq!(warnings.0.load(Ordering::Relaxed), 1);

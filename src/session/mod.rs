@@ -1,5 +1,22 @@
 //! One physical connection: the client, its statement cache, and the way it ends.
 
+mod connector;
+mod connect_error;
+mod stream;
+mod tls;
+mod driver;
+mod home;
+mod cancel;
+mod notices;
+mod quiet;
+
+pub use connect_error::ConnectError;
+pub(crate) use connector::Connector;
+pub(crate) use home::Home;
+pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
+pub(crate) use stream::Address;
+pub(crate) use tls::Tls;
+
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +25,11 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use tokio::runtime::Id;
 
-use super::driver::Driver;
-use super::sql::{Traces, traces};
-use super::stream::Address;
 use crate::config::Settings;
+use crate::sql::{Traces, traces};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
+use driver::Driver;
 
 /// Dropped, it says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
@@ -38,7 +54,7 @@ pub(crate) struct Prepared {
 
 impl Session {
     /// Boxed, because it is handed around a lot.
-    pub(super) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Box<Self> {
+    pub(crate) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
             client,
@@ -61,12 +77,12 @@ impl Session {
     }
 
     /// What drives the connection.
-    pub(super) fn driver(&self) -> &Driver {
+    pub(crate) fn driver(&self) -> &Driver {
         &self.driver
     }
 
     /// The runtime that does so.
-    pub(super) fn runtime(&self) -> Id {
+    pub(crate) fn runtime(&self) -> Id {
         self.driver.runtime()
     }
 
@@ -123,12 +139,12 @@ impl Session {
     }
 
     /// Whether it has reached its `max_lifetime`.
-    pub(super) fn is_too_old(&self) -> bool {
+    pub(crate) fn is_too_old(&self) -> bool {
         self.retire_at.is_some_and(|at| at <= Instant::now())
     }
 
     /// The same of one that has just come back, without another look at the clock.
-    pub(super) fn was_too_old(&self) -> bool {
+    pub(crate) fn was_too_old(&self) -> bool {
         self.retire_at.is_some_and(|at| at <= self.idle_since)
     }
 

@@ -8,13 +8,13 @@ use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
 use super::{Gate, Grant};
-use crate::database::connect_error::ConnectError;
+use crate::session::ConnectError;
 
 /// One who waits; `None` when the gate has been closed.
 ///
 /// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
 #[derive(Debug)]
-pub(in crate::database) struct Ticket<S> {
+pub(crate) struct Ticket<S> {
     gate: Arc<Gate<S>>,
     lane: Option<Id>,
     number: u64,

@@ -11,7 +11,7 @@ use crate::tokio_postgres::{AsyncMessage, Connection, Error};
 /// Drives a connection to its end, and logs the server's notices as we log.
 ///
 /// The driver's own future logs them as they are, on as many lines as they have.
-pub(super) fn driven<S, T>(
+pub(crate) fn driven<S, T>(
     mut connection: Connection<S, T>,
 ) -> impl Future<Output = Result<(), Error>> + Unpin
 where

@@ -4,7 +4,7 @@ use std::error;
 use std::fmt;
 use std::time::Duration;
 
-use super::connect_error::ConnectError;
+use crate::session::ConnectError;
 use crate::text::Chain;
 
 /// Why no session could be borrowed.

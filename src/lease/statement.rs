@@ -11,10 +11,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Answer;
-use super::session::Prepared;
-use super::sql::{Traces, only_reads, traces};
 use super::usage::Usage;
 use crate::config::Echo;
+use crate::session::Prepared;
+use crate::sql::{Traces, only_reads, traces};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream};
@@ -190,7 +190,7 @@ async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepar
 
 pin_project! {
     /// Bounds the wait for an answer by `command_timeout`. As an `async fn` it would have `running` in itself twice.
-    pub(super) struct Bounded<F> {
+    pub(crate) struct Bounded<F> {
         #[pin]
         running: F,
         bound: Option<Duration>,
@@ -199,7 +199,7 @@ pin_project! {
     }
 }
 
-pub(super) fn bounded<T, F>(bound: Option<Duration>, running: F) -> Bounded<F>
+pub(crate) fn bounded<T, F>(bound: Option<Duration>, running: F) -> Bounded<F>
 where
     F: Future<Output = Result<T>>,
 {
@@ -244,7 +244,7 @@ impl<'a> Started<'a> {
     fn failed(&self, err: Error) -> Error {
         let err = err.of_statement(Some(self.sql), self.echo);
         if let Some(at) = self.at {
-            telemetry::echo_failed(self.sql, self.shown(), &err, Some(at.elapsed()));
+            telemetry::echo_failed(self.sql, self.shown(), &err, err.code(), Some(at.elapsed()));
         }
         err
     }

@@ -1,31 +1,32 @@
 //! What is going on on a lent session, and who may send on it.
 
 use super::levels::{Levels, Mark};
-use super::sql::Traces;
+use crate::session::Abandoned;
+use crate::sql::Traces;
 use crate::{Error, Result};
 
 /// The state that all users of one borrow share.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     /// Statements, row streams, copies, transactions and client guards that are alive.
-    pub(super) users: u32,
+    pub(crate) users: u32,
     /// Those of them whose statement may be on its way.
     in_flight: u32,
     /// Those whose statement is only being prepared: it is sent where it was let in, so no transaction begins or ends before.
     preparing: u32,
     /// A row stream or a copy is open: the answers of later statements would be stuck behind it.
-    pub(super) streaming: bool,
+    pub(crate) streaming: bool,
     /// A statement was left before its answer was read, and nobody has made sure that it ended.
     abandoned: Option<Abandoned>,
-    pub(super) health: Health,
-    pub(super) levels: Levels,
-    pub(super) traces: Traces,
+    pub(crate) health: Health,
+    pub(crate) levels: Levels,
+    pub(crate) traces: Traces,
     /// The session has been used at all.
-    pub(super) used: bool,
+    pub(crate) used: bool,
     /// Statements may have been sent, and left, that were never seen here.
-    pub(super) unseen: bool,
+    pub(crate) unseen: bool,
     /// Settings of the request have been sent.
-    pub(super) configured: bool,
+    pub(crate) configured: bool,
     /// The version of the request's settings that is in force.
     applied: u64,
     /// Counts what may have undone settings.
@@ -33,24 +34,13 @@ pub(super) struct Activity {
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     #[default]
     Sound,
     /// Nobody else may send: a repair is going on, or the first or last statement of a transaction is unanswered.
     Held,
     /// Abandoned statements or a rollback were not answered well in time, or a panic came between.
     Broken,
-}
-
-/// How a statement that was left comes to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Abandoned {
-    /// It is cancelled at once.
-    Cancelled,
-    /// It is given a moment to end by itself, and the session is asked whether its answers belong to its questions: a
-    /// `COPY … FROM STDIN` that fails before the server has asked for its data, by a cancel too, has tokio-postgres take
-    /// every answer for the one before.
-    Ending,
 }
 
 /// What a statement's answer is to those that follow.
@@ -70,7 +60,7 @@ pub(crate) enum Answer {
 
 /// What somebody who wants to send finds.
 #[derive(Debug)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     Sent,
     Wait,
     /// The request's settings come first. They count as sent while this many undoings have been seen.
@@ -79,26 +69,26 @@ pub(super) enum Admission {
 
 /// What has to be done before anything else is sent.
 #[derive(Debug)]
-pub(super) struct Repair {
-    pub(super) abandoned: Option<Abandoned>,
-    pub(super) rollback: Option<String>,
+pub(crate) struct Repair {
+    pub(crate) abandoned: Option<Abandoned>,
+    pub(crate) rollback: Option<String>,
 }
 
 impl Activity {
     /// Within a transaction that is around everything.
     #[cfg(feature = "testing")]
-    pub(super) fn nested() -> Self {
+    pub(crate) fn nested() -> Self {
         Self { levels: Levels::nested(), ..Self::default() }
     }
 
     /// Of a session that was used, nobody knows how.
     #[cfg(feature = "testing")]
-    pub(super) fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self { used: true, traces: Traces::UNKNOWN, ..Self::default() }
     }
 
     /// Whether a statement may be sent now; if so, it counts as sent. `prepared`: it was let in before, to be prepared.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         traces: Traces,
         answer: Answer,
@@ -146,20 +136,20 @@ impl Activity {
     }
 
     /// Settings are in force, if nothing has undone them meanwhile.
-    pub(super) fn settings_applied(&mut self, version: u64, undone: u64) {
+    pub(crate) fn settings_applied(&mut self, version: u64, undone: u64) {
         if self.undone == undone {
             self.applied = version;
         }
     }
 
     /// Something has been sent that can roll settings back: they have to be applied again.
-    pub(super) fn settings_undone(&mut self) {
+    pub(crate) fn settings_undone(&mut self) {
         self.undone += 1;
         self.applied = 0;
     }
 
     /// A statement's answer has been read, or is not waited for any more.
-    pub(super) fn settle(&mut self, sent: Answer) {
+    pub(crate) fn settle(&mut self, sent: Answer) {
         self.in_flight -= 1;
         match sent {
             Answer::Whole | Answer::Prepare => {}
@@ -170,7 +160,7 @@ impl Activity {
     }
 
     /// A statement has been left before its answer was read: the transaction it belongs to is failed.
-    pub(super) fn abandon(&mut self, sent: Answer, within: Option<Mark>) {
+    pub(crate) fn abandon(&mut self, sent: Answer, within: Option<Mark>) {
         self.levels.fail(within);
         if sent == Answer::Control {
             self.levels.no_conflict();
@@ -183,25 +173,25 @@ impl Activity {
     }
 
     /// A statement has ended, or will, in a way that may leave its session one answer behind.
-    pub(super) fn doubt(&mut self, sent: Answer) {
+    pub(crate) fn doubt(&mut self, sent: Answer) {
         self.abandoned = Some(Abandoned::Ending);
         self.lose_sight();
         self.settle(sent);
     }
 
     /// A statement that was let in to be prepared will not be sent.
-    pub(super) fn not_prepared(&mut self) {
+    pub(crate) fn not_prepared(&mut self) {
         self.preparing -= 1;
     }
 
     /// From now on nothing is known of what is sent and left behind.
-    pub(super) fn lose_sight(&mut self) {
+    pub(crate) fn lose_sight(&mut self) {
         self.unseen = true;
         self.traces = self.traces.union(Traces::UNKNOWN);
     }
 
     /// Whether a repair has to start; if so, nobody else may send from now on.
-    pub(super) fn repair_due(&mut self) -> bool {
+    pub(crate) fn repair_due(&mut self) -> bool {
         let due = self.health == Health::Sound
             && self.in_flight == 0
             && (self.abandoned.is_some() || self.levels.is_owed());
@@ -212,7 +202,7 @@ impl Activity {
     }
 
     /// What is left of a repair; `None` opens the session to all.
-    pub(super) fn next_repair(&mut self) -> Option<Repair> {
+    pub(crate) fn next_repair(&mut self) -> Option<Repair> {
         let abandoned = self.abandoned.take();
         let rollback = self.levels.take_owed();
         if abandoned.is_none() && rollback.is_none() {
@@ -226,7 +216,7 @@ impl Activity {
     }
 
     /// Whether a transaction that was begun here has not been seen to end.
-    pub(super) fn in_transaction(&self) -> bool {
+    pub(crate) fn in_transaction(&self) -> bool {
         self.levels.is_open() || self.levels.is_owed()
     }
 }

@@ -22,7 +22,7 @@ struct Failed {
     cause: Cause,
 }
 
-pub(super) enum Cause {
+pub(crate) enum Cause {
     Io(io::ErrorKind, Told),
     Postgres(PostgresError),
     TimedOut(Duration),
@@ -33,20 +33,20 @@ pub(super) enum Cause {
 }
 
 impl ConnectError {
-    pub(super) fn new(server: String, cause: Cause) -> Self {
+    pub(crate) fn new(server: String, cause: Cause) -> Self {
         Self(Arc::new(Failed { server, cause }))
     }
 
-    pub(super) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self::new("the server".into(), Cause::Closed)
     }
 
-    pub(super) fn interrupted() -> Self {
+    pub(crate) fn interrupted() -> Self {
         Self::new("the server".into(), Cause::Interrupted)
     }
 
     /// Whether the server refused who logs in: class 28.
-    pub(super) fn is_login_refused(&self) -> bool {
+    pub(crate) fn is_login_refused(&self) -> bool {
         self.code().is_some_and(|code| code.code().starts_with("28"))
     }
 
@@ -94,7 +94,7 @@ impl ConnectError {
 
 impl Cause {
     /// Whether a server has answered with a refusal that is not for this moment only (57P03).
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Self::Postgres(err) => match err.code() {
                 Some(code) => *code != SqlState::CANNOT_CONNECT_NOW,

@@ -5,13 +5,10 @@
 //! [driver](super::driver) is, for as long as the worker uses the session.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-use super::gate::Gate;
 
 /// The runtime that called [`Database::connect`](crate::Database::connect).
 #[derive(Debug)]
@@ -21,19 +18,19 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Closes the gate when the runtime stops, so that nobody waits for sessions that nobody drives.
-    pub(super) fn current<T: Send + 'static>(gate: &Arc<Gate<T>>) -> Self {
+    /// The current runtime. When it stops, or this is dropped, `end` is called: nobody must wait for sessions that nobody drives.
+    pub(crate) fn current(end: impl FnOnce() + Send + 'static) -> Self {
         let (pool_dropped, dropped) = oneshot::channel();
-        let closing = CloseOnDrop(Arc::clone(gate));
+        let ending = CallOnDrop(Some(end));
         let runtime = Handle::current();
         runtime.spawn(async move {
-            let _closing = closing;
+            let _ending = ending;
             let _ = dropped.await;
         });
         Self { runtime, _pool_dropped: pool_dropped }
     }
 
-    pub(super) fn spawn<F>(&self, work: F) -> JoinHandle<()>
+    pub(crate) fn spawn<F>(&self, work: F) -> JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -41,7 +38,7 @@ impl Home {
     }
 
     /// Runs a task, and again when it has panicked.
-    pub(super) fn keep_running<F>(&self, task: impl Fn() -> F + Send + 'static)
+    pub(crate) fn keep_running<F>(&self, task: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -50,10 +47,12 @@ impl Home {
     }
 }
 
-struct CloseOnDrop<T>(Arc<Gate<T>>);
+struct CallOnDrop<F: FnOnce()>(Option<F>);
 
-impl<T> Drop for CloseOnDrop<T> {
+impl<F: FnOnce()> Drop for CallOnDrop<F> {
     fn drop(&mut self) {
-        drop(self.0.close());
+        if let Some(end) = self.0.take() {
+            end();
+        }
     }
 }

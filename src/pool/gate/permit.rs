@@ -16,11 +16,11 @@ pub(super) enum Phase {
 
 /// A session that was taken out, and the place that it has.
 #[derive(Debug)]
-pub(in crate::database) struct Grant<S> {
-    pub(in crate::database) session: S,
+pub(crate) struct Grant<S> {
+    pub(crate) session: S,
     /// The lane that it came from.
     pub(super) runtime: Option<Id>,
-    pub(in crate::database) permit: Permit<S>,
+    pub(crate) permit: Permit<S>,
 }
 
 impl<S> Grant<S> {
@@ -38,7 +38,7 @@ impl<S> Grant<S> {
 
 /// A place that is held. Dropped, it is free.
 #[derive(Debug)]
-pub(in crate::database) struct Permit<S> {
+pub(crate) struct Permit<S> {
     /// `None` when the place has been given away.
     gate: Option<Arc<Gate<S>>>,
     phase: Phase,
@@ -50,14 +50,14 @@ impl<S> Permit<S> {
     }
 
     /// Gives a session that `runtime` drives to the first in line, or lets it rest there.
-    pub(in crate::database) fn deliver(mut self, runtime: Option<Id>, session: S) {
+    pub(crate) fn deliver(mut self, runtime: Option<Id>, session: S) {
         if let Some(gate) = self.gate.take() {
             gate.deliver(self.phase, runtime, session);
         }
     }
 
     /// The session is being ended.
-    pub(in crate::database) fn ending(&mut self) {
+    pub(crate) fn ending(&mut self) {
         if self.phase == Phase::Lent
             && let Some(gate) = &self.gate
         {
@@ -77,7 +77,7 @@ impl<S> Drop for Permit<S> {
 
 /// A session that is being reset, and will come back in a moment.
 #[derive(Debug)]
-pub(in crate::database) struct Resetting<S>(Arc<Gate<S>>);
+pub(crate) struct Resetting<S>(Arc<Gate<S>>);
 
 impl<S> Resetting<S> {
     pub(super) fn new(gate: &Arc<Gate<S>>) -> Self {

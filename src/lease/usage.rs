@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::Lease;
 use super::activity::{Activity, Admission, Answer, Health};
-use super::lease::Lease;
 use super::levels::{Mark, Stage};
-use super::session::Session;
-use super::sql::Traces;
 use crate::config::Echo;
+use crate::session::Session;
+use crate::sql::Traces;
 use crate::{Error, Result, telemetry};
 
 /// One user of a lent session: from before its first message to after its last answer.
@@ -35,12 +35,12 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    pub(super) fn new(lease: Arc<Lease>) -> Self {
+    pub(crate) fn new(lease: Arc<Lease>) -> Self {
         Self { lease, level: None, sent: None, sql: None, within: None, preparing: false }
     }
 
     /// The same, as a user of one transaction.
-    pub(super) fn within(mut self, level: Mark) -> Self {
+    pub(crate) fn within(mut self, level: Mark) -> Self {
         self.level = Some(level);
         self
     }
@@ -62,7 +62,7 @@ impl Usage {
     }
 
     /// Keeps the statement for an error that comes after its first answer.
-    pub(super) fn runs(&mut self, sql: &str) {
+    pub(crate) fn runs(&mut self, sql: &str) {
         self.sql = Some(sql.into());
     }
 
@@ -71,7 +71,7 @@ impl Usage {
         let echo = self.echo();
         let err = err.of_statement(self.sql.as_deref(), echo);
         if let Some(sql) = self.sql.as_deref().filter(|_| echo != Echo::Off) {
-            telemetry::echo_failed(sql, None, &err, None);
+            telemetry::echo_failed(sql, None, &err, err.code(), None);
         }
         err
     }
@@ -138,7 +138,7 @@ impl Usage {
     }
 
     /// Like [`send`](Self::send), for the first or the last statement of a transaction.
-    pub(super) async fn send_control(&mut self, level: Mark, stage: Stage) -> Result<()> {
+    pub(crate) async fn send_control(&mut self, level: Mark, stage: Stage) -> Result<()> {
         self.send(Traces::default(), Answer::Control).await?;
         self.lease.activity().levels.stage(level, stage);
         Ok(())
@@ -178,13 +178,13 @@ impl Usage {
     }
 
     /// Records that the last answer has been read, and that it was this one.
-    pub(super) fn refused(&mut self, err: Error) -> Error {
+    pub(crate) fn refused(&mut self, err: Error) -> Error {
         let Err(err) = self.answered::<Infallible>(Err(err));
         err
     }
 
     /// Records that no answer is to be expected any more: the session is discarded at its return.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         let Some(sent) = self.sent.take() else {
             return;
         };
@@ -220,13 +220,13 @@ impl Usage {
     }
 
     /// Whether the rest of an answer may be cancelled: no transaction is hit by that.
-    pub(super) fn stands_alone(&self) -> bool {
+    pub(crate) fn stands_alone(&self) -> bool {
         let activity = self.lease.activity();
         !activity.in_transaction() && !activity.traces.transaction && !activity.levels.is_nested()
     }
 
     /// Fails while a row stream or a copy is open.
-    pub(super) fn check_quiet(&self) -> Result<()> {
+    pub(crate) fn check_quiet(&self) -> Result<()> {
         if self.lease.activity().streaming { Err(Error::Busy) } else { Ok(()) }
     }
 }

@@ -24,11 +24,11 @@ use std::time::Instant;
 use tokio::runtime::Id;
 use tokio::sync::{Notify, oneshot};
 
-use super::connect_error::ConnectError;
+use crate::session::ConnectError;
 use permit::Phase;
-pub(super) use permit::{Grant, Permit, Resetting};
+pub(crate) use permit::{Grant, Permit, Resetting};
 use state::{State, count};
-pub(super) use ticket::Ticket;
+pub(crate) use ticket::Ticket;
 
 mod permit;
 mod ticket;
@@ -37,7 +37,7 @@ mod lanes;
 
 /// Lets in so many at a time. `S` is a session.
 #[derive(Debug)]
-pub(super) struct Gate<S> {
+pub(crate) struct Gate<S> {
     state: Mutex<State<S>>,
     /// A session should be opened, or the gate has been closed.
     wanted: Notify,
@@ -50,7 +50,7 @@ type Call<S> = oneshot::Sender<Result<Grant<S>, ConnectError>>;
 
 /// What one who asks to be let in is told.
 #[derive(Debug)]
-pub(super) enum Entry<S> {
+pub(crate) enum Entry<S> {
     Granted(Grant<S>),
     Wait(Ticket<S>),
     /// So many wait already.
@@ -59,7 +59,7 @@ pub(super) enum Entry<S> {
 }
 
 impl<S> Gate<S> {
-    pub(super) fn new(places: u32) -> Arc<Self> {
+    pub(crate) fn new(places: u32) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State::new(places)),
             wanted: Notify::new(),
@@ -68,13 +68,13 @@ impl<S> Gate<S> {
     }
 
     /// Takes a session that rests: of this runtime the one that was used last, or else one of another runtime.
-    pub(super) fn take(self: &Arc<Self>, here: Option<Id>) -> Option<Grant<S>> {
+    pub(crate) fn take(self: &Arc<Self>, here: Option<Id>) -> Option<Grant<S>> {
         let session = self.state().take(here)?;
         Some(self.grant(here, session))
     }
 
     /// Lets one in, or into the queue. Beyond those for whom there is a place, `max_waiting` may queue.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         here: Option<Id>,
         max_waiting: Option<u32>,
@@ -136,7 +136,7 @@ impl<S> Gate<S> {
     }
 
     /// Waits until a session should be opened for one who waits, and takes the place for it; `None` when the gate is closed.
-    pub(super) async fn place_for_waiter(self: &Arc<Self>) -> Option<Permit<S>> {
+    pub(crate) async fn place_for_waiter(self: &Arc<Self>) -> Option<Permit<S>> {
         loop {
             if let Some(permit) = self.place_if(State::is_session_wanted) {
                 return Some(permit);
@@ -149,18 +149,18 @@ impl<S> Gate<S> {
     }
 
     /// A place to open a session in, if fewer than `floor` are open or being opened.
-    pub(super) fn place_below(self: &Arc<Self>, floor: u32) -> Option<Permit<S>> {
+    pub(crate) fn place_below(self: &Arc<Self>, floor: u32) -> Option<Permit<S>> {
         self.place_if(|state| state.may_open() && state.open() + state.opening < floor)
     }
 
     /// A place to open one more session in.
-    pub(super) fn place_to_spare(self: &Arc<Self>) -> Option<Permit<S>> {
+    pub(crate) fn place_to_spare(self: &Arc<Self>) -> Option<Permit<S>> {
         self.place_if(State::may_open)
     }
 
     /// A place for the next attempt in an outage, if somebody waits or would have, fewer than `floor` sessions are open, or
     /// `anyway`.
-    pub(super) fn place_to_try(self: &Arc<Self>, floor: u32, anyway: bool) -> Option<Permit<S>> {
+    pub(crate) fn place_to_try(self: &Arc<Self>, floor: u32, anyway: bool) -> Option<Permit<S>> {
         self.place_if(|state| {
             let missed = state.turned_away || state.lanes.waiting() > 0;
             let wanted = anyway || missed || state.open() < floor;
@@ -188,26 +188,26 @@ impl<S> Gate<S> {
     }
 
     /// Sets how many sessions may be opened at a time.
-    pub(super) fn limit_opening(&self, limit: impl FnOnce(u32) -> u32) {
+    pub(crate) fn limit_opening(&self, limit: impl FnOnce(u32) -> u32) {
         let mut state = self.state();
         state.opening_limit = limit(state.opening_limit).min(state.places);
         self.look(&state);
     }
 
     /// Counts a session that is being reset: until the guard is dropped, one who waits is left to it.
-    pub(super) fn resetting(self: &Arc<Self>) -> Resetting<S> {
+    pub(crate) fn resetting(self: &Arc<Self>) -> Resetting<S> {
         self.state().resetting += 1;
         Resetting::new(self)
     }
 
     /// Takes sessions that rest, those that have rested longest first, and at most so many.
-    pub(super) fn take_resting(self: &Arc<Self>, most: u32, which: impl Fn(&S) -> bool) -> Vec<Grant<S>> {
+    pub(crate) fn take_resting(self: &Arc<Self>, most: u32, which: impl Fn(&S) -> bool) -> Vec<Grant<S>> {
         let taken = self.state().lanes.take_where(most as usize, which);
         taken.into_iter().map(|session| self.grant(None, session)).collect()
     }
 
     /// Tells all who wait that there will be no session.
-    pub(super) fn refuse_all(&self, err: &ConnectError) {
+    pub(crate) fn refuse_all(&self, err: &ConnectError) {
         let waiting = self.state().lanes.take_waiting();
         for call in waiting {
             // One that has given up meanwhile need not know.
@@ -216,7 +216,7 @@ impl<S> Gate<S> {
     }
 
     /// Lets nobody in from now on, sends those away who wait, and hands out the sessions that rest.
-    pub(super) fn close(&self) -> Vec<S> {
+    pub(crate) fn close(&self) -> Vec<S> {
         let mut state = self.state();
         state.closed = true;
         let resting = state.lanes.take_where(usize::MAX, |_| true);
@@ -228,12 +228,12 @@ impl<S> Gate<S> {
         resting
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state().closed
     }
 
     /// Resolves after [`close`](Self::close), when nobody holds a permit any more.
-    pub(super) async fn all_returned(&self) {
+    pub(crate) async fn all_returned(&self) {
         loop {
             let returned = self.returned.notified();
             if self.state().is_empty() {
@@ -244,17 +244,17 @@ impl<S> Gate<S> {
     }
 
     /// Sessions that are open: lent, or resting.
-    pub(super) fn open(&self) -> u32 {
+    pub(crate) fn open(&self) -> u32 {
         self.state().open()
     }
 
     /// Sessions that rest.
-    pub(super) fn resting(&self) -> u32 {
+    pub(crate) fn resting(&self) -> u32 {
         count(self.state().lanes.resting())
     }
 
     /// Those who wait.
-    pub(super) fn waiting(&self) -> u32 {
+    pub(crate) fn waiting(&self) -> u32 {
         count(self.state().lanes.waiting())
     }
 

@@ -45,16 +45,16 @@ pub(crate) struct Mark {
 
 impl Levels {
     #[cfg(feature = "testing")]
-    pub(super) fn nested() -> Self {
+    pub(crate) fn nested() -> Self {
         Self { nested: true, ..Self::default() }
     }
 
-    pub(super) fn is_nested(&self) -> bool {
+    pub(crate) fn is_nested(&self) -> bool {
         self.nested
     }
 
     /// Reserves the next level. Only the innermost one can have another in it.
-    pub(super) fn reserve(&mut self, outer: Option<Mark>) -> Result<Mark> {
+    pub(crate) fn reserve(&mut self, outer: Option<Mark>) -> Result<Mark> {
         let at = match outer {
             None => 0,
             Some(outer) => {
@@ -77,7 +77,7 @@ impl Levels {
     }
 
     /// Refuses a guard whose level has ended.
-    pub(super) fn check(&self, mark: Mark) -> Result<()> {
+    pub(crate) fn check(&self, mark: Mark) -> Result<()> {
         match self.open.get(mark.at) {
             Some(level) if level.id == mark.id => Ok(()),
             _ => Err(Error::TransactionEnded),
@@ -85,7 +85,7 @@ impl Levels {
     }
 
     /// Refuses a commit that would tear something apart.
-    pub(super) fn may_commit(&self, mark: Mark) -> Result<()> {
+    pub(crate) fn may_commit(&self, mark: Mark) -> Result<()> {
         self.check(mark)?;
         if mark.at + 1 != self.open.len() {
             return Err(Error::NestedTransactionOpen);
@@ -93,21 +93,21 @@ impl Levels {
         if self.failed() { Err(Error::TransactionFailed) } else { Ok(()) }
     }
 
-    pub(super) fn stage(&mut self, mark: Mark, stage: Stage) {
+    pub(crate) fn stage(&mut self, mark: Mark, stage: Stage) {
         if self.check(mark).is_ok() {
             self.open[mark.at].stage = stage;
         }
     }
 
     /// The level is committed, and what was in it with it.
-    pub(super) fn committed(&mut self, mark: Mark) {
+    pub(crate) fn committed(&mut self, mark: Mark) {
         if self.check(mark).is_ok() {
             self.open.truncate(mark.at);
         }
     }
 
     /// The level is given up, and what was in it with it. The server has to be told, as far as it knows of it.
-    pub(super) fn leave(&mut self, mark: Mark) {
+    pub(crate) fn leave(&mut self, mark: Mark) {
         if self.check(mark).is_err() {
             return;
         }
@@ -125,34 +125,34 @@ impl Levels {
     }
 
     /// The level that what is sent now belongs to: the innermost that the server has been told of.
-    pub(super) fn innermost(&self) -> Option<Mark> {
+    pub(crate) fn innermost(&self) -> Option<Mark> {
         let at = self.open.iter().rposition(|level| level.stage != Stage::Asked)?;
         Some(Mark { at, id: self.open[at].id })
     }
 
     /// A statement was abandoned that was sent in this level. One that has ended meanwhile was answered after it.
-    pub(super) fn fail(&mut self, within: Option<Mark>) {
+    pub(crate) fn fail(&mut self, within: Option<Mark>) {
         if let Some(mark) = within.filter(|mark| self.check(*mark).is_ok()) {
             self.open[mark.at].failed = true;
         }
     }
 
     /// Whether one of the levels can only be rolled back, and what is in it with it.
-    pub(super) fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         self.open.iter().any(|level| level.failed)
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty()
     }
 
     /// Whether a rollback has to be answered before anything else is sent.
-    pub(super) fn is_owed(&self) -> bool {
+    pub(crate) fn is_owed(&self) -> bool {
         self.owed.is_some()
     }
 
     /// The rollback that is owed; who takes it has to have it answered.
-    pub(super) fn take_owed(&mut self) -> Option<String> {
+    pub(crate) fn take_owed(&mut self) -> Option<String> {
         self.owed.take().map(|at| match savepoint(at) {
             _ if at == 0 && !self.nested => "ROLLBACK".into(),
             name => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
@@ -160,7 +160,7 @@ impl Levels {
     }
 
     /// Remembers whether the latest statement lost against another transaction.
-    pub(super) fn note<T>(&mut self, answer: &Result<T>) {
+    pub(crate) fn note<T>(&mut self, answer: &Result<T>) {
         let conflicts = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         match answer {
             Ok(_) => self.conflict = false,
@@ -172,23 +172,23 @@ impl Levels {
     }
 
     /// A commit was abandoned: it has not lost against another transaction, as far as anybody knows.
-    pub(super) fn no_conflict(&mut self) {
+    pub(crate) fn no_conflict(&mut self) {
         self.conflict = false;
     }
 
-    pub(super) fn conflict(&self) -> bool {
+    pub(crate) fn conflict(&self) -> bool {
         self.conflict
     }
 
     /// Whether a level is a savepoint, or the transaction itself.
-    pub(super) fn is_savepoint(&self, mark: Mark) -> bool {
+    pub(crate) fn is_savepoint(&self, mark: Mark) -> bool {
         mark.at > 0 || self.nested
     }
 }
 
 impl Mark {
     /// The name of the level's savepoint, if it is one.
-    pub(super) fn savepoint(self) -> String {
+    pub(crate) fn savepoint(self) -> String {
         savepoint(self.at)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::Pool;
 use super::opening::jittered;
 use super::place::Place;
-use super::pool::Pool;
 
 /// How often that is. With its jitter, pools that lost their sessions together do not log in together.
 const ROUND: Duration = Duration::from_secs(1);
@@ -16,7 +16,7 @@ const ROUND: Duration = Duration::from_secs(1);
 const REFILL: Duration = Duration::from_millis(50);
 
 /// Starts the task that does so.
-pub(super) fn start(pool: &Arc<Pool>) {
+pub(crate) fn start(pool: &Arc<Pool>) {
     let weak = Arc::downgrade(pool);
     pool.home().keep_running(move || {
         let weak = weak.clone();
@@ -35,7 +35,7 @@ pub(super) fn start(pool: &Arc<Pool>) {
 
 impl Pool {
     /// Opens what the floor lacks after a session has ended. What ended together does not log in together.
-    pub(super) async fn refill(self: &Arc<Self>) {
+    pub(crate) async fn refill(self: &Arc<Self>) {
         if self.gate.open() < self.settings.min_size {
             sleep(REFILL.mul_f64(rand::random())).await;
             self.hold_floor();

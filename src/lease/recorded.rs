@@ -39,12 +39,12 @@ impl Recorded {
     }
 
     /// Which settings there are: 0 for none.
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
     /// Applies the settings and returns their version.
-    pub(super) async fn apply(&self, client: &Client) -> Result<u64> {
+    pub(crate) async fn apply(&self, client: &Client) -> Result<u64> {
         let (version, names, values) = {
             let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             let (names, values): (Vec<_>, Vec<_>) = settings.iter().cloned().unzip();

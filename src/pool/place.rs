@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::activity::Abandoned;
-use super::gate::{Grant, Permit};
-use super::pool::Pool;
-use super::reset;
-use super::session::Session;
+use super::Pool;
+use super::gate::{Grant, Permit, Resetting};
 use super::stock::Slot;
+use crate::session::{Abandoned, Session, cancel_until_quiet};
 use crate::telemetry;
 
 /// How long a session that is discarded may take to become quiet.
@@ -35,53 +33,66 @@ struct Held {
 }
 
 impl Place {
-    pub(super) fn new(grant: Grant<Slot>, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(grant: Grant<Slot>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
         Self { held: Some(Held { slot: session, permit }), pool: Arc::clone(pool) }
     }
 
-    pub(super) fn pool(&self) -> &Arc<Pool> {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
-    pub(super) fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         self.held.as_ref().expect("only its end empties a place").slot.session()
     }
 
+    /// Why the session must not stay in the pool, if so. One that is too old does while no other can be opened.
+    pub(crate) fn unfit(&self) -> Option<&'static str> {
+        self.session().unfit().or_else(|| {
+            let too_old = self.session().was_too_old() && self.pool.outage.cause().is_none();
+            too_old.then_some("it has reached its max_lifetime")
+        })
+    }
+
+    /// Counts the session as about to come back from a reset, until the guard is dropped.
+    pub(crate) fn resetting(&self) -> Resetting<Slot> {
+        self.pool.gate.resetting()
+    }
+
     /// Records that the session has been used until now.
-    pub(super) fn used(&mut self) {
+    pub(crate) fn used(&mut self) {
         if let Some(held) = &mut self.held {
             held.slot.session_mut().returned();
         }
     }
 
     /// Gives the session to the first in line, or lets it rest where it is driven.
-    pub(super) fn rest(mut self) {
+    pub(crate) fn rest(mut self) {
         if let Some(Held { slot, permit }) = self.held.take() {
             permit.deliver(Some(slot.session().runtime()), slot);
         }
     }
 
     /// Ends the session, and gives the place on when it has ended.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         if let Some(held) = self.held.take() {
             held.end().await;
         }
     }
 
     /// Ends the session, on which nothing is running, in the background.
-    pub(super) fn end_in_background(mut self, reason: &'static str) {
+    pub(crate) fn end_in_background(mut self, reason: &'static str) {
         self.end_held(reason, false);
     }
 
     /// Ends the session in the background. What may still be running there is cancelled first, because a backend notices that
     /// its client has gone only when its statement has ended.
-    pub(super) fn discard(mut self, reason: &'static str) {
+    pub(crate) fn discard(mut self, reason: &'static str) {
         self.end_held(reason, true);
     }
 
     /// Ends a session of a server that may be gone, and waits for that no longer than this.
-    pub(super) async fn end_within(self, bound: Duration) {
+    pub(crate) async fn end_within(self, bound: Duration) {
         let _ = timeout(bound, self.end()).await;
     }
 
@@ -94,7 +105,7 @@ impl Place {
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
             if busy {
-                let last = reset::quieten(held.slot.session(), pool.connector(), Abandoned::Cancelled);
+                let last = cancel_until_quiet(held.slot.session(), pool.connector(), Abandoned::Cancelled);
                 let _ = timeout(LAST_CANCEL, last).await;
             }
             held.end().await;

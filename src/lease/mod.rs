@@ -1,21 +1,36 @@
 //! One borrow of one session, and its repair. Dropping it returns the session.
 
+mod lender;
+mod usage;
+mod activity;
+mod levels;
+mod statement;
+mod transaction;
+mod recorded;
+mod reset;
+#[cfg(feature = "testing")]
+mod sandbox;
+
+pub(crate) use lender::Lender;
+pub(crate) use recorded::Recorded;
+#[cfg(feature = "testing")]
+pub(crate) use sandbox::Sandbox;
+pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
+pub(crate) use transaction::Guard;
+pub(crate) use usage::Usage;
+
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::activity::{Activity, Health, Repair};
-use super::place::Place;
-use super::pool::Pool;
-use super::recorded::Recorded;
-use super::reset;
-#[cfg(feature = "testing")]
-use super::sandbox::Turn;
-use super::session::Session;
-use super::usage::Usage;
+use crate::pool::{Place, Pool};
+use crate::session::{Session, cancel_until_quiet};
 use crate::{Error, Result, telemetry};
+use activity::{Activity, Health, Repair};
+#[cfg(feature = "testing")]
+use sandbox::Turn;
 
 /// A session on loan. Everyone who uses it holds a [`Usage`]; the last to let go returns it.
 #[derive(Debug)]
@@ -31,7 +46,9 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(place: Place) -> Arc<Self> {
+    /// Has the current runtime drive the session.
+    pub(crate) fn new(place: Place) -> Arc<Self> {
+        place.session().driver().adopt();
         Arc::new(Self {
             place: Some(place),
             activity: Mutex::default(),
@@ -49,7 +66,7 @@ impl Lease {
 
     /// A turn in a sandbox, where the session goes back to.
     #[cfg(feature = "testing")]
-    pub(super) fn in_turn(place: Place, turn: Turn) -> Arc<Self> {
+    pub(crate) fn in_turn(place: Place, turn: Turn) -> Arc<Self> {
         Arc::new(Self {
             place: Some(place),
             activity: Mutex::new(Activity::nested()),
@@ -61,7 +78,7 @@ impl Lease {
 
     /// Takes the place from a lease that nobody else has.
     #[cfg(feature = "testing")]
-    pub(super) fn into_place(self: Arc<Self>) -> Option<Place> {
+    pub(crate) fn into_place(self: Arc<Self>) -> Option<Place> {
         Arc::into_inner(self)?.place.take()
     }
 
@@ -69,7 +86,7 @@ impl Lease {
         self.place().session()
     }
 
-    pub(super) fn pool(&self) -> &Arc<Pool> {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         self.place().pool()
     }
 
@@ -99,21 +116,21 @@ impl Lease {
         activity.in_transaction() || activity.streaming || (activity.unseen && activity.users > 0)
     }
 
-    pub(super) fn settings(&self) -> Option<&Arc<Recorded>> {
+    pub(crate) fn settings(&self) -> Option<&Arc<Recorded>> {
         self.settings.get()
     }
 
-    pub(super) fn activity(&self) -> MutexGuard<'_, Activity> {
+    pub(crate) fn activity(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets those look again who wait for the session to be open to them.
-    pub(super) fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.opened.notify_waiters();
     }
 
     /// Waits until `look` says something else than `None`; it is asked whenever the session has been opened again.
-    pub(super) async fn wait_for<T>(&self, mut look: impl FnMut(&mut Activity) -> Option<T>) -> T {
+    pub(crate) async fn wait_for<T>(&self, mut look: impl FnMut(&mut Activity) -> Option<T>) -> T {
         loop {
             let opened = self.opened.notified();
             if let Some(seen) = look(&mut self.activity()) {
@@ -124,7 +141,7 @@ impl Lease {
     }
 
     /// Waits until nothing is owed to the server any more.
-    pub(super) async fn settled(&self) -> Result<()> {
+    pub(crate) async fn settled(&self) -> Result<()> {
         let settled = |activity: &mut Activity| match activity.health {
             Health::Broken => Some(Err(Error::SessionLost)),
             Health::Sound if !activity.levels.is_owed() => Some(Ok(())),
@@ -134,7 +151,7 @@ impl Lease {
     }
 
     /// Starts a repair at home, if one is due now.
-    pub(super) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, Activity>) {
+    pub(crate) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, Activity>) {
         let due = activity.repair_due();
         drop(activity);
         if due {
@@ -169,7 +186,7 @@ impl Lease {
     async fn carry_out(&self, repair: Repair) -> bool {
         self.session().driver().go_home();
         if let Some(abandoned) = repair.abandoned
-            && !reset::quieten(self.session(), self.pool().connector(), abandoned).await
+            && !cancel_until_quiet(self.session(), self.pool().connector(), abandoned).await
         {
             return false;
         }

@@ -9,13 +9,14 @@ use rand::seq::SliceRandom;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use super::Session;
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::notices;
-use super::session::Session;
 use super::stream::{Address, Stream};
-use crate::config::{ServerSettings, Settings};
+use super::tls::Tls;
+use crate::config::Settings;
 use crate::telemetry;
 use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
@@ -27,14 +28,21 @@ const GOODBYE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Connector {
     settings: Settings,
+    tls: Tls,
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
     closed: AtomicBool,
 }
 
 impl Connector {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, alive: Arc::default(), drivers: TaskTracker::new(), closed: AtomicBool::new(false) }
+    pub(crate) fn new(settings: Settings, tls: Tls) -> Self {
+        Self {
+            settings,
+            tls,
+            alive: Arc::default(),
+            drivers: TaskTracker::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Opens a session whose home is the current runtime.
@@ -104,9 +112,9 @@ impl Connector {
         let server = &self.settings.server;
         let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
         let moved = stream.moved();
-        let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
+        let handshake = self.tls.handshake(address.host()).map_err(Cause::from)?;
         let mut driver = server.driver.clone();
-        driver.ssl_mode(ssl_mode(server, address));
+        driver.ssl_mode(ssl_mode(&self.tls, address));
         let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
 
         let alive = Alive::new(&self.alive);
@@ -138,7 +146,7 @@ impl Connector {
     ///
     /// So no cancel sent here can reach a later statement. An error is a cancel of which that is not known.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
-        let cancelled = cancel::cancel(token, address, &self.settings.server).await;
+        let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
 
@@ -163,9 +171,9 @@ impl Connector {
     }
 }
 
-fn ssl_mode(server: &ServerSettings, address: &Address) -> SslMode {
+fn ssl_mode(tls: &Tls, address: &Address) -> SslMode {
     // There is no TLS on a Unix-domain socket, and libpq ignores `sslmode` there.
-    if address.is_unix() { SslMode::Disable } else { server.tls.mode }
+    if address.is_unix() { SslMode::Disable } else { tls.mode }
 }
 
 async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Cause> {

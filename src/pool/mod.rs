@@ -1,5 +1,17 @@
 //! Who gets a session, and when. A borrower takes one that rests at the gate, or queues there; sessions are
-//! [opened](super::opening) and [looked after](super::upkeep) by tasks at home.
+//! [opened](self::opening) and [looked after](self::upkeep) by tasks at home.
+
+mod place;
+mod gate;
+mod opening;
+mod upkeep;
+mod stock;
+mod status;
+mod acquire_error;
+
+pub use acquire_error::AcquireError;
+pub(crate) use place::Place;
+pub use status::Status;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,19 +22,14 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::acquire_error::AcquireError;
-use super::connector::Connector;
-use super::gate::{Entry, Gate, Grant};
-use super::home::Home;
-use super::lease::Lease;
-use super::opening::Outage;
-use super::place::Place;
-use super::session::Session;
-use super::status::Status;
-use super::stock::{Slot, Stock};
-use super::{opening, upkeep};
 use crate::config::{PoolSettings, SessionSettings, Settings};
+use crate::session::Connector;
+use crate::session::Home;
+use crate::session::Session;
 use crate::telemetry;
+use gate::{Entry, Gate, Grant};
+use opening::Outage;
+use stock::{Slot, Stock};
 
 /// How long a session that has idled may take to answer.
 const CHECK: Duration = Duration::from_secs(2);
@@ -32,12 +39,12 @@ const SILENT_END: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(super) settings: PoolSettings,
+    pub(crate) settings: PoolSettings,
     session_settings: SessionSettings,
     connector: Arc<Connector>,
-    pub(super) stock: Stock,
-    pub(super) gate: Arc<Gate<Slot>>,
-    pub(super) outage: Outage,
+    pub(crate) stock: Stock,
+    pub(crate) gate: Arc<Gate<Slot>>,
+    pub(crate) outage: Outage,
     home: Home,
     closed: AtomicBool,
 }
@@ -56,7 +63,10 @@ impl Pool {
             stock: Stock::new(settings.pool.max_size, Arc::clone(&connector)),
             outage: Outage::default(),
             connector,
-            home: Home::current(&gate),
+            home: Home::current({
+                let gate = Arc::clone(&gate);
+                move || drop(gate.close())
+            }),
             gate,
             closed: AtomicBool::new(false),
         });
@@ -70,7 +80,7 @@ impl Pool {
         pool
     }
 
-    pub(super) fn home(&self) -> &Home {
+    pub(crate) fn home(&self) -> &Home {
         &self.home
     }
 
@@ -87,11 +97,11 @@ impl Pool {
     }
 
     /// Lends a session without waiting, if one rests that needs no check.
-    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Arc<Lease>> {
+    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Place> {
         loop {
             let place = self.place(self.gate.take(here())?);
             match place.session().unfit() {
-                None if self.is_fresh(&place) => return Some(lend(place)),
+                None if self.is_fresh(&place) => return Some(place),
                 None => {
                     place.rest();
                     return None;
@@ -103,22 +113,22 @@ impl Pool {
 
     /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
     #[cfg(feature = "testing")]
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Place, AcquireError> {
         self.within_acquire_timeout(self.acquire_in_time()).await?
     }
 
     /// The same without a bound, and so without a timer: for those who wait together, maybe on several runtimes.
-    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<Place, AcquireError> {
         let since = Instant::now();
         loop {
             let place = self.place(self.enter(since).await?);
             if let Some(reason) = place.session().unfit() {
                 place.end_in_background(reason);
             } else if self.is_fresh(&place) {
-                return Ok(lend(place));
+                return Ok(place);
             // Boxed: whoever waits at the gate has this future allocated.
             } else if let Some(place) = self.checked(place).boxed().await? {
-                return Ok(lend(place));
+                return Ok(place);
             }
         }
     }
@@ -202,7 +212,7 @@ impl Pool {
         place.session().idle_for() < self.settings.test_after_idle
     }
 
-    pub(super) fn stopped(&self) -> AcquireError {
+    pub(crate) fn stopped(&self) -> AcquireError {
         if self.is_closed() { AcquireError::Closed } else { AcquireError::HomeStopped }
     }
 
@@ -244,11 +254,6 @@ impl Drop for Checked {
 /// The runtime that a borrower runs on.
 fn here() -> Option<Id> {
     Handle::try_current().ok().map(|here| here.id())
-}
-
-fn lend(place: Place) -> Arc<Lease> {
-    place.session().driver().adopt();
-    Lease::new(place)
 }
 
 async fn is_alive(session: &Session) -> bool {

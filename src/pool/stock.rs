@@ -10,15 +10,15 @@ use bb8_postgres::bb8::{ManageConnection, Pool, PooledConnection};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
-use super::connect_error::ConnectError;
-use super::connector::Connector;
-use super::session::Session;
+use crate::session::ConnectError;
+use crate::session::Connector;
+use crate::session::Session;
 
 #[derive(Debug)]
-pub(super) struct Stock(Pool<Manager>);
+pub(crate) struct Stock(Pool<Manager>);
 
 impl Stock {
-    pub(super) fn new(max_size: u32, connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(max_size: u32, connector: Arc<Connector>) -> Self {
         let pool = Pool::builder()
             .max_size(max_size)
             .min_idle(None)
@@ -31,13 +31,13 @@ impl Stock {
     }
 
     /// Opens a session. To be called at home, by who holds a place for it.
-    pub(super) async fn open(&self) -> Result<Slot, ConnectError> {
+    pub(crate) async fn open(&self) -> Result<Slot, ConnectError> {
         let kept = self.0.dedicated_connection().await?;
         Ok(self.lend(kept))
     }
 
     /// Counts a session that is open already. To be called at home, by who holds a place for it.
-    pub(super) fn add(&self, session: Box<Session>) -> Slot {
+    pub(crate) fn add(&self, session: Box<Session>) -> Slot {
         self.lend(Kept { session: Some(session) })
     }
 
@@ -48,31 +48,31 @@ impl Stock {
     }
 
     /// Sessions that are open, those included that are about to end.
-    pub(super) fn open_sessions(&self) -> u32 {
+    pub(crate) fn open_sessions(&self) -> u32 {
         self.0.state().connections
     }
 }
 
 /// A session that bb8 has lent to us. Dropped, it ends: bb8 never sees one again.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     lent: Option<PooledConnection<'static, Manager>>,
     home: Handle,
 }
 
 impl Slot {
-    pub(super) fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Session {
         let lent = self.lent.as_ref().and_then(|lent| lent.session.as_deref());
         lent.expect("only the end of a slot takes its session")
     }
 
-    pub(super) fn session_mut(&mut self) -> &mut Session {
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
         let lent = self.lent.as_mut().and_then(|lent| lent.session.as_deref_mut());
         lent.expect("only the end of a slot takes its session")
     }
 
     /// Ends the session, and returns when the server has hung up, or has been given up on.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         if let Some(session) = self.lent.as_mut().and_then(|lent| lent.session.take()) {
             session.end().await;
         }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect_error::Cause;
 use super::stream::{Address, Stream};
+use super::tls::Tls;
 use crate::config::ServerSettings;
 use crate::tokio_postgres::CancelToken;
 use crate::tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
@@ -23,13 +24,14 @@ use crate::tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 ///
 /// Waits for that without a bound. Fails where the server cannot be reached and where the connection breaks: then the request
 /// may still be on its way.
-pub(super) async fn cancel(
+pub(crate) async fn cancel(
     token: &CancelToken,
     address: &Address,
     server: &ServerSettings,
+    tls: &Tls,
 ) -> Result<(), Cause> {
     let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
-    let handshake = server.tls.handshake(address.host()).map_err(Cause::from)?;
+    let handshake = tls.handshake(address.host()).map_err(Cause::from)?;
     token.cancel_query_raw(Patient(stream), Patient(handshake)).await.map_err(Cause::from)
 }
 

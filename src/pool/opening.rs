@@ -20,10 +20,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::connect_error::ConnectError;
+use super::Pool;
 use super::gate::Permit;
-use super::pool::Pool;
 use super::stock::Slot;
+use crate::session::ConnectError;
 use crate::telemetry;
 
 /// The pause after the first failure; it doubles with each.
@@ -37,7 +37,7 @@ const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 /// The time in which no session can be opened.
 #[derive(Debug, Default)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     ongoing: Mutex<Option<Ongoing>>,
     begun: Arc<Notify>,
 }
@@ -50,7 +50,7 @@ struct Ongoing {
 
 impl Outage {
     /// Why the latest attempt failed, if there is an outage.
-    pub(super) fn cause(&self) -> Option<ConnectError> {
+    pub(crate) fn cause(&self) -> Option<ConnectError> {
         self.ongoing().as_ref().map(|ongoing| ongoing.cause.clone())
     }
 
@@ -67,7 +67,7 @@ impl Drop for Outage {
 }
 
 /// Starts the tasks that open the sessions of a pool.
-pub(super) fn start(pool: &Arc<Pool>) {
+pub(crate) fn start(pool: &Arc<Pool>) {
     let (gate, weak) = (Arc::clone(&pool.gate), Arc::downgrade(pool));
     pool.home().keep_running(move || {
         let (gate, weak) = (Arc::clone(&gate), weak.clone());
@@ -105,12 +105,12 @@ pub(super) fn start(pool: &Arc<Pool>) {
 
 impl Pool {
     /// Opens a session in a place, for the first in line.
-    pub(super) fn open_in_background(self: &Arc<Self>, permit: Permit<Slot>) {
+    pub(crate) fn open_in_background(self: &Arc<Self>, permit: Permit<Slot>) {
         let pool = Arc::clone(self);
         self.home().spawn(async move { pool.open(permit).await });
     }
 
-    pub(super) async fn open(self: &Arc<Self>, permit: Permit<Slot>) {
+    pub(crate) async fn open(self: &Arc<Self>, permit: Permit<Slot>) {
         // A panic is a failure like any other: at once the next attempt would meet it again.
         let opened = AssertUnwindSafe(self.stock.open()).catch_unwind().await;
         match opened.unwrap_or_else(|_| Err(ConnectError::interrupted())) {
@@ -151,12 +151,12 @@ impl Pool {
     }
 
     /// Why nothing is alive and nothing can be opened, if that is so.
-    pub(super) fn unavailable(&self) -> Option<ConnectError> {
+    pub(crate) fn unavailable(&self) -> Option<ConnectError> {
         self.outage.cause().filter(|_| self.connector().alive() == 0)
     }
 
     /// Tells those who wait why there is nothing to wait for, if that is so.
-    pub(super) fn refuse_if_unavailable(&self) {
+    pub(crate) fn refuse_if_unavailable(&self) {
         if let Some(cause) = self.unavailable() {
             self.gate.refuse_all(&cause);
         }
@@ -175,7 +175,7 @@ impl Pool {
     }
 
     /// Opens what is missing of the floor.
-    pub(super) fn hold_floor(self: &Arc<Self>) {
+    pub(crate) fn hold_floor(self: &Arc<Self>) {
         while let Some(permit) = self.gate.place_below(self.settings.min_size) {
             self.open_in_background(permit);
         }
@@ -183,6 +183,6 @@ impl Pool {
 }
 
 /// A fifth more or less, so that what began together does not go on together.
-pub(super) fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.8..=1.2))
 }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 /// Drives one connection until it ends. Dropped, it has the connection end at home.
-pub(super) struct Driver {
+pub(crate) struct Driver {
     shared: Arc<Shared>,
     /// Dropped, it tells the connection that nobody will use it any more.
     goodbye: Option<oneshot::Sender<()>>,
@@ -46,7 +46,7 @@ impl Driver {
     /// Starts to drive a connection on the current runtime, its home.
     ///
     /// The connection is told to end through the receiver; `moved` is shared with its stream.
-    pub(super) fn start<F>(
+    pub(crate) fn start<F>(
         moved: Arc<AtomicBool>,
         connection: impl FnOnce(oneshot::Receiver<()>) -> F,
     ) -> Self
@@ -68,24 +68,24 @@ impl Driver {
     }
 
     /// Has the current runtime drive the connection from now on.
-    pub(super) fn adopt(&self) {
+    pub(crate) fn adopt(&self) {
         if let Ok(here) = Handle::try_current() {
             self.shared.move_unless_there(&here);
         }
     }
 
     /// Has the home runtime drive the connection from now on.
-    pub(super) fn go_home(&self) {
+    pub(crate) fn go_home(&self) {
         self.shared.move_unless_there(&self.shared.home);
     }
 
     /// The runtime that drives the connection.
-    pub(super) fn runtime(&self) -> Id {
+    pub(crate) fn runtime(&self) -> Id {
         self.shared.seat().runtime
     }
 
     /// Lets the connection end, and returns when it has.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.go_home();
         self.goodbye = None;
         let _ = (&mut self.ended).await;

@@ -7,54 +7,12 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::{Result, telemetry};
-
-mod lender;
-mod pool;
-mod acquire_error;
-mod gate;
-mod place;
-mod opening;
-mod upkeep;
-mod stock;
-mod home;
-mod lease;
-mod usage;
-mod activity;
-mod levels;
-mod recorded;
-mod reset;
-mod statement;
-mod transaction;
 #[cfg(feature = "testing")]
-mod sandbox;
-mod session;
-mod driver;
-mod notices;
-mod sql;
-mod connector;
-mod cancel;
-mod connect_error;
-mod stream;
-mod tls;
-mod status;
-
-use pool::Pool;
-
-pub use acquire_error::AcquireError;
-pub use connect_error::ConnectError;
-pub use status::Status;
-
-pub(crate) use connector::Connector;
-pub(crate) use lease::Lease;
-pub(crate) use lender::Lender;
-pub(crate) use recorded::Recorded;
-pub(crate) use sql::without_literals;
-pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
-pub(crate) use stream::Address;
-pub(crate) use tls::Tls;
-pub(crate) use transaction::Guard;
-pub(crate) use usage::Usage;
+use crate::lease::Sandbox;
+use crate::lease::{Lender, batch_execute};
+use crate::pool::{Pool, Status};
+use crate::session::{ConnectError, Connector, Session, Tls};
+use crate::{Result, telemetry};
 
 /// The application's database: a pool of sessions, and what makes connections of them.
 ///
@@ -81,10 +39,11 @@ impl Database {
     /// Outside of a Tokio (or Actix) runtime.
     pub async fn connect(config: Config) -> Result<Self> {
         let settings = config.settings()?;
+        let tls = Tls::new(settings.server.ssl.clone())?;
         let limit = settings.start.retry_limit;
         let mut attempt = 1;
         let (connector, sessions) = loop {
-            let connector = Arc::new(Connector::new(settings.clone()));
+            let connector = Arc::new(Connector::new(settings.clone(), tls.clone()));
             let err = match open_first(&connector, settings.pool.min_size).await {
                 Ok(sessions) => break (connector, sessions),
                 Err(err) => err,
@@ -131,11 +90,6 @@ impl Database {
         self.lender.close().await;
     }
 
-    #[cfg(feature = "testing")]
-    fn within(&self, sandbox: Arc<sandbox::Sandbox>) -> Self {
-        Self { lender: self.lender.within(sandbox), ..self.clone() }
-    }
-
     pub(crate) fn lender(&self) -> &Lender {
         &self.lender
     }
@@ -151,11 +105,55 @@ impl fmt::Debug for Database {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Database {
+    /// A database for a test: everything that is done with it happens in one transaction, which is rolled back when its last
+    /// handle is dropped or [closed](Self::close). Feature `testing`.
+    ///
+    /// Make the application of it under test, with its middleware; keep a handle to look at what the application did:
+    ///
+    /// ```
+    /// # use actix_pg::{Connection, Database, Result, testing::Postgres};
+    /// # use actix_web::{App, HttpResponse, test, web};
+    /// # async fn create(conn: Connection) -> Result<HttpResponse> {
+    /// #     conn.execute("INSERT INTO users VALUES (1)", &[]).await?;
+    /// #     Ok(HttpResponse::Created().finish())
+    /// # }
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let postgres = Postgres::shared()?;
+    /// # let database = postgres.database_with("CREATE TABLE users (id bigint)").await?;
+    /// let db = Database::connect(database.config()).await?;
+    /// let sandbox = db.sandbox().await?;
+    /// let app = App::new().wrap(sandbox.middleware()).route("/users", web::post().to(create));
+    /// let app = test::init_service(app).await;
+    ///
+    /// let res = test::call_service(&app, test::TestRequest::post().uri("/users").to_request()).await;
+    /// assert_eq!(res.status(), 201);
+    /// let users = "SELECT count(*) FROM users";
+    /// assert_eq!(sandbox.connection().query_one_scalar::<i64>(users, &[]).await?, 1);
+    /// sandbox.close().await;
+    /// assert_eq!(db.connection().query_one_scalar::<i64>(users, &[]).await?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// There is one session. Requests, concurrent ones too, take turns on it: a statement, a transaction, a row stream or a copy
+    /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. A transaction is a savepoint
+    /// here, without an isolation level or other options of its own; a deferred constraint is not checked, and the time
+    /// of `now()` stands still. SQL that begins or ends a transaction is [`Error::Sandboxed`](crate::Error::Sandboxed).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Acquire`](crate::Error::Acquire) if no session can be had, [`Error::Begin`](crate::Error::Begin) if it refuses to begin.
+    pub async fn sandbox(&self) -> Result<Self> {
+        let sandbox = Sandbox::begin(Arc::clone(self.lender.pool())).await?;
+        Ok(Self { lender: self.lender.within(sandbox), ..self.clone() })
+    }
+}
+
 /// Opens one session to see whether that is possible, then the others together.
-async fn open_first(
-    connector: &Arc<Connector>,
-    wanted: u32,
-) -> Result<Vec<Box<session::Session>>, ConnectError> {
+async fn open_first(connector: &Arc<Connector>, wanted: u32) -> Result<Vec<Box<Session>>, ConnectError> {
     let first = connector.open().await?;
     let others = join_all((1..wanted).map(|_| connector.open())).await;
     std::iter::once(Ok(first)).chain(others).collect()

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::acquire_error::AcquireError;
-use super::lease::Lease;
-use super::pool::Pool;
+use super::Lease;
 use super::recorded::Recorded;
 #[cfg(feature = "testing")]
 use super::sandbox::Sandbox;
+use crate::pool::{AcquireError, Pool};
 
 /// What a request borrows from.
 #[derive(Debug, Clone)]
@@ -18,7 +17,7 @@ pub(crate) struct Lender {
 }
 
 impl Lender {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
+    pub(crate) fn new(pool: Arc<Pool>) -> Self {
         Self {
             pool,
             #[cfg(feature = "testing")]
@@ -27,7 +26,7 @@ impl Lender {
     }
 
     #[cfg(feature = "testing")]
-    pub(super) fn within(&self, sandbox: Arc<Sandbox>) -> Self {
+    pub(crate) fn within(&self, sandbox: Arc<Sandbox>) -> Self {
         Self { pool: Arc::clone(&self.pool), sandbox: Some(sandbox) }
     }
 
@@ -56,7 +55,7 @@ impl Lender {
         if self.in_turns() {
             return None;
         }
-        let lease = self.pool.acquire_now()?;
+        let lease = Lease::new(self.pool.acquire_now()?);
         lease.configure(settings);
         Some(lease)
     }
@@ -74,13 +73,13 @@ impl Lender {
             lease.configure(settings);
             return Ok(lease);
         }
-        let lease = self.pool.acquire_in_time().await?;
+        let lease = Lease::new(self.pool.acquire_in_time().await?);
         lease.configure(settings);
         Ok(lease)
     }
 
     /// Ends the pool, or the sandbox.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         #[cfg(feature = "testing")]
         if let Some(sandbox) = &self.sandbox {
             return sandbox.close().await;

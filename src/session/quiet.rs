@@ -1,0 +1,98 @@
+//! Whether a session is quiet, and its answers belong to its questions.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::{Connector, Session};
+use crate::telemetry;
+use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
+
+/// How long a session of which nothing is known may take to answer before what runs on it is cancelled, and how long after
+/// that before it is cancelled again.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How a statement that was left comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Abandoned {
+    /// It is cancelled at once.
+    Cancelled,
+    /// It is given a moment to end by itself, and the session is asked whether its answers belong to its questions: a
+    /// `COPY … FROM STDIN` that fails before the server has asked for its data, by a cancel too, has tokio-postgres take
+    /// every answer for the one before.
+    Ending,
+}
+
+/// Runs statements, and says whether the session's answers belong to its questions.
+///
+/// A `COPY … FROM STDIN` that is refused once it has been sent leaves tokio-postgres 0.7 one answer behind: it sends a second
+/// Sync, and takes the end of that for the answer to whatever comes next.
+pub(crate) async fn ask(session: &Session, sql: &str) -> Result<bool, Error> {
+    Ok(answer(session, sql, "").await?.is_some())
+}
+
+/// The last row that statements are answered with, if it has the number that was asked for.
+pub(crate) async fn answer(
+    session: &Session,
+    sql: &str,
+    more: &str,
+) -> Result<Option<SimpleQueryRow>, Error> {
+    let question = rand::random::<u64>().to_string();
+    let answers = session.client().simple_query(&format!("{sql};SELECT '{question}'{more}")).await?;
+    let last = answers.into_iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    Ok(last.filter(|row| row.try_get(0).is_ok_and(|answer| answer == Some(&question))))
+}
+
+/// Cancels what runs on a session until it is quiet; `false` if it cannot be known to be.
+///
+/// A request that overtakes its statement is lost: a backend that is reading its next message ignores it. So it is repeated.
+///
+/// No later statement can be hit: each request is known to have been carried out before the session is probed, and the
+/// probe that counts was sent after the last of them and is answered by a backend that has seen it. Where that is not known
+/// the session must not be used again.
+pub(crate) async fn cancel_until_quiet(
+    session: &Session,
+    connector: &Connector,
+    abandoned: Abandoned,
+) -> bool {
+    session.driver().go_home();
+    if abandoned == Abandoned::Ending
+        && let Ok(quiet) = timeout(PATIENCE, probe(session, abandoned)).await
+    {
+        return quiet;
+    }
+    let (mut patience, mut asked) = (PATIENCE, abandoned);
+    loop {
+        let token = session.client().cancel_token();
+        if let Err(err) = connector.cancel(&token, session.address()).await {
+            telemetry::cancel_failed(&err);
+            return false;
+        }
+        match timeout(patience, probe(session, asked)).await {
+            Ok(quiet) => return quiet,
+            // In the middle of a COPY that nobody feeds a Sync is ignored, and a cancel too; a query ends the connection.
+            Err(_) => (patience, asked) = (patience * 2, Abandoned::Ending),
+        }
+    }
+}
+
+/// Whether everything that was sent before is answered, and the session can be used.
+async fn probe(session: &Session, abandoned: Abandoned) -> bool {
+    let in_step = async || match abandoned {
+        Abandoned::Cancelled => session.client().check_connection().await.map(|()| true),
+        Abandoned::Ending => match ask(session, "").await {
+            // A transaction that has failed answers nothing else. What may be left over of a COPY is no error.
+            Err(err) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Ok(true),
+            asked => asked,
+        },
+    };
+    match in_step().await {
+        // The statement had ended by itself, and the cancel hit the probe.
+        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => in_step().await.unwrap_or(false),
+        asked => asked.unwrap_or(false),
+    }
+}
