@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::choices::Choice;
+use super::enums::Choice;
 use super::parameters::Parameters;
 use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
 use super::startup::{self, Startup};

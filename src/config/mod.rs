@@ -2,7 +2,7 @@
 
 mod options;
 pub mod defaults;
-mod choices;
+mod enums;
 mod error;
 mod env;
 mod value;
@@ -19,7 +19,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use choices::{Echo, IsolationLevel, Reset, SslMode};
+pub use enums::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, Origin};
 pub use options::Config;
 pub(crate) use settings::*;

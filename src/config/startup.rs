@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::choices::Choice;
+use super::enums::Choice;
 use super::parameters::Parameters;
 use super::{ConfigError, IsolationLevel, Origin};
 

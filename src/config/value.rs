@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::choices::{Choice, Echo};
+use super::enums::{Choice, Echo};
 
 /// Anything that TOML, YAML, JSON or a variable can say.
 #[derive(Debug, Clone, Deserialize)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Lease;
-use super::recorded::Recorded;
+use super::request_settings::RequestSettings;
 #[cfg(feature = "testing")]
 use super::sandbox::Sandbox;
 use crate::pool::{AcquireError, Pool};
@@ -51,7 +51,7 @@ impl Lender {
     }
 
     /// Lends a session without waiting, if that is possible.
-    pub(crate) fn acquire_now(&self, settings: &Arc<Recorded>) -> Option<Arc<Lease>> {
+    pub(crate) fn acquire_now(&self, settings: &Arc<RequestSettings>) -> Option<Arc<Lease>> {
         if self.in_turns() {
             return None;
         }
@@ -61,12 +61,15 @@ impl Lender {
     }
 
     /// Lends a session, on which the settings are applied before the first statement.
-    pub(crate) async fn acquire(&self, settings: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn acquire(&self, settings: &Arc<RequestSettings>) -> Result<Arc<Lease>, AcquireError> {
         self.pool.within_acquire_timeout(self.acquire_in_time(settings)).await?
     }
 
     /// The same for one who looks after the bound himself: see [`Pool::acquire_in_time`].
-    pub(crate) async fn acquire_in_time(&self, settings: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn acquire_in_time(
+        &self,
+        settings: &Arc<RequestSettings>,
+    ) -> Result<Arc<Lease>, AcquireError> {
         #[cfg(feature = "testing")]
         if let Some(sandbox) = &self.sandbox {
             let lease = sandbox.turn(settings).await?;

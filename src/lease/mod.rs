@@ -1,23 +1,23 @@
 //! One borrow of one session, and its repair. Dropping it returns the session.
 
 mod lender;
-mod usage;
-mod activity;
-mod levels;
+mod session_use;
+mod state;
+mod transaction_stack;
 mod statement;
 mod transaction;
-mod recorded;
+mod request_settings;
 mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
 
 pub(crate) use lender::Lender;
-pub(crate) use recorded::Recorded;
+pub(crate) use request_settings::RequestSettings;
 #[cfg(feature = "testing")]
 pub(crate) use sandbox::Sandbox;
+pub(crate) use session_use::SessionUse;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
-pub(crate) use transaction::Guard;
-pub(crate) use usage::Usage;
+pub(crate) use transaction::TransactionGuard;
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,21 +25,21 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::pool::{Place, Pool};
+use crate::pool::{Pool, PooledSession};
 use crate::session::{Session, cancel_until_quiet};
 use crate::{Error, Result, telemetry};
-use activity::{Activity, Health, Repair};
 #[cfg(feature = "testing")]
 use sandbox::Turn;
+use state::{Health, LeaseState, Repair};
 
-/// A session on loan. Everyone who uses it holds a [`Usage`]; the last to let go returns it.
+/// A session on loan. Everyone who uses it holds a [`SessionUse`]; the last to let go returns it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `Some` until the drop.
-    place: Option<Place>,
-    activity: Mutex<Activity>,
+    place: Option<PooledSession>,
+    activity: Mutex<LeaseState>,
     /// The settings of the request that borrowed the session.
-    settings: OnceLock<Arc<Recorded>>,
+    settings: OnceLock<Arc<RequestSettings>>,
     opened: Notify,
     #[cfg(feature = "testing")]
     turn: Option<Turn>,
@@ -47,7 +47,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Has the current runtime drive the session.
-    pub(crate) fn new(place: Place) -> Arc<Self> {
+    pub(crate) fn new(place: PooledSession) -> Arc<Self> {
         place.session().driver().adopt();
         Arc::new(Self {
             place: Some(place),
@@ -60,16 +60,16 @@ impl Lease {
     }
 
     /// Has these settings applied before the first statement, and again whenever they change.
-    pub(crate) fn configure(&self, settings: &Arc<Recorded>) {
+    pub(crate) fn configure(&self, settings: &Arc<RequestSettings>) {
         self.settings.get_or_init(|| Arc::clone(settings));
     }
 
     /// A turn in a sandbox, where the session goes back to.
     #[cfg(feature = "testing")]
-    pub(crate) fn in_turn(place: Place, turn: Turn) -> Arc<Self> {
+    pub(crate) fn in_turn(place: PooledSession, turn: Turn) -> Arc<Self> {
         Arc::new(Self {
             place: Some(place),
-            activity: Mutex::new(Activity::nested()),
+            activity: Mutex::new(LeaseState::nested()),
             settings: OnceLock::new(),
             opened: Notify::new(),
             turn: Some(turn),
@@ -78,7 +78,7 @@ impl Lease {
 
     /// Takes the place from a lease that nobody else has.
     #[cfg(feature = "testing")]
-    pub(crate) fn into_place(self: Arc<Self>) -> Option<Place> {
+    pub(crate) fn into_place(self: Arc<Self>) -> Option<PooledSession> {
         Arc::into_inner(self)?.place.take()
     }
 
@@ -90,37 +90,37 @@ impl Lease {
         self.place().pool()
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &PooledSession {
         self.place.as_ref().expect("only the drop takes the place")
     }
 
     /// Becomes a user of the session. Refused while a row stream or a copy is open.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Usage> {
-        let mut activity = self.activity();
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<SessionUse> {
+        let mut activity = self.state();
         if activity.streaming {
             return Err(Error::Busy);
         }
         activity.users += 1;
         drop(activity);
-        Ok(Usage::new(Arc::clone(self)))
+        Ok(SessionUse::new(Arc::clone(self)))
     }
 
     /// Whether a statement, row stream, copy, transaction or client guard is alive.
     pub(crate) fn in_use(&self) -> bool {
-        self.activity().users > 0
+        self.state().users > 0
     }
 
     /// Whether it is kept for those who have it: by a transaction, a row stream, a copy or a client guard.
     pub(crate) fn is_kept(&self) -> bool {
-        let activity = self.activity();
-        activity.in_transaction() || activity.streaming || (activity.unseen && activity.users > 0)
+        let activity = self.state();
+        activity.in_transaction() || activity.streaming || (activity.untracked && activity.users > 0)
     }
 
-    pub(crate) fn settings(&self) -> Option<&Arc<Recorded>> {
+    pub(crate) fn settings(&self) -> Option<&Arc<RequestSettings>> {
         self.settings.get()
     }
 
-    pub(crate) fn activity(&self) -> MutexGuard<'_, Activity> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,10 +130,10 @@ impl Lease {
     }
 
     /// Waits until `look` says something else than `None`; it is asked whenever the session has been opened again.
-    pub(crate) async fn wait_for<T>(&self, mut look: impl FnMut(&mut Activity) -> Option<T>) -> T {
+    pub(crate) async fn wait_for<T>(&self, mut look: impl FnMut(&mut LeaseState) -> Option<T>) -> T {
         loop {
             let opened = self.opened.notified();
-            if let Some(seen) = look(&mut self.activity()) {
+            if let Some(seen) = look(&mut self.state()) {
                 return seen;
             }
             opened.await;
@@ -142,16 +142,16 @@ impl Lease {
 
     /// Waits until nothing is owed to the server any more.
     pub(crate) async fn settled(&self) -> Result<()> {
-        let settled = |activity: &mut Activity| match activity.health {
+        let settled = |activity: &mut LeaseState| match activity.health {
             Health::Broken => Some(Err(Error::SessionLost)),
-            Health::Sound if !activity.levels.is_owed() => Some(Ok(())),
+            Health::Sound if !activity.transactions.is_owed() => Some(Ok(())),
             Health::Sound | Health::Held => None,
         };
         self.wait_for(settled).await
     }
 
     /// Starts a repair at home, if one is due now.
-    pub(crate) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, Activity>) {
+    pub(crate) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, LeaseState>) {
         let due = activity.repair_due();
         drop(activity);
         if due {
@@ -172,12 +172,12 @@ impl Lease {
     async fn repair(&self) {
         let bound = self.pool().session_settings().reset_timeout;
         loop {
-            let Some(repair) = self.activity().next_repair() else {
+            let Some(repair) = self.state().next_repair() else {
                 return;
             };
             if timeout(bound, self.carry_out(repair)).await != Ok(true) {
                 telemetry::repair_failed(bound);
-                self.activity().health = Health::Broken;
+                self.state().health = Health::Broken;
                 return;
             }
         }
@@ -217,7 +217,7 @@ struct CutOff(Option<Arc<Lease>>);
 impl Drop for CutOff {
     fn drop(&mut self) {
         if let Some(lease) = self.0.take() {
-            lease.activity().health = Health::Broken;
+            lease.state().health = Health::Broken;
             lease.opened();
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::activity::{Activity, Health};
+use super::state::{Health, LeaseState};
 use crate::config::Reset;
-use crate::pool::{Place, Pool};
+use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, Session, answer, ask, cancel_until_quiet};
 use crate::telemetry;
 use crate::tokio_postgres::Error;
@@ -29,14 +29,14 @@ const GRACE: Duration = Duration::from_millis(10);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
 /// the background, during which it keeps its place.
-pub(crate) fn give_back(mut place: Place, activity: &Activity) {
+pub(crate) fn give_back(mut place: PooledSession, activity: &LeaseState) {
     let pool = Arc::clone(place.pool());
     if activity.used {
         place.used();
     }
     let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
-    let unseen = activity.unseen;
-    match (activity.health, place.unfit()) {
+    let untracked = activity.untracked;
+    match (activity.health, place.retire_reason()) {
         (Health::Sound, None) if pool.is_closed() => place.end_in_background("the database has been closed"),
         (Health::Sound, None) if cleaning.is_none() => place.rest(),
         (Health::Sound, None) => {
@@ -45,7 +45,7 @@ pub(crate) fn give_back(mut place: Place, activity: &Activity) {
             home.home().spawn(async move {
                 let mut resetting = Some(resetting);
                 let cleaned = {
-                    let mut cleaning = pin!(clean(&pool, place.session(), cleaning, unseen));
+                    let mut cleaning = pin!(clean(&pool, place.session(), cleaning, untracked));
                     match timeout(GRACE, &mut cleaning).await {
                         Ok(cleaned) => cleaned,
                         Err(_) => {
@@ -54,7 +54,7 @@ pub(crate) fn give_back(mut place: Place, activity: &Activity) {
                         }
                     }
                 };
-                match place.unfit() {
+                match place.retire_reason() {
                     None if cleaned => place.rest(),
                     Some(reason) if cleaned => place.end_in_background(reason),
                     _ => place.discard("it could not be reset"),
@@ -63,9 +63,9 @@ pub(crate) fn give_back(mut place: Place, activity: &Activity) {
                 drop(resetting);
             });
         }
-        (health, unfit) => {
-            let reason = unfit.unwrap_or("a statement did not end");
-            if health != Health::Sound || unseen {
+        (health, retire_reason) => {
+            let reason = retire_reason.unwrap_or("a statement did not end");
+            if health != Health::Sound || untracked {
                 place.discard(reason);
             } else {
                 place.end_in_background(reason);
@@ -82,7 +82,7 @@ struct Cleaning {
 }
 
 impl Cleaning {
-    fn needed(reset: Reset, activity: &Activity) -> Option<Self> {
+    fn needed(reset: Reset, activity: &LeaseState) -> Option<Self> {
         let cleaning = Self {
             rollback: activity.traces.transaction || activity.in_transaction(),
             reset: match reset {
@@ -96,25 +96,25 @@ impl Cleaning {
     }
 }
 
-async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, unseen: bool) -> bool {
+async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untracked: bool) -> bool {
     let Some(cleaning) = cleaning else {
         return true;
     };
     session.driver().go_home();
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
-        if unseen && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
+        if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
             return Ok::<_, Error>(false);
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
-        let in_step = match cleaning.reset {
+        let is_synchronized = match cleaning.reset {
             true => reset(session, &format!("{sql};{RESET}")).await?,
             false => ask(session, sql).await?,
         };
-        if !in_step {
+        if !is_synchronized {
             telemetry::session_discarded("its answers do not belong to its questions");
         }
-        Ok(in_step)
+        Ok(is_synchronized)
     });
     match cleaned.await {
         Ok(Ok(cleaned)) => cleaned,

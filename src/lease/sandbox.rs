@@ -6,12 +6,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::Lease;
-use super::activity::{Activity, Answer, Health};
-use super::recorded::Recorded;
+use super::request_settings::RequestSettings;
 use super::reset::{self, RESET};
-use crate::pool::{AcquireError, Place, Pool};
+use super::state::{Health, LeaseState, Reply};
+use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::session::{Abandoned, Session, ask, cancel_until_quiet};
-use crate::sql::Traces;
+use crate::sql::SideEffects;
 use crate::{Error, Result};
 
 /// What a turn did is kept, and the next one has a savepoint to return to.
@@ -31,16 +31,16 @@ pub(crate) struct Sandbox {
 
 #[derive(Debug)]
 struct Resting {
-    place: Place,
+    place: PooledSession,
     /// Whose settings, temporary tables and the like are on it.
-    marked_by: Option<Weak<Recorded>>,
+    marked_by: Option<Weak<RequestSettings>>,
 }
 
 /// One turn in a sandbox.
 #[derive(Debug)]
 pub(crate) struct Turn {
     sandbox: Arc<Sandbox>,
-    whose: Weak<Recorded>,
+    whose: Weak<RequestSettings>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -48,7 +48,7 @@ impl Sandbox {
     pub(crate) async fn begin(pool: Arc<Pool>) -> Result<Arc<Self>> {
         let lease = Lease::new(pool.acquire().await?);
         let mut usage = lease.enter()?;
-        usage.send(Traces::UNKNOWN, Answer::Whole).await?;
+        usage.send(SideEffects::UNKNOWN, Reply::Whole).await?;
         let begun = usage.session().client().batch_execute("BEGIN").await;
         let begun = match begun {
             Ok(()) => usage.session().client().batch_execute("SAVEPOINT actix_pg_turn").await,
@@ -62,7 +62,10 @@ impl Sandbox {
     }
 
     /// Waits for a turn, for `acquire_timeout` at most.
-    pub(crate) async fn turn(self: &Arc<Self>, whose: &Arc<Recorded>) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn turn(
+        self: &Arc<Self>,
+        whose: &Arc<RequestSettings>,
+    ) -> Result<Arc<Lease>, AcquireError> {
         let permit = self.pool.within_acquire_timeout(Arc::clone(&self.turns).acquire_owned()).await?;
         let permit = permit.map_err(|_| AcquireError::Closed)?;
         let resting = self.resting().take();
@@ -95,7 +98,7 @@ impl Sandbox {
 
     fn roll_back(&self) {
         if let Some(Resting { place, .. }) = self.resting().take() {
-            reset::give_back(place, &Activity::unknown());
+            reset::give_back(place, &LeaseState::unknown());
         }
     }
 
@@ -112,16 +115,16 @@ impl Drop for Sandbox {
 
 impl Turn {
     /// Keeps what was done, or undoes it if something failed, and lets the next one have its turn.
-    pub(crate) fn end(self, place: Place, activity: &Activity) {
+    pub(crate) fn end(self, place: PooledSession, activity: &LeaseState) {
         let pool = Arc::clone(&self.sandbox.pool);
-        let (sound, unseen) = (activity.health == Health::Sound, activity.unseen);
+        let (sound, untracked) = (activity.health == Health::Sound, activity.untracked);
         let marked_by = activity.traces.session.then(|| self.whose.clone());
         let home = Arc::clone(&pool);
         home.home().spawn(async move {
             // All of it: the permit too is for the end.
             let turn = self;
             let bound = pool.session_settings().reset_timeout;
-            if sound && timeout(bound, ended(place.session(), &pool, unseen)).await == Ok(true) {
+            if sound && timeout(bound, ended(place.session(), &pool, untracked)).await == Ok(true) {
                 *turn.sandbox.resting() = Some(Resting { place, marked_by });
             } else {
                 place.discard("the sandbox has been left");
@@ -130,9 +133,9 @@ impl Turn {
     }
 }
 
-async fn ended(session: &Session, pool: &Pool, unseen: bool) -> bool {
+async fn ended(session: &Session, pool: &Pool, untracked: bool) -> bool {
     session.driver().go_home();
-    if unseen && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
+    if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
         return false;
     }
     let kept = match ask(session, KEEP).await {

@@ -10,11 +10,11 @@ use futures_util::{FutureExt, TryStreamExt};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::activity::Answer;
-use super::usage::Usage;
+use super::session_use::SessionUse;
+use super::state::Reply;
 use crate::config::Echo;
 use crate::session::Prepared;
-use crate::sql::{Traces, only_reads, traces};
+use crate::sql::{SideEffects, only_reads, traces};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream};
@@ -24,10 +24,10 @@ use crate::{Error, Result, telemetry};
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Runs a statement and collects its rows.
-pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+pub(crate) async fn query(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
     let echo = Started::new(&usage, sql, params);
     let rows = bounded(usage.command_timeout(), async {
-        let rows = start(&mut usage, sql, params, Answer::Whole).await?.try_collect::<Vec<_>>().await;
+        let rows = start(&mut usage, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
         usage.answered(rows.map_err(Error::from))
     })
     .await
@@ -40,10 +40,10 @@ pub(crate) async fn query(mut usage: Usage, sql: &str, params: Params<'_>) -> Re
 const FEW: usize = 1_000;
 
 /// Runs a statement and keeps its one row. The others are read away, or cancelled where nothing is undone by that.
-pub(crate) async fn query_opt(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
+pub(crate) async fn query_opt(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
     let echo = Started::new(&usage, sql, params);
     let row = bounded(usage.command_timeout(), async {
-        let mut rows = pin!(start(&mut usage, sql, params, Answer::Whole).await?);
+        let mut rows = pin!(start(&mut usage, sql, params, Reply::Whole).await?);
         let (mut row, mut others) = (None, 0);
         let read = loop {
             match rows.try_next().await {
@@ -68,10 +68,10 @@ pub(crate) async fn query_opt(mut usage: Usage, sql: &str, params: Params<'_>) -
 }
 
 /// Runs a statement and counts the rows it affected.
-pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<u64> {
+pub(crate) async fn execute(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
     let echo = Started::new(&usage, sql, params);
     let affected = bounded(usage.command_timeout(), async {
-        let mut rows = pin!(start(&mut usage, sql, params, Answer::Whole).await?);
+        let mut rows = pin!(start(&mut usage, sql, params, Reply::Whole).await?);
         let read = async {
             while rows.try_next().await?.is_some() {}
             Ok(())
@@ -87,9 +87,13 @@ pub(crate) async fn execute(mut usage: Usage, sql: &str, params: Params<'_>) -> 
 }
 
 /// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
-pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -> Result<(Usage, RowStream)> {
+pub(crate) async fn query_raw(
+    mut usage: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<(SessionUse, RowStream)> {
     let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Answer::Stream)).await;
+    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Reply::Stream)).await;
     let rows = rows.map_err(|err| echo.failed(err))?;
     usage.runs(sql);
     echo.finished(None);
@@ -97,10 +101,10 @@ pub(crate) async fn query_raw(mut usage: Usage, sql: &str, params: Params<'_>) -
 }
 
 /// Runs statements in one simple query, without parameters.
-pub(crate) async fn batch_execute(mut usage: Usage, sql: &str) -> Result<()> {
+pub(crate) async fn batch_execute(mut usage: SessionUse, sql: &str) -> Result<()> {
     let echo = Started::new(&usage, sql, &[]);
     bounded(usage.command_timeout(), async {
-        usage.send(traces(sql), Answer::Whole).await?;
+        usage.send(traces(sql), Reply::Whole).await?;
         let executed = usage.session().client().batch_execute(sql).await;
         usage.answered(executed.map_err(Error::from))
     })
@@ -114,10 +118,10 @@ pub(crate) async fn batch_execute(mut usage: Usage, sql: &str) -> Result<()> {
 ///
 /// One that fails here costs the session: the driver ends the data that was not asked for with a `Sync` of its own, which
 /// is answered as well, and from then on takes every answer for that of the statement before.
-pub(crate) async fn copy_in(mut usage: Usage, sql: &str) -> Result<(Usage, CopyInSink<Bytes>)> {
+pub(crate) async fn copy_in(mut usage: SessionUse, sql: &str) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let echo = Started::new(&usage, sql, &[]);
     let sink = bounded(usage.command_timeout(), async {
-        let prepared = prepared(&mut usage, sql, Answer::Copy).await?;
+        let prepared = prepared(&mut usage, sql, Reply::Copy).await?;
         let sink = usage.session().client().copy_in(&prepared.statement).await;
         sink.map_err(|err| {
             usage.give_up();
@@ -132,10 +136,10 @@ pub(crate) async fn copy_in(mut usage: Usage, sql: &str) -> Result<(Usage, CopyI
 }
 
 /// Starts a `COPY … TO STDOUT`; its last answer is for the reader to record.
-pub(crate) async fn copy_out(mut usage: Usage, sql: &str) -> Result<(Usage, CopyOutStream)> {
+pub(crate) async fn copy_out(mut usage: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let echo = Started::new(&usage, sql, &[]);
     let stream = bounded(usage.command_timeout(), async {
-        let prepared = prepared(&mut usage, sql, Answer::Stream).await?;
+        let prepared = prepared(&mut usage, sql, Reply::Stream).await?;
         let stream = usage.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| usage.refused(err.into()))
     })
@@ -147,7 +151,7 @@ pub(crate) async fn copy_out(mut usage: Usage, sql: &str) -> Result<(Usage, Copy
 }
 
 /// Sends a statement, prepared once per session, and returns when the server has accepted its parameters.
-async fn start(usage: &mut Usage, sql: &str, params: Params<'_>, answer: Answer) -> Result<RowStream> {
+async fn start(usage: &mut SessionUse, sql: &str, params: Params<'_>, answer: Reply) -> Result<RowStream> {
     let mut refused: Option<Error> = None;
     loop {
         let prepared = match (prepared(usage, sql, answer).await, refused.take()) {
@@ -176,11 +180,11 @@ async fn start(usage: &mut Usage, sql: &str, params: Params<'_>, answer: Answer)
 }
 
 /// A statement of the session's cache, or one that is prepared for it now; on return it counts as sent.
-async fn prepared(usage: &mut Usage, sql: &str, answer: Answer) -> Result<Prepared> {
+async fn prepared(usage: &mut SessionUse, sql: &str, answer: Reply) -> Result<Prepared> {
     let prepared = match usage.session().cached(sql) {
         Some(prepared) => prepared,
         None => {
-            usage.send(Traces::default(), Answer::Prepare).await?;
+            usage.send(SideEffects::default(), Reply::Prepare).await?;
             usage.session().prepare(sql).boxed().await.map_err(|err| usage.refused(err.into()))?
         }
     };
@@ -230,7 +234,7 @@ struct Started<'a> {
 }
 
 impl<'a> Started<'a> {
-    fn new(usage: &Usage, sql: &'a str, params: Params<'a>) -> Self {
+    fn new(usage: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
         let echo = usage.echo();
         Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }

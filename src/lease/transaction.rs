@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::levels::{Mark, Stage};
+use super::session_use::SessionUse;
 use super::statement::bounded;
-use super::usage::Usage;
+use super::transaction_stack::{FrameId, Stage};
 use crate::tokio_postgres::error::{Severity, SqlState};
 use crate::{Error, Result};
 
@@ -14,18 +14,18 @@ use crate::{Error, Result};
 /// Cancellation safety: dropped before it has ended, at whatever point, it is rolled back at home; until the server has
 /// answered that, no other statement is sent on the session.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct TransactionGuard {
     /// Pins the session.
-    usage: Usage,
-    level: Mark,
+    usage: SessionUse,
+    level: FrameId,
     committed: AtomicBool,
     rolled_back: AtomicBool,
 }
 
-impl Guard {
+impl TransactionGuard {
     /// Begins a transaction with the statement `start`, or a savepoint in an outer one.
-    pub(crate) async fn begin(usage: Usage, outer: Option<&Self>, start: impl Display) -> Result<Self> {
-        let level = usage.lease().activity().levels.reserve(outer.map(|outer| outer.level))?;
+    pub(crate) async fn begin(usage: SessionUse, outer: Option<&Self>, start: impl Display) -> Result<Self> {
+        let level = usage.lease().state().transactions.reserve(outer.map(|outer| outer.level))?;
         let mut guard =
             Self { usage, level, committed: AtomicBool::new(false), rolled_back: AtomicBool::new(false) };
         let sql =
@@ -34,7 +34,7 @@ impl Guard {
             guard.usage.send_control(level, Stage::Beginning).await?;
             let begun = guard.usage.session().client().batch_execute(&sql).await;
             if begun.is_ok() {
-                guard.usage.lease().activity().levels.stage(level, Stage::Open);
+                guard.usage.lease().state().transactions.stage(level, Stage::Open);
             }
             guard.usage.answered(begun.map_err(|err| Error::Begin(err.into())))
         })
@@ -44,8 +44,8 @@ impl Guard {
     }
 
     /// Becomes a user of the session, for as long as the transaction is open.
-    pub(crate) fn enter(&self) -> Result<Usage> {
-        self.usage.lease().activity().levels.check(self.level)?;
+    pub(crate) fn enter(&self) -> Result<SessionUse> {
+        self.usage.lease().state().transactions.check(self.level)?;
         Ok(self.usage.lease().enter()?.within(self.level))
     }
 
@@ -67,7 +67,7 @@ impl Guard {
 
     async fn try_commit(&self) -> Result<()> {
         let mut usage = self.enter()?;
-        self.usage.lease().activity().levels.may_commit(self.level)?;
+        self.usage.lease().state().transactions.may_commit(self.level)?;
         // COMMIT in an aborted transaction answers well, and so it does outside of any. SAVEPOINT refuses both.
         let sql = if self.is_savepoint() {
             format!("RELEASE SAVEPOINT {}", self.level.savepoint())
@@ -80,8 +80,8 @@ impl Guard {
             asked = true;
             let committed = usage.session().client().batch_execute(&sql).await;
             match &committed {
-                Ok(()) => usage.lease().activity().levels.committed(self.level),
-                Err(_) => usage.lease().activity().levels.stage(self.level, Stage::Open),
+                Ok(()) => usage.lease().state().transactions.committed(self.level),
+                Err(_) => usage.lease().state().transactions.stage(self.level, Stage::Open),
             }
             usage.answered(committed.map_err(Error::from))
         })
@@ -101,7 +101,7 @@ impl Guard {
 
     /// Rolls back, and returns when the server has done so.
     pub(crate) async fn rollback(&self) -> Result<()> {
-        self.usage.lease().activity().levels.check(self.level)?;
+        self.usage.lease().state().transactions.check(self.level)?;
         self.rolled_back.store(true, Ordering::Release);
         self.leave();
         self.usage.check_quiet()?;
@@ -110,14 +110,14 @@ impl Guard {
 
     /// Rolls back in the background, before anything else is sent. Does nothing if the transaction has ended.
     pub(crate) fn leave(&self) {
-        let mut activity = self.usage.lease().activity();
-        activity.levels.leave(self.level);
+        let mut activity = self.usage.lease().state();
+        activity.transactions.leave(self.level);
         self.usage.lease().repair_if_due(activity);
     }
 
     /// Whether it may be run again: it lost against another transaction, and nothing of it was committed.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !self.is_committed() && self.usage.lease().activity().levels.conflict()
+        !self.is_committed() && self.usage.lease().state().transactions.conflict()
     }
 
     fn is_committed(&self) -> bool {
@@ -125,11 +125,11 @@ impl Guard {
     }
 
     fn is_savepoint(&self) -> bool {
-        self.usage.lease().activity().levels.is_savepoint(self.level)
+        self.usage.lease().state().transactions.is_savepoint(self.level)
     }
 }
 
-impl Drop for Guard {
+impl Drop for TransactionGuard {
     fn drop(&mut self) {
         self.leave();
     }

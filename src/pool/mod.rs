@@ -1,7 +1,7 @@
 //! Who gets a session, and when. A borrower takes one that rests at the gate, or queues there; sessions are
 //! [opened](self::opening) and [looked after](self::upkeep) by tasks at home.
 
-mod place;
+mod pooled_session;
 mod gate;
 mod opening;
 mod upkeep;
@@ -10,7 +10,7 @@ mod status;
 mod acquire_error;
 
 pub use acquire_error::AcquireError;
-pub(crate) use place::Place;
+pub(crate) use pooled_session::PooledSession;
 pub use status::Status;
 
 use std::sync::Arc;
@@ -97,10 +97,10 @@ impl Pool {
     }
 
     /// Lends a session without waiting, if one rests that needs no check.
-    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<PooledSession> {
         loop {
             let place = self.place(self.gate.take(here())?);
-            match place.session().unfit() {
+            match place.session().retire_reason() {
                 None if self.is_fresh(&place) => return Some(place),
                 None => {
                     place.rest();
@@ -113,16 +113,16 @@ impl Pool {
 
     /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
     #[cfg(feature = "testing")]
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<Place, AcquireError> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         self.within_acquire_timeout(self.acquire_in_time()).await?
     }
 
     /// The same without a bound, and so without a timer: for those who wait together, maybe on several runtimes.
-    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<Place, AcquireError> {
+    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         let since = Instant::now();
         loop {
             let place = self.place(self.enter(since).await?);
-            if let Some(reason) = place.session().unfit() {
+            if let Some(reason) = place.session().retire_reason() {
                 place.end_in_background(reason);
             } else if self.is_fresh(&place) {
                 return Ok(place);
@@ -150,8 +150,8 @@ impl Pool {
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
-    fn place(self: &Arc<Self>, grant: Grant<Slot>) -> Place {
-        Place::new(grant, self)
+    fn place(self: &Arc<Self>, grant: Grant<Slot>) -> PooledSession {
+        PooledSession::new(grant, self)
     }
 
     async fn enter(&self, since: Instant) -> Result<Grant<Slot>, AcquireError> {
@@ -177,7 +177,7 @@ impl Pool {
     }
 
     /// Asks a session that has idled whether it is alive. That happens at home: who waits for it may give up.
-    async fn checked(self: &Arc<Self>, place: Place) -> Result<Option<Place>, AcquireError> {
+    async fn checked(self: &Arc<Self>, place: PooledSession) -> Result<Option<PooledSession>, AcquireError> {
         let (ready, checked) = oneshot::channel();
         let pool = Arc::clone(self);
         self.home.spawn(async move {
@@ -197,7 +197,7 @@ impl Pool {
     }
 
     /// Discards a session that did not answer, and those that would have to be asked too and have been silent since.
-    fn discard_silent(self: &Arc<Self>, place: Place, since: Instant) {
+    fn discard_silent(self: &Arc<Self>, place: PooledSession, since: Instant) {
         let suspects = self.gate.take_resting(u32::MAX, |slot| {
             slot.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
         });
@@ -208,7 +208,7 @@ impl Pool {
         self.home.spawn(place.end_within(Duration::ZERO));
     }
 
-    fn is_fresh(&self, place: &Place) -> bool {
+    fn is_fresh(&self, place: &PooledSession) -> bool {
         place.session().idle_for() < self.settings.test_after_idle
     }
 
@@ -241,7 +241,7 @@ impl Pool {
 }
 
 /// A session that has answered, for who has asked. Dropped, because nobody waits for that any more, it goes to the next.
-struct Checked(Option<Place>);
+struct Checked(Option<PooledSession>);
 
 impl Drop for Checked {
     fn drop(&mut self) {

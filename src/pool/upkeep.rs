@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::Pool;
 use super::opening::jittered;
-use super::place::Place;
+use super::pooled_session::PooledSession;
 
 /// How often that is. With its jitter, pools that lost their sessions together do not log in together.
 const ROUND: Duration = Duration::from_secs(1);
@@ -45,12 +45,12 @@ impl Pool {
     async fn look_after(self: &Arc<Self>) {
         let floor = self.settings.min_size;
         for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().client().is_closed()) {
-            Place::new(grant, self).end_in_background("the connection is closed");
+            PooledSession::new(grant, self).end_in_background("the connection is closed");
         }
         if let Some(idle_timeout) = self.settings.idle_timeout {
             let spare = self.gate.open().saturating_sub(floor);
             for grant in self.gate.take_resting(spare, |slot| slot.session().idle_for() >= idle_timeout) {
-                Place::new(grant, self).end_in_background("it has idled for its idle_timeout");
+                PooledSession::new(grant, self).end_in_background("it has idled for its idle_timeout");
             }
         }
         self.hold_floor();
@@ -62,13 +62,13 @@ impl Pool {
             let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
                 break;
             };
-            self.replace(Place::new(grant, self)).await;
+            self.replace(PooledSession::new(grant, self)).await;
         }
     }
 
     /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both. If it
     /// cannot be opened, the old one is better than none.
-    async fn replace(self: &Arc<Self>, place: Place) {
+    async fn replace(self: &Arc<Self>, place: PooledSession) {
         if self.gate.open() <= self.settings.min_size
             && let Some(permit) = self.gate.place_to_spare()
         {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::Result;
-use crate::lease::Usage;
+use crate::lease::SessionUse;
 use crate::tokio_postgres::Client;
 
 /// The [`Client`] of a request's session, as [`Connection::client`](crate::Connection::client) lends it.
@@ -14,7 +14,7 @@ use crate::tokio_postgres::Client;
 /// failed, [`release`](crate::Connection::release) the session before the next statement: that finds out whether the driver
 /// has lost count of the answers.
 pub struct ClientGuard {
-    usage: Usage,
+    usage: SessionUse,
 }
 
 impl fmt::Debug for ClientGuard {
@@ -24,7 +24,7 @@ impl fmt::Debug for ClientGuard {
 }
 
 impl ClientGuard {
-    pub(crate) async fn of(mut usage: Usage) -> Result<Self> {
+    pub(crate) async fn of(mut usage: SessionUse) -> Result<Self> {
         usage.lend_client().await?;
         Ok(Self { usage })
     }

@@ -8,8 +8,8 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Door, Entered};
-use super::scopes::RequestScopes;
+use super::generic::sealed::{Acquired, Executor};
+use super::request_connections::RequestConnections;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::lease::Params;
@@ -45,7 +45,7 @@ impl Connection {
     }
 
     pub(crate) fn of(req: &HttpRequest, database: &Database) -> Self {
-        Self::new(RequestScopes::of(req, database))
+        Self::new(RequestConnections::of(req, database))
     }
 
     /// Begins a transaction.
@@ -152,9 +152,9 @@ impl fmt::Debug for Connection {
     }
 }
 
-impl Door for Connection {
-    async fn enter(&self) -> Result<Entered> {
-        Ok(Entered(self.scope.enter().await?))
+impl Executor for Connection {
+    async fn enter(&self) -> Result<Acquired> {
+        Ok(Acquired(self.scope.enter().await?))
     }
 
     async fn begin(&self) -> Result<Transaction> {
@@ -186,6 +186,6 @@ impl FromRequest for Connection {
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(RequestScopes::database(req).map(|database| Self::of(req, database)))
+        ready(RequestConnections::database(req).map(|database| Self::of(req, database)))
     }
 }

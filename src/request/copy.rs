@@ -11,9 +11,9 @@ use actix_web::web::Bytes;
 use futures_core::Stream;
 use futures_util::Sink;
 
-use super::guarded::Guarded;
+use super::driver_stream::DriverStream;
 use crate::error::is_unexpected;
-use crate::lease::Usage;
+use crate::lease::SessionUse;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream};
 use crate::{Error, Result};
 
@@ -34,14 +34,14 @@ use crate::{Error, Result};
 #[must_use = "a copy that is not finished is undone"]
 #[derive(Debug)]
 pub struct CopyIn {
-    data: Guarded<CopyInSink<Bytes>>,
+    data: DriverStream<CopyInSink<Bytes>>,
     /// What the server has taken; whether it keeps that is the next that it says.
     rows: Option<u64>,
 }
 
 impl CopyIn {
-    pub(crate) fn new(started: (Usage, CopyInSink<Bytes>)) -> Self {
-        Self { data: Guarded::new(started), rows: None }
+    pub(crate) fn new(started: (SessionUse, CopyInSink<Bytes>)) -> Self {
+        Self { data: DriverStream::new(started), rows: None }
     }
 
     /// Ends the data, and returns the number of rows that were copied: committed, or part of the open transaction.
@@ -101,7 +101,7 @@ impl Sink<Bytes> for CopyIn {
 #[must_use = "a copy that is dropped is cancelled"]
 #[derive(Debug)]
 pub struct CopyOut {
-    data: Guarded<CopyOutStream>,
+    data: DriverStream<CopyOutStream>,
     /// How many messages have come after the data, whose end is the first.
     end: u8,
 }
@@ -110,8 +110,8 @@ pub struct CopyOut {
 const END: u8 = 3;
 
 impl CopyOut {
-    pub(crate) fn new(started: (Usage, CopyOutStream)) -> Self {
-        Self { data: Guarded::new(started), end: 0 }
+    pub(crate) fn new(started: (SessionUse, CopyOutStream)) -> Self {
+        Self { data: DriverStream::new(started), end: 0 }
     }
 }
 

@@ -13,13 +13,13 @@ pub(crate) mod sealed {
     use std::future::Future;
 
     use crate::Result;
-    use crate::lease::Usage;
+    use crate::lease::SessionUse;
     use crate::request::Transaction;
 
     /// Lets somebody in to run statements.
-    pub trait Door: Sync {
+    pub trait Executor: Sync {
         /// Becomes a user of the session, borrowing or beginning what has to be.
-        fn enter(&self) -> impl Future<Output = Result<Entered>> + Send;
+        fn enter(&self) -> impl Future<Output = Result<Acquired>> + Send;
 
         /// Begins a transaction, or a savepoint in the one that this is.
         fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send;
@@ -27,7 +27,7 @@ pub(crate) mod sealed {
 
     /// Somebody who has been let in.
     #[derive(Debug)]
-    pub struct Entered(pub(crate) Usage);
+    pub struct Acquired(pub(crate) SessionUse);
 }
 
 /// What a [`Connection`](crate::Connection), a [`Transaction`] and a [`RequestTransaction`](crate::RequestTransaction) have
@@ -40,7 +40,7 @@ pub(crate) mod sealed {
 ///     client.execute("UPDATE accounts SET balance = balance - $2 WHERE id = $1", &[&account, &amount]).await
 /// }
 /// ```
-pub trait GenericClient: sealed::Door {
+pub trait GenericClient: sealed::Executor {
     /// As [`Connection::query`](crate::Connection::query).
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
         async move { lease::query(self.enter().await?.0, sql, params).await }

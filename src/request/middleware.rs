@@ -12,7 +12,7 @@ use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::scopes::{Attached, Ending, RequestScopes};
+use super::request_connections::{Attached, Ending, RequestConnections};
 use crate::Database;
 
 /// Gives every request of an App or a scope its lazy [`Connection`](crate::Connection).
@@ -90,13 +90,13 @@ where
 {
     type Response = ServiceResponse<B>;
     type Error = actix_web::Error;
-    type Future = Answer<S::Future, B>;
+    type Future = ConnectionFuture<S::Future, B>;
 
     forward_ready!(service);
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        Answer { answer: self.service.call(req), data: Rc::clone(&self.data), committing: None }
+        ConnectionFuture { answer: self.service.call(req), data: Rc::clone(&self.data), committing: None }
     }
 }
 
@@ -106,7 +106,7 @@ type Committing<B> = (ServiceResponse<B>, BoxFuture<'static, crate::Result<()>>)
 pin_project! {
     /// The inner service's answer, at which the request's connection ends.
     #[doc(hidden)]
-    pub struct Answer<F, B> {
+    pub struct ConnectionFuture<F, B> {
         #[pin]
         answer: F,
         data: Rc<Extensions>,
@@ -115,7 +115,7 @@ pin_project! {
     }
 }
 
-impl<F, B> Future for Answer<F, B>
+impl<F, B> Future for ConnectionFuture<F, B>
 where
     F: Future<Output = Result<ServiceResponse<B>, actix_web::Error>>,
 {
@@ -128,7 +128,7 @@ where
             None => match try_ready!(this.answer.poll(cx)) {
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
-                    match RequestScopes::end(res.request(), this.data, success) {
+                    match RequestConnections::end(res.request(), this.data, success) {
                         Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
                         Ok(Ending::Commit(commit)) => (res, commit),
                         Err(err) => return Poll::Ready(Err(err.into())),
@@ -149,7 +149,7 @@ where
     }
 }
 
-impl<F, B> fmt::Debug for Answer<F, B> {
+impl<F, B> fmt::Debug for ConnectionFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer").field("committing", &self.committing.is_some()).finish_non_exhaustive()
     }

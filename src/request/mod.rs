@@ -1,7 +1,7 @@
 //! What lives as long as one request.
 
 mod middleware;
-mod scopes;
+mod request_connections;
 mod scope;
 mod borrow;
 mod connection;
@@ -13,15 +13,15 @@ mod verbs;
 mod client;
 mod rows;
 mod copy;
-mod guarded;
-mod found;
+mod driver_stream;
+mod or_not_found;
 
 pub use client::ClientGuard;
 pub use connection::Connection;
 pub use copy::{CopyIn, CopyOut};
-pub use found::OrNotFound;
 pub use generic::GenericClient;
 pub use middleware::{ConnectionMiddleware, ConnectionService};
+pub use or_not_found::OrNotFound;
 pub use request_transaction::RequestTransaction;
 pub use rows::RowStream;
 pub(crate) use scope::Scope;

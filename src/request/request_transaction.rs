@@ -9,11 +9,11 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Door, Entered};
-use super::scopes::RequestScopes;
+use super::generic::sealed::{Acquired, Executor};
+use super::request_connections::RequestConnections;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
-use crate::lease::{Guard, Params};
+use crate::lease::{Params, TransactionGuard};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Error, Result};
@@ -52,7 +52,7 @@ use crate::{Error, Result};
 /// [`Error::TransactionEnded`].
 #[derive(Clone)]
 pub struct RequestTransaction {
-    whole: Arc<Whole>,
+    whole: Arc<LazyTransaction>,
 }
 
 impl fmt::Debug for RequestTransaction {
@@ -63,7 +63,7 @@ impl fmt::Debug for RequestTransaction {
 
 /// What all handles of a request's transaction share.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct LazyTransaction {
     scope: Arc<Scope>,
     state: Mutex<State>,
     /// Held by the one who begins it.
@@ -73,17 +73,17 @@ pub(super) struct Whole {
 #[derive(Debug)]
 enum State {
     Lazy,
-    Begun(Arc<Guard>),
+    Begun(Arc<TransactionGuard>),
     Over,
 }
 
-impl Whole {
+impl LazyTransaction {
     pub(super) fn new(scope: Arc<Scope>) -> Arc<Self> {
         Arc::new(Self { scope, state: Mutex::new(State::Lazy), beginning: Default::default() })
     }
 
     /// Cancellation safety: a beginner who gives up leaves a transaction that is rolled back, and the next one begins.
-    async fn guard(&self) -> Result<Arc<Guard>> {
+    async fn guard(&self) -> Result<Arc<TransactionGuard>> {
         if let Some(begun) = self.begun()? {
             return Ok(begun);
         }
@@ -91,7 +91,7 @@ impl Whole {
         if let Some(begun) = self.begun()? {
             return Ok(begun);
         }
-        let guard = Guard::begin(self.scope.enter().await?, None, "START TRANSACTION").await?;
+        let guard = TransactionGuard::begin(self.scope.enter().await?, None, "START TRANSACTION").await?;
         let guard = Arc::new(guard);
         let mut state = self.state();
         if let State::Over = *state {
@@ -101,7 +101,7 @@ impl Whole {
         Ok(guard)
     }
 
-    fn begun(&self) -> Result<Option<Arc<Guard>>> {
+    fn begun(&self) -> Result<Option<Arc<TransactionGuard>>> {
         match &*self.state() {
             State::Lazy => Ok(None),
             State::Begun(guard) => Ok(Some(Arc::clone(guard))),
@@ -110,7 +110,7 @@ impl Whole {
     }
 
     /// Takes the transaction from all handles; dropped, it is rolled back.
-    pub(super) fn end(&self) -> Option<Arc<Guard>> {
+    pub(super) fn end(&self) -> Option<Arc<TransactionGuard>> {
         match mem::replace(&mut *self.state(), State::Over) {
             State::Begun(guard) => Some(guard),
             State::Lazy | State::Over => None,
@@ -134,14 +134,14 @@ impl RequestTransaction {
     }
 }
 
-impl Door for RequestTransaction {
-    async fn enter(&self) -> Result<Entered> {
-        Ok(Entered(self.whole.guard().await?.enter()?))
+impl Executor for RequestTransaction {
+    async fn enter(&self) -> Result<Acquired> {
+        Ok(Acquired(self.whole.guard().await?.enter()?))
     }
 
     async fn begin(&self) -> Result<Transaction> {
         let outer = self.whole.guard().await?;
-        let guard = Guard::begin(outer.enter()?, Some(&outer), "").await?;
+        let guard = TransactionGuard::begin(outer.enter()?, Some(&outer), "").await?;
         Ok(Transaction::new(Arc::new(guard)))
     }
 }
@@ -155,7 +155,7 @@ impl FromRequest for RequestTransaction {
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let database = RequestScopes::database(req);
-        ready(database.map(|database| Self { whole: RequestScopes::transaction_of(req, database) }))
+        let database = RequestConnections::database(req);
+        ready(database.map(|database| Self { whole: RequestConnections::transaction_of(req, database) }))
     }
 }

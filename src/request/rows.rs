@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::guarded::Guarded;
+use super::driver_stream::DriverStream;
 use crate::Result;
-use crate::lease::Usage;
+use crate::lease::SessionUse;
 use crate::tokio_postgres::{self, Row};
 
 /// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for.
@@ -29,11 +29,11 @@ use crate::tokio_postgres::{self, Row};
 /// ```
 #[must_use = "a row stream that is dropped cancels its query"]
 #[derive(Debug)]
-pub struct RowStream(Guarded<tokio_postgres::RowStream>);
+pub struct RowStream(DriverStream<tokio_postgres::RowStream>);
 
 impl RowStream {
-    pub(crate) fn new(started: (Usage, tokio_postgres::RowStream)) -> Self {
-        Self(Guarded::new(started))
+    pub(crate) fn new(started: (SessionUse, tokio_postgres::RowStream)) -> Self {
+        Self(DriverStream::new(started))
     }
 
     /// The number of rows that the query affected; `None` before the stream has ended.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
-use crate::lease::{Lease, Lender, Recorded, Usage};
+use crate::lease::{Lease, Lender, RequestSettings, SessionUse};
 use crate::pool::AcquireError;
 use crate::{Error, Result};
 
 /// What all [`Connection`](super::Connection)s of one request share.
 pub(crate) struct Scope {
     lender: Lender,
-    settings: Arc<Recorded>,
+    settings: Arc<RequestSettings>,
     state: Mutex<State>,
 }
 
@@ -53,17 +53,17 @@ impl Scope {
     }
 
     /// What is set on every session that is borrowed from now on, and on the one that is.
-    pub(crate) fn settings(&self) -> &Recorded {
+    pub(crate) fn settings(&self) -> &RequestSettings {
         &self.settings
     }
 
     /// Becomes a user of the request's session, borrowing it if need be.
     ///
     /// Cancellation safety: a borrow ends with the last future that waits for it; nothing is lost then.
-    pub(crate) async fn enter(self: &Arc<Self>) -> Result<Usage> {
+    pub(crate) async fn enter(self: &Arc<Self>) -> Result<SessionUse> {
         loop {
             match self.try_enter()? {
-                Entry::Entered(usage) => return Ok(usage),
+                Entry::Acquired(usage) => return Ok(usage),
                 Entry::Wait(borrow) => match borrow.ended().await {
                     Ok(ended) => {
                         if let Some(lease) = ended? {
@@ -88,7 +88,7 @@ impl Scope {
     fn try_enter(self: &Arc<Self>) -> Result<Entry> {
         let mut state = self.state();
         match &*state {
-            State::Leased(lease) => return lease.enter().map(Entry::Entered),
+            State::Leased(lease) => return lease.enter().map(Entry::Acquired),
             State::Borrowing(borrow) => {
                 if let Some(borrow) = borrow.upgrade() {
                     return Ok(Entry::Wait(borrow));
@@ -96,7 +96,7 @@ impl Scope {
             }
             State::Turns(turn) => {
                 let kept = turn.upgrade().filter(|lease| lease.is_kept());
-                return kept.map_or(Ok(Entry::Turn), |lease| lease.enter().map(Entry::Entered));
+                return kept.map_or(Ok(Entry::Turn), |lease| lease.enter().map(Entry::Acquired));
             }
             State::Idle => {}
             State::Detached => return Ok(Entry::Alone),
@@ -105,7 +105,7 @@ impl Scope {
         if let Some(lease) = self.lender.acquire_now(&self.settings) {
             let usage = lease.enter()?;
             *state = State::Leased(lease);
-            return Ok(Entry::Entered(usage));
+            return Ok(Entry::Acquired(usage));
         }
         let borrow = Borrow::new(Arc::clone(self).borrow().boxed(), self.lender.pool().deadline());
         *state = State::Borrowing(Arc::downgrade(&borrow));
@@ -201,7 +201,7 @@ impl fmt::Debug for Scope {
 
 /// What a user finds at the door.
 enum Entry {
-    Entered(Usage),
+    Acquired(SessionUse),
     Wait(Arc<Borrow>),
     /// Borrow for one use, which others may join.
     Turn,

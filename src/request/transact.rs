@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::generic::sealed::Door;
+use super::generic::sealed::Executor;
 use super::{Connection, Transaction};
 use crate::config::IsolationLevel;
-use crate::lease::Guard;
+use crate::lease::TransactionGuard;
 use crate::{Error, Result};
 
 /// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
@@ -136,8 +136,8 @@ impl TransactionBuilder {
         }
     }
 
-    async fn guard(&self) -> Result<Guard> {
-        Guard::begin(self.conn.enter().await?.0, None, self).await
+    async fn guard(&self) -> Result<TransactionGuard> {
+        TransactionGuard::begin(self.conn.enter().await?.0, None, self).await
     }
 }
 

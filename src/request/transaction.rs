@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Door, Entered};
+use super::generic::sealed::{Acquired, Executor};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
-use crate::lease::{Guard, Params};
+use crate::lease::{Params, TransactionGuard};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 
@@ -36,7 +36,7 @@ use crate::tokio_postgres::types::FromSqlOwned;
 /// ```
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction {
-    guard: Arc<Guard>,
+    guard: Arc<TransactionGuard>,
 }
 
 impl fmt::Debug for Transaction {
@@ -46,7 +46,7 @@ impl fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+    pub(crate) fn new(guard: Arc<TransactionGuard>) -> Self {
         Self { guard }
     }
 
@@ -90,13 +90,13 @@ impl Transaction {
     }
 }
 
-impl Door for Transaction {
-    async fn enter(&self) -> Result<Entered> {
-        Ok(Entered(self.guard.enter()?))
+impl Executor for Transaction {
+    async fn enter(&self) -> Result<Acquired> {
+        Ok(Acquired(self.guard.enter()?))
     }
 
     async fn begin(&self) -> Result<Transaction> {
-        let guard = Guard::begin(self.guard.enter()?, Some(&self.guard), "").await?;
+        let guard = TransactionGuard::begin(self.guard.enter()?, Some(&self.guard), "").await?;
         Ok(Self::new(Arc::new(guard)))
     }
 }

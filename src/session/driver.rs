@@ -129,7 +129,7 @@ impl Shared {
         let relieved = seat.task.take();
         drop(seat);
         // Not under the lock: a runtime that is shutting down drops the task here and now.
-        let task = runtime.spawn(Turn { shared: Arc::clone(self), ticket }).abort_handle();
+        let task = runtime.spawn(DriveTask { shared: Arc::clone(self), ticket }).abort_handle();
         let mut seat = self.seat();
         if seat.ticket == ticket {
             seat.task = Some(task);
@@ -142,12 +142,12 @@ impl Shared {
 }
 
 /// The task that polls a connection until that ends, or another one takes over.
-struct Turn {
+struct DriveTask {
     shared: Arc<Shared>,
     ticket: u64,
 }
 
-impl Future for Turn {
+impl Future for DriveTask {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -167,7 +167,7 @@ impl Future for Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for DriveTask {
     fn drop(&mut self) {
         let mut seat = self.shared.seat();
         if seat.ticket != self.ticket || seat.connection.is_none() {

@@ -26,7 +26,7 @@ use lru::LruCache;
 use tokio::runtime::Id;
 
 use crate::config::Settings;
-use crate::sql::{Traces, traces};
+use crate::sql::{SideEffects, traces};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
@@ -49,7 +49,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) statement: Statement,
-    pub(crate) traces: Traces,
+    pub(crate) traces: SideEffects,
 }
 
 impl Session {
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Why the session cannot be lent again, if so.
-    pub(crate) fn unfit(&self) -> Option<&'static str> {
+    pub(crate) fn retire_reason(&self) -> Option<&'static str> {
         if self.client.is_closed() {
             Some("the connection is closed")
         } else if self.stale.load(Ordering::Relaxed) {

@@ -11,7 +11,7 @@ use crate::tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
 /// How long a session of which nothing is known may take to answer before what runs on it is cancelled, and how long after
 /// that before it is cancelled again.
-const PATIENCE: Duration = Duration::from_millis(100);
+const CANCEL_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How a statement that was left comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,11 +61,11 @@ pub(crate) async fn cancel_until_quiet(
 ) -> bool {
     session.driver().go_home();
     if abandoned == Abandoned::Ending
-        && let Ok(quiet) = timeout(PATIENCE, probe(session, abandoned)).await
+        && let Ok(quiet) = timeout(CANCEL_BACKOFF, probe(session, abandoned)).await
     {
         return quiet;
     }
-    let (mut patience, mut asked) = (PATIENCE, abandoned);
+    let (mut patience, mut asked) = (CANCEL_BACKOFF, abandoned);
     loop {
         let token = session.client().cancel_token();
         if let Err(err) = connector.cancel(&token, session.address()).await {
@@ -82,7 +82,7 @@ pub(crate) async fn cancel_until_quiet(
 
 /// Whether everything that was sent before is answered, and the session can be used.
 async fn probe(session: &Session, abandoned: Abandoned) -> bool {
-    let in_step = async || match abandoned {
+    let is_synchronized = async || match abandoned {
         Abandoned::Cancelled => session.client().check_connection().await.map(|()| true),
         Abandoned::Ending => match ask(session, "").await {
             // A transaction that has failed answers nothing else. What may be left over of a COPY is no error.
@@ -90,9 +90,9 @@ async fn probe(session: &Session, abandoned: Abandoned) -> bool {
             asked => asked,
         },
     };
-    match in_step().await {
+    match is_synchronized().await {
         // The statement had ended by itself, and the cancel hit the probe.
-        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => in_step().await.unwrap_or(false),
+        Err(err) if err.code() == Some(&SqlState::QUERY_CANCELED) => is_synchronized().await.unwrap_or(false),
         asked => asked.unwrap_or(false),
     }
 }

@@ -44,7 +44,7 @@ use tokens::{Kind, Token, tokens};
 
 /// What a statement may leave behind on its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) struct Traces {
+pub(crate) struct SideEffects {
     /// May change the session: settings, role, locks, temporary objects, cursors, listens, prepared names; or is not known
     /// not to.
     pub(crate) session: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Traces {
     pub(crate) copies: bool,
 }
 
-impl Traces {
+impl SideEffects {
     /// Leaves nothing behind.
     pub(crate) const CLEAN: Self =
         Self { session: false, transaction: false, statements: false, control: false, copies: false };
@@ -81,16 +81,16 @@ impl Traces {
 }
 
 /// Reads what `sql`, one statement or several, may leave behind.
-pub(crate) fn traces(sql: &str) -> Traces {
+pub(crate) fn traces(sql: &str) -> SideEffects {
     let Some(tokens) = tokens(sql) else {
-        return Traces { control: mentions_control(sql), ..Traces::UNKNOWN };
+        return SideEffects { control: mentions_control(sql), ..SideEffects::UNKNOWN };
     };
-    tokens.split(|token| token.is(";")).map(statement).fold(Traces::CLEAN, Traces::union)
+    tokens.split(|token| token.is(";")).map(statement).fold(SideEffects::CLEAN, SideEffects::union)
 }
 
 /// Whether `sql` changes nothing: neither its session nor any data. Row locks count as a change.
 pub(crate) fn only_reads(sql: &str) -> bool {
-    traces(sql) == Traces::CLEAN
+    traces(sql) == SideEffects::CLEAN
         && tokens(sql).is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES)))
 }
 
@@ -113,37 +113,39 @@ const COMMANDS: &[&str] = &[
     "UNLISTEN", "VACUUM",
 ];
 
-fn statement(tokens: &[Token<'_>]) -> Traces {
+fn statement(tokens: &[Token<'_>]) -> SideEffects {
     let parens = tokens.iter().take_while(|token| token.is("(")).count();
     let [first, rest @ ..] = &tokens[parens..] else {
-        return if parens == 0 { Traces::CLEAN } else { Traces::UNKNOWN };
+        return if parens == 0 { SideEffects::CLEAN } else { SideEffects::UNKNOWN };
     };
     let first_is = |words: &[&str]| first.is_one_of(words);
 
     if first_is(QUERIES) || parens == 0 && first_is(CHANGES) {
-        return if query::is_inert(tokens) { Traces::CLEAN } else { Traces::SESSION };
+        return if query::is_inert(tokens) { SideEffects::CLEAN } else { SideEffects::SESSION };
     }
     if parens > 0 {
-        return Traces::UNKNOWN;
+        return SideEffects::UNKNOWN;
     }
     match rest {
         // `PREPARE transaction AS …` and `SET transaction.name = …` only share the first two words.
         [second, third, ..]
             if first_is(&["PREPARE"]) && second.is("TRANSACTION") && third.kind == Kind::Literal =>
         {
-            Traces::TRANSACTION
+            SideEffects::TRANSACTION
         }
         [second, third, ..] if first_is(&["SET"]) && second.is("TRANSACTION") && third.is_one_of(MODES) => {
-            Traces::TRANSACTION
+            SideEffects::TRANSACTION
         }
-        [second, ..] if first_is(&["DISCARD"]) => Traces { statements: second.is("ALL"), ..Traces::SESSION },
+        [second, ..] if first_is(&["DISCARD"]) => {
+            SideEffects { statements: second.is("ALL"), ..SideEffects::SESSION }
+        }
         [.., last] if first_is(&["DEALLOCATE"]) => {
-            Traces { statements: last.is("ALL") || may_name_a_statement(last), ..Traces::SESSION }
+            SideEffects { statements: last.is("ALL") || may_name_a_statement(last), ..SideEffects::SESSION }
         }
-        _ if first_is(&["COPY"]) => Traces { copies: true, ..Traces::SESSION },
-        _ if first_is(TRANSACTIONS) => Traces::TRANSACTION,
-        _ if first_is(COMMANDS) => Traces::SESSION,
-        _ => Traces::UNKNOWN,
+        _ if first_is(&["COPY"]) => SideEffects { copies: true, ..SideEffects::SESSION },
+        _ if first_is(TRANSACTIONS) => SideEffects::TRANSACTION,
+        _ if first_is(COMMANDS) => SideEffects::SESSION,
+        _ => SideEffects::UNKNOWN,
     }
 }
 

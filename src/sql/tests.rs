@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use self::clean::CLEAN;
 use self::dirty::DIRTY;
-use super::{Traces, only_reads, traces};
+use super::{SideEffects, only_reads, traces};
 
 #[test]
 fn everyday_statements_are_clean() {
     for sql in CLEAN {
-        assert_eq!(traces(sql), Traces::CLEAN, "{sql}");
+        assert_eq!(traces(sql), SideEffects::CLEAN, "{sql}");
     }
 }
 
@@ -46,7 +46,7 @@ fn a_name_in_place_of_any_called_built_in_is_seen() {
 
 #[test]
 fn transaction_commands_leave_nothing_but_the_transaction() {
-    let only_transaction = Traces { transaction: true, control: true, ..Traces::CLEAN };
+    let only_transaction = SideEffects { transaction: true, control: true, ..SideEffects::CLEAN };
     for sql in [
         "BEGIN",
         "begin isolation level serializable, read only",
@@ -86,7 +86,7 @@ fn other_commands_leave_no_transaction() {
 #[test]
 fn what_is_not_understood_may_leave_anything() {
     for sql in ["FROBNICATE", "SELECT 'a", "SELECT 1; SELECT /*", "(BEGIN)", "SELECT '\\'"] {
-        assert_eq!(traces(sql), Traces::UNKNOWN, "{sql}");
+        assert_eq!(traces(sql), SideEffects::UNKNOWN, "{sql}");
     }
     let both = traces("BEGIN; SET a = 1");
     assert!(both.session && both.transaction);

@@ -1,7 +1,7 @@
 //! The order at the gate: a lane for each runtime, with the sessions that rest there and those who wait.
 //!
 //! Among the borrowers of one runtime, who came first is served first. One of another runtime is served earlier only within
-//! [`LEAD`] and [`PATIENCE`].
+//! [`LEAD`] and [`MAX_OVERTAKES`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio::runtime::Id;
 pub(super) const LEAD: Duration = Duration::from_millis(5);
 
 /// How many arrivals later; so nobody is passed over more often.
-pub(super) const PATIENCE: u64 = 128;
+pub(super) const MAX_OVERTAKES: u64 = 128;
 
 /// `S` is a session, `W` calls one who waits.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl<S, W> Lanes<S, W> {
         let (mut at, oldest) = firsts.min_by_key(|(_, first)| first.number)?;
         if let Some(own) = self.lanes.iter().position(|lane| runtime.is_some() && lane.runtime == runtime)
             && let Some(first) = self.lanes[own].waiting.front()
-            && first.number - oldest.number < PATIENCE
+            && first.number - oldest.number < MAX_OVERTAKES
             && first.since.saturating_duration_since(oldest.since) < LEAD
         {
             at = own;

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
-use super::lanes::{LEAD, PATIENCE};
+use super::lanes::{LEAD, MAX_OVERTAKES};
 use super::*;
 
 /// Three runtimes, for their ids.
@@ -93,7 +93,7 @@ fn a_session_stays_on_its_runtime_but_passes_nobody_over_for_ever() {
     let (here, there) = (runtimes[0].handle().id(), runtimes[1].handle().id());
     let (gate, [mut grant]) = all_lent();
     let mut elsewhere = wait(&gate, there);
-    for _ in 1..PATIENCE {
+    for _ in 1..MAX_OVERTAKES {
         let mut own = wait(&gate, here);
         rest(grant, here);
         grant = called(&mut own).expect("its own");
@@ -329,7 +329,7 @@ proptest! {
 
     /// P10, P11, P13: whatever happens in whatever order, no place is lost or made, nobody waits while a session rests, one is
     /// opened for each who waits and is not about to be served, the borrowers of one runtime are served in order, and
-    /// nobody is passed over more than `PATIENCE` times.
+    /// nobody is passed over more than `MAX_OVERTAKES` times.
     #[test]
     fn no_place_is_lost_and_nobody_starves(steps in steps()) {
         const PLACES: u32 = 3;
@@ -382,7 +382,7 @@ proptest! {
                     prop_assert!(*of != runtime, "{arrival} overtook {earlier} on its own runtime");
                     let times = passed_over.entry(*earlier).or_default();
                     *times += 1;
-                    prop_assert!(*times <= PATIENCE, "{earlier} was passed over {times} times");
+                    prop_assert!(*times <= MAX_OVERTAKES, "{earlier} was passed over {times} times");
                 }
                 held.push((runtime, grant, None));
             }

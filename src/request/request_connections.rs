@@ -8,20 +8,20 @@ use futures_util::future::{BoxFuture, FutureExt};
 use smallvec::SmallVec;
 
 use super::Scope;
-use super::request_transaction::Whole;
-use crate::lease::Guard;
+use super::request_transaction::LazyTransaction;
+use crate::lease::TransactionGuard;
 use crate::{Database, Error, Result};
 
 /// The connections of one request, kept in its extensions: one for each database that was asked for one.
 ///
 /// A guard: a request whose handler panicked or was cancelled ends with the drop of its extensions.
 #[derive(Debug, Default)]
-pub(crate) struct RequestScopes(SmallVec<[Kept; 1]>);
+pub(crate) struct RequestConnections(SmallVec<[Kept; 1]>);
 
 #[derive(Debug)]
 struct Kept {
     scope: Arc<Scope>,
-    transaction: Option<Arc<Whole>>,
+    transaction: Option<Arc<LazyTransaction>>,
 }
 
 /// What the middleware puts into the data of the requests that it wraps.
@@ -37,7 +37,7 @@ pub(super) enum Ending {
     Commit(BoxFuture<'static, Result<()>>),
 }
 
-impl RequestScopes {
+impl RequestConnections {
     /// The database of the innermost middleware around this request.
     pub(super) fn database(req: &HttpRequest) -> Result<&Database> {
         match req.app_data() {
@@ -55,10 +55,10 @@ impl RequestScopes {
     }
 
     /// The request's transaction on that connection, made on first sight.
-    pub(super) fn transaction_of(req: &HttpRequest, database: &Database) -> Arc<Whole> {
+    pub(super) fn transaction_of(req: &HttpRequest, database: &Database) -> Arc<LazyTransaction> {
         Self::kept(req, database, |kept| {
             let scope = &kept.scope;
-            Arc::clone(kept.transaction.get_or_insert_with(|| Whole::new(Arc::clone(scope))))
+            Arc::clone(kept.transaction.get_or_insert_with(|| LazyTransaction::new(Arc::clone(scope))))
         })
     }
 
@@ -108,7 +108,7 @@ impl RequestScopes {
     }
 }
 
-impl Drop for RequestScopes {
+impl Drop for RequestConnections {
     fn drop(&mut self) {
         for kept in &self.0 {
             roll_back(kept.transaction.as_ref().and_then(|transaction| transaction.end()));
@@ -118,7 +118,7 @@ impl Drop for RequestScopes {
 }
 
 /// Even if somebody is just using it.
-fn roll_back(begun: Option<Arc<Guard>>) {
+fn roll_back(begun: Option<Arc<TransactionGuard>>) {
     if let Some(guard) = begun {
         guard.leave();
     }

@@ -14,12 +14,12 @@ const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
 
 /// What a request wants to be set on its session.
 #[derive(Default)]
-pub(crate) struct Recorded {
+pub(crate) struct RequestSettings {
     settings: Mutex<Vec<(String, String)>>,
     version: AtomicU64,
 }
 
-impl Recorded {
+impl RequestSettings {
     /// Records a setting, in the place of one of the same name.
     pub(crate) fn set(&self, name: &str, value: &str) -> Result<()> {
         if !is_name(name) {
@@ -61,7 +61,7 @@ impl Recorded {
 }
 
 /// Without the values, which may be secrets of a tenant.
-impl fmt::Debug for Recorded {
+impl fmt::Debug for RequestSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorded").field("version", &self.version()).finish_non_exhaustive()
     }

@@ -5,19 +5,19 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::lease::Usage;
+use crate::lease::SessionUse;
 use crate::tokio_postgres;
 use crate::{Error, Result};
 
 /// A stream or sink of the driver's, together with the use of the session that it needs.
-pub(super) struct Guarded<S> {
+pub(super) struct DriverStream<S> {
     driven: Pin<Box<S>>,
     /// `None` after the last answer: the session is free for other statements.
-    usage: Option<Usage>,
+    usage: Option<SessionUse>,
 }
 
-impl<S> Guarded<S> {
-    pub(super) fn new((usage, driven): (Usage, S)) -> Self {
+impl<S> DriverStream<S> {
+    pub(super) fn new((usage, driven): (SessionUse, S)) -> Self {
         Self { driven: Box::pin(driven), usage: Some(usage) }
     }
 
@@ -70,7 +70,7 @@ impl<S> Guarded<S> {
     }
 }
 
-impl<S> std::fmt::Debug for Guarded<S> {
+impl<S> std::fmt::Debug for DriverStream<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guarded").field("open", &self.is_open()).finish_non_exhaustive()
     }

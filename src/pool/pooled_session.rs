@@ -19,7 +19,7 @@ const LAST_CANCEL: Duration = Duration::from_secs(2);
 /// Only [`rest`](Self::rest) keeps it. Dropped, it is discarded: a task that panics or is cut off lets nothing through that is
 /// not known to be clean.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct PooledSession {
     /// `None` when it has been given back.
     held: Option<Held>,
     pool: Arc<Pool>,
@@ -32,7 +32,7 @@ struct Held {
     permit: Permit<Slot>,
 }
 
-impl Place {
+impl PooledSession {
     pub(crate) fn new(grant: Grant<Slot>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
         Self { held: Some(Held { slot: session, permit }), pool: Arc::clone(pool) }
@@ -47,8 +47,8 @@ impl Place {
     }
 
     /// Why the session must not stay in the pool, if so. One that is too old does while no other can be opened.
-    pub(crate) fn unfit(&self) -> Option<&'static str> {
-        self.session().unfit().or_else(|| {
+    pub(crate) fn retire_reason(&self) -> Option<&'static str> {
+        self.session().retire_reason().or_else(|| {
             let too_old = self.session().was_too_old() && self.pool.outage.cause().is_none();
             too_old.then_some("it has reached its max_lifetime")
         })
@@ -116,7 +116,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for PooledSession {
     fn drop(&mut self) {
         self.end_held("whoever had it did not get to an end", true);
     }

@@ -1,13 +1,13 @@
 //! What is going on on a lent session, and who may send on it.
 
-use super::levels::{Levels, Mark};
+use super::transaction_stack::{FrameId, TransactionStack};
 use crate::session::Abandoned;
-use crate::sql::Traces;
+use crate::sql::SideEffects;
 use crate::{Error, Result};
 
 /// The state that all users of one borrow share.
 #[derive(Debug, Default)]
-pub(crate) struct Activity {
+pub(crate) struct LeaseState {
     /// Statements, row streams, copies, transactions and client guards that are alive.
     pub(crate) users: u32,
     /// Those of them whose statement may be on its way.
@@ -19,12 +19,12 @@ pub(crate) struct Activity {
     /// A statement was left before its answer was read, and nobody has made sure that it ended.
     abandoned: Option<Abandoned>,
     pub(crate) health: Health,
-    pub(crate) levels: Levels,
-    pub(crate) traces: Traces,
+    pub(crate) transactions: TransactionStack,
+    pub(crate) traces: SideEffects,
     /// The session has been used at all.
     pub(crate) used: bool,
     /// Statements may have been sent, and left, that were never seen here.
-    pub(crate) unseen: bool,
+    pub(crate) untracked: bool,
     /// Settings of the request have been sent.
     pub(crate) configured: bool,
     /// The version of the request's settings that is in force.
@@ -45,7 +45,7 @@ pub(crate) enum Health {
 
 /// What a statement's answer is to those that follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     /// It is read in one go; later statements may be sent meanwhile.
     Whole,
     /// The same, and another message of the same statement follows.
@@ -74,24 +74,24 @@ pub(crate) struct Repair {
     pub(crate) rollback: Option<String>,
 }
 
-impl Activity {
+impl LeaseState {
     /// Within a transaction that is around everything.
     #[cfg(feature = "testing")]
     pub(crate) fn nested() -> Self {
-        Self { levels: Levels::nested(), ..Self::default() }
+        Self { transactions: TransactionStack::nested(), ..Self::default() }
     }
 
     /// Of a session that was used, nobody knows how.
     #[cfg(feature = "testing")]
     pub(crate) fn unknown() -> Self {
-        Self { used: true, traces: Traces::UNKNOWN, ..Self::default() }
+        Self { used: true, traces: SideEffects::UNKNOWN, ..Self::default() }
     }
 
     /// Whether a statement may be sent now; if so, it counts as sent. `prepared`: it was let in before, to be prepared.
     pub(crate) fn admit(
         &mut self,
-        traces: Traces,
-        answer: Answer,
+        traces: SideEffects,
+        answer: Reply,
         settings: u64,
         prepared: bool,
     ) -> Result<Admission> {
@@ -103,16 +103,16 @@ impl Activity {
         if self.streaming {
             return Err(Error::Busy);
         }
-        if self.levels.is_owed() {
+        if self.transactions.is_owed() {
             return Ok(Admission::Wait);
         }
-        if self.levels.failed() {
+        if self.transactions.failed() {
             return Err(Error::TransactionFailed);
         }
-        if self.levels.is_nested() && traces.control {
+        if self.transactions.is_nested() && traces.control {
             return Err(Error::Sandboxed);
         }
-        if answer == Answer::Control && self.preparing > 0 {
+        if answer == Reply::Control && self.preparing > 0 {
             return Ok(Admission::Wait);
         }
         self.in_flight += 1;
@@ -123,14 +123,14 @@ impl Activity {
             return Ok(Admission::Settings(self.undone));
         }
         self.traces = self.traces.union(traces);
-        self.streaming = matches!(answer, Answer::Stream | Answer::Copy);
-        if answer == Answer::Control {
+        self.streaming = matches!(answer, Reply::Stream | Reply::Copy);
+        if answer == Reply::Control {
             self.health = Health::Held;
         }
         if traces.transaction {
             self.settings_undone();
         }
-        self.preparing += u32::from(answer == Answer::Prepare);
+        self.preparing += u32::from(answer == Reply::Prepare);
         self.preparing -= u32::from(prepared);
         Ok(Admission::Sent)
     }
@@ -149,23 +149,23 @@ impl Activity {
     }
 
     /// A statement's answer has been read, or is not waited for any more.
-    pub(crate) fn settle(&mut self, sent: Answer) {
+    pub(crate) fn settle(&mut self, sent: Reply) {
         self.in_flight -= 1;
         match sent {
-            Answer::Whole | Answer::Prepare => {}
-            Answer::Stream | Answer::Copy => self.streaming = false,
-            Answer::Control if self.health == Health::Held => self.health = Health::Sound,
-            Answer::Control => {}
+            Reply::Whole | Reply::Prepare => {}
+            Reply::Stream | Reply::Copy => self.streaming = false,
+            Reply::Control if self.health == Health::Held => self.health = Health::Sound,
+            Reply::Control => {}
         }
     }
 
     /// A statement has been left before its answer was read: the transaction it belongs to is failed.
-    pub(crate) fn abandon(&mut self, sent: Answer, within: Option<Mark>) {
-        self.levels.fail(within);
-        if sent == Answer::Control {
-            self.levels.no_conflict();
+    pub(crate) fn abandon(&mut self, sent: Reply, within: Option<FrameId>) {
+        self.transactions.fail(within);
+        if sent == Reply::Control {
+            self.transactions.no_conflict();
         }
-        if sent == Answer::Copy {
+        if sent == Reply::Copy {
             return self.doubt(sent);
         }
         self.abandoned = self.abandoned.max(Some(Abandoned::Cancelled));
@@ -173,9 +173,9 @@ impl Activity {
     }
 
     /// A statement has ended, or will, in a way that may leave its session one answer behind.
-    pub(crate) fn doubt(&mut self, sent: Answer) {
+    pub(crate) fn doubt(&mut self, sent: Reply) {
         self.abandoned = Some(Abandoned::Ending);
-        self.lose_sight();
+        self.mark_untracked();
         self.settle(sent);
     }
 
@@ -185,16 +185,16 @@ impl Activity {
     }
 
     /// From now on nothing is known of what is sent and left behind.
-    pub(crate) fn lose_sight(&mut self) {
-        self.unseen = true;
-        self.traces = self.traces.union(Traces::UNKNOWN);
+    pub(crate) fn mark_untracked(&mut self) {
+        self.untracked = true;
+        self.traces = self.traces.union(SideEffects::UNKNOWN);
     }
 
     /// Whether a repair has to start; if so, nobody else may send from now on.
     pub(crate) fn repair_due(&mut self) -> bool {
         let due = self.health == Health::Sound
             && self.in_flight == 0
-            && (self.abandoned.is_some() || self.levels.is_owed());
+            && (self.abandoned.is_some() || self.transactions.is_owed());
         if due {
             self.health = Health::Held;
         }
@@ -204,7 +204,7 @@ impl Activity {
     /// What is left of a repair; `None` opens the session to all.
     pub(crate) fn next_repair(&mut self) -> Option<Repair> {
         let abandoned = self.abandoned.take();
-        let rollback = self.levels.take_owed();
+        let rollback = self.transactions.take_owed();
         if abandoned.is_none() && rollback.is_none() {
             self.health = Health::Sound;
             return None;
@@ -217,6 +217,6 @@ impl Activity {
 
     /// Whether a transaction that was begun here has not been seen to end.
     pub(crate) fn in_transaction(&self) -> bool {
-        self.levels.is_open() || self.levels.is_owed()
+        self.transactions.is_open() || self.transactions.is_owed()
     }
 }

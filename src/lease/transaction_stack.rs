@@ -5,10 +5,10 @@ use crate::{Error, Result};
 
 /// The open transaction, its savepoints on top of it, and the rollback that has to be answered before all else.
 #[derive(Debug, Default)]
-pub(crate) struct Levels {
+pub(crate) struct TransactionStack {
     /// A transaction is around everything that is lent: what would be a transaction is a savepoint.
     nested: bool,
-    open: Vec<Level>,
+    open: Vec<Frame>,
     last: u64,
     /// The lowest level that was left, and that the server has to be told about.
     owed: Option<usize>,
@@ -17,7 +17,7 @@ pub(crate) struct Levels {
 }
 
 #[derive(Debug)]
-struct Level {
+struct Frame {
     id: u64,
     stage: Stage,
     /// A statement that was sent in it was abandoned: nobody knows what it did.
@@ -38,12 +38,12 @@ pub(crate) enum Stage {
 
 /// What a guard remembers of its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct FrameId {
     at: usize,
     id: u64,
 }
 
-impl Levels {
+impl TransactionStack {
     #[cfg(feature = "testing")]
     pub(crate) fn nested() -> Self {
         Self { nested: true, ..Self::default() }
@@ -54,7 +54,7 @@ impl Levels {
     }
 
     /// Reserves the next level. Only the innermost one can have another in it.
-    pub(crate) fn reserve(&mut self, outer: Option<Mark>) -> Result<Mark> {
+    pub(crate) fn reserve(&mut self, outer: Option<FrameId>) -> Result<FrameId> {
         let at = match outer {
             None => 0,
             Some(outer) => {
@@ -69,15 +69,15 @@ impl Levels {
             return Err(Error::TransactionFailed);
         }
         self.last += 1;
-        self.open.push(Level { id: self.last, stage: Stage::Asked, failed: false });
+        self.open.push(Frame { id: self.last, stage: Stage::Asked, failed: false });
         if at == 0 {
             self.conflict = false;
         }
-        Ok(Mark { at, id: self.last })
+        Ok(FrameId { at, id: self.last })
     }
 
     /// Refuses a guard whose level has ended.
-    pub(crate) fn check(&self, mark: Mark) -> Result<()> {
+    pub(crate) fn check(&self, mark: FrameId) -> Result<()> {
         match self.open.get(mark.at) {
             Some(level) if level.id == mark.id => Ok(()),
             _ => Err(Error::TransactionEnded),
@@ -85,7 +85,7 @@ impl Levels {
     }
 
     /// Refuses a commit that would tear something apart.
-    pub(crate) fn may_commit(&self, mark: Mark) -> Result<()> {
+    pub(crate) fn may_commit(&self, mark: FrameId) -> Result<()> {
         self.check(mark)?;
         if mark.at + 1 != self.open.len() {
             return Err(Error::NestedTransactionOpen);
@@ -93,21 +93,21 @@ impl Levels {
         if self.failed() { Err(Error::TransactionFailed) } else { Ok(()) }
     }
 
-    pub(crate) fn stage(&mut self, mark: Mark, stage: Stage) {
+    pub(crate) fn stage(&mut self, mark: FrameId, stage: Stage) {
         if self.check(mark).is_ok() {
             self.open[mark.at].stage = stage;
         }
     }
 
     /// The level is committed, and what was in it with it.
-    pub(crate) fn committed(&mut self, mark: Mark) {
+    pub(crate) fn committed(&mut self, mark: FrameId) {
         if self.check(mark).is_ok() {
             self.open.truncate(mark.at);
         }
     }
 
     /// The level is given up, and what was in it with it. The server has to be told, as far as it knows of it.
-    pub(crate) fn leave(&mut self, mark: Mark) {
+    pub(crate) fn leave(&mut self, mark: FrameId) {
         if self.check(mark).is_err() {
             return;
         }
@@ -125,13 +125,13 @@ impl Levels {
     }
 
     /// The level that what is sent now belongs to: the innermost that the server has been told of.
-    pub(crate) fn innermost(&self) -> Option<Mark> {
+    pub(crate) fn innermost(&self) -> Option<FrameId> {
         let at = self.open.iter().rposition(|level| level.stage != Stage::Asked)?;
-        Some(Mark { at, id: self.open[at].id })
+        Some(FrameId { at, id: self.open[at].id })
     }
 
     /// A statement was abandoned that was sent in this level. One that has ended meanwhile was answered after it.
-    pub(crate) fn fail(&mut self, within: Option<Mark>) {
+    pub(crate) fn fail(&mut self, within: Option<FrameId>) {
         if let Some(mark) = within.filter(|mark| self.check(*mark).is_ok()) {
             self.open[mark.at].failed = true;
         }
@@ -181,12 +181,12 @@ impl Levels {
     }
 
     /// Whether a level is a savepoint, or the transaction itself.
-    pub(crate) fn is_savepoint(&self, mark: Mark) -> bool {
+    pub(crate) fn is_savepoint(&self, mark: FrameId) -> bool {
         mark.at > 0 || self.nested
     }
 }
 
-impl Mark {
+impl FrameId {
     /// The name of the level's savepoint, if it is one.
     pub(crate) fn savepoint(self) -> String {
         savepoint(self.at)

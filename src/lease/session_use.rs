@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::Lease;
-use super::activity::{Activity, Admission, Answer, Health};
-use super::levels::{Mark, Stage};
+use super::state::{Admission, Health, LeaseState, Reply};
+use super::transaction_stack::{FrameId, Stage};
 use crate::config::Echo;
 use crate::session::Session;
-use crate::sql::Traces;
+use crate::sql::SideEffects;
 use crate::{Error, Result, telemetry};
 
 /// One user of a lent session: from before its first message to after its last answer.
@@ -21,26 +21,26 @@ use crate::{Error, Result, telemetry};
 /// Cancellation safety: dropped between [`send`](Self::send) and [`answered`](Self::answered), its statement is abandoned.
 /// When no other is in flight, what was abandoned is cancelled on the server (P18).
 #[derive(Debug)]
-pub(crate) struct Usage {
+pub(crate) struct SessionUse {
     lease: Arc<Lease>,
     /// The transaction that it must not outlive.
-    level: Option<Mark>,
-    sent: Option<Answer>,
+    level: Option<FrameId>,
+    sent: Option<Reply>,
     /// What runs, where the answer is read piece by piece.
     sql: Option<Box<str>>,
     /// The level in which it was sent.
-    within: Option<Mark>,
+    within: Option<FrameId>,
     /// It has been let in to be prepared, and is to be sent.
     preparing: bool,
 }
 
-impl Usage {
+impl SessionUse {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
         Self { lease, level: None, sent: None, sql: None, within: None, preparing: false }
     }
 
     /// The same, as a user of one transaction.
-    pub(crate) fn within(mut self, level: Mark) -> Self {
+    pub(crate) fn within(mut self, level: FrameId) -> Self {
         self.level = Some(level);
         self
     }
@@ -80,26 +80,26 @@ impl Usage {
     ///
     /// It waits for repairs, for rollbacks and for the first and last statements of transactions. The request's settings
     /// are applied first.
-    pub(crate) async fn send(&mut self, traces: Traces, answer: Answer) -> Result<()> {
+    pub(crate) async fn send(&mut self, traces: SideEffects, answer: Reply) -> Result<()> {
         loop {
             let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
             // What has been prepared is sent in the transaction in which it was let in, or not at all.
             let level = self.within.filter(|_| prepared).or(self.level);
             let version = lease.settings().map_or(0, |settings| settings.version());
-            let admission = |activity: &mut Activity| {
-                let admitted = match level.map(|level| activity.levels.check(level)) {
+            let admission = |activity: &mut LeaseState| {
+                let admitted = match level.map(|level| activity.transactions.check(level)) {
                     Some(Err(err)) => Err(err),
                     _ => activity.admit(traces, answer, version, prepared),
                 };
                 match admitted {
                     Ok(Admission::Wait) => None,
-                    other => Some(other.map(|admission| (admission, activity.levels.innermost()))),
+                    other => Some(other.map(|admission| (admission, activity.transactions.innermost()))),
                 }
             };
             let mut admitted = None;
             if let Some(sent) = self.sent.take() {
                 // An answered message of the same statement counts until the next one does: no repair may begin in between.
-                let mut activity = lease.activity();
+                let mut activity = lease.state();
                 admitted = admission(&mut activity);
                 activity.settle(sent);
                 self.let_others(sent, activity);
@@ -117,7 +117,7 @@ impl Usage {
             }
         }
         self.sent = Some(answer);
-        if mem::replace(&mut self.preparing, answer == Answer::Prepare) {
+        if mem::replace(&mut self.preparing, answer == Reply::Prepare) {
             self.lease.opened();
         }
         if traces.statements {
@@ -127,20 +127,20 @@ impl Usage {
     }
 
     async fn apply_settings(&mut self, undone: u64) -> Result<()> {
-        self.sent = Some(Answer::Whole);
+        self.sent = Some(Reply::Whole);
         let applied = match self.lease.settings() {
             Some(settings) => settings.apply(self.lease.session().client()).await,
             None => Ok(0),
         };
         let version = self.answered(applied)?;
-        self.lease.activity().settings_applied(version, undone);
+        self.lease.state().settings_applied(version, undone);
         Ok(())
     }
 
     /// Like [`send`](Self::send), for the first or the last statement of a transaction.
-    pub(crate) async fn send_control(&mut self, level: Mark, stage: Stage) -> Result<()> {
-        self.send(Traces::default(), Answer::Control).await?;
-        self.lease.activity().levels.stage(level, stage);
+    pub(crate) async fn send_control(&mut self, level: FrameId, stage: Stage) -> Result<()> {
+        self.send(SideEffects::default(), Reply::Control).await?;
+        self.lease.state().transactions.stage(level, stage);
         Ok(())
     }
 
@@ -149,8 +149,8 @@ impl Usage {
         let Some(sent) = self.sent.take() else {
             return answer;
         };
-        let mut activity = self.lease.activity();
-        activity.levels.note(&answer);
+        let mut activity = self.lease.state();
+        activity.transactions.note(&answer);
         activity.settle(sent);
         let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
         if broken {
@@ -169,8 +169,8 @@ impl Usage {
             return err;
         };
         let answer = Err(err);
-        let mut activity = self.lease.activity();
-        activity.levels.note(&answer);
+        let mut activity = self.lease.state();
+        activity.transactions.note(&answer);
         activity.doubt(sent);
         self.let_others(sent, activity);
         let Err::<Infallible, _>(err) = answer;
@@ -188,24 +188,24 @@ impl Usage {
         let Some(sent) = self.sent.take() else {
             return;
         };
-        let mut activity = self.lease.activity();
+        let mut activity = self.lease.state();
         activity.settle(sent);
         activity.health = Health::Broken;
         drop(activity);
         self.lease.opened();
     }
 
-    fn let_others(&self, sent: Answer, activity: MutexGuard<'_, Activity>) {
+    fn let_others(&self, sent: Reply, activity: MutexGuard<'_, LeaseState>) {
         self.lease.repair_if_due(activity);
-        if sent == Answer::Control {
+        if sent == Reply::Control {
             self.lease.opened();
         }
     }
 
     /// Waits until the client itself may be lent, of whose statements nothing is known.
     pub(crate) async fn lend_client(&mut self) -> Result<()> {
-        self.send(Traces::UNKNOWN, Answer::Whole).await?;
-        self.lease.activity().lose_sight();
+        self.send(SideEffects::UNKNOWN, Reply::Whole).await?;
+        self.lease.state().mark_untracked();
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Usage {
     ///
     /// Until now it has counted as sent: a cancel could have hit what was done with it.
     pub(crate) fn client_returned(&mut self) {
-        self.lease.activity().settings_undone();
+        self.lease.state().settings_undone();
         if !thread::panicking() {
             let _ = self.answered(Ok(()));
         }
@@ -221,19 +221,19 @@ impl Usage {
 
     /// Whether the rest of an answer may be cancelled: no transaction is hit by that.
     pub(crate) fn stands_alone(&self) -> bool {
-        let activity = self.lease.activity();
-        !activity.in_transaction() && !activity.traces.transaction && !activity.levels.is_nested()
+        let activity = self.lease.state();
+        !activity.in_transaction() && !activity.traces.transaction && !activity.transactions.is_nested()
     }
 
     /// Fails while a row stream or a copy is open.
     pub(crate) fn check_quiet(&self) -> Result<()> {
-        if self.lease.activity().streaming { Err(Error::Busy) } else { Ok(()) }
+        if self.lease.state().streaming { Err(Error::Busy) } else { Ok(()) }
     }
 }
 
-impl Drop for Usage {
+impl Drop for SessionUse {
     fn drop(&mut self) {
-        let mut activity = self.lease.activity();
+        let mut activity = self.lease.state();
         activity.users -= 1;
         let preparing = self.preparing;
         if preparing {
