@@ -1,5 +1,6 @@
 //! Parameters -> how much TLS is wanted.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::parameters::Parameters;
@@ -7,7 +8,7 @@ use super::{ConfigError, Origin, Server, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
 /// What [`Tls`](crate::session::Tls) is made of.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Ssl {
     pub(crate) mode: SslMode,
     /// Where the mode was given.
@@ -70,6 +71,19 @@ impl Ssl {
         };
         let is_local = hosts.iter().all(Server::is_local);
         Ok(Self { mode, origin, root, client, negotiation, is_local })
+    }
+}
+
+/// Without where the mode was given: what asks for the same looks the same.
+impl fmt::Debug for Ssl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, origin: _, root, client, negotiation, is_local: _ } = self;
+        f.debug_struct("Ssl")
+            .field("mode", mode)
+            .field("root", root)
+            .field("client", client)
+            .field("negotiation", negotiation)
+            .finish_non_exhaustive()
     }
 }
 

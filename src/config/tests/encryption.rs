@@ -89,14 +89,16 @@ mod without_the_feature {
 
     /// P23
     #[test]
-    fn prefer_is_plain_with_one_warning() {
-        let warnings = Arc::new(Warnings::default());
-        let prefer = Config { ssl: Some(SslMode::Prefer), ..Config::default() };
-        tracing::subscriber::with_default(Arc::clone(&warnings), || {
-            let tls = Tls::new(prefer.settings().unwrap().server.ssl).unwrap();
-            assert_eq!(tls.mode, crate::tokio_postgres::config::SslMode::Disable);
-        });
-        assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+    fn prefer_is_plain_with_one_warning_unless_the_server_is_here() {
+        for (host, expected) in [("db.example", 1), ("localhost", 0)] {
+            let warnings = Arc::new(Warnings::default());
+            let config = Config { ssl: Some(SslMode::Prefer), host: host.into(), ..Config::default() };
+            tracing::subscriber::with_default(Arc::clone(&warnings), || {
+                let tls = Tls::new(config.settings().unwrap().server.ssl).unwrap();
+                assert_eq!(tls.mode, crate::tokio_postgres::config::SslMode::Disable);
+            });
+            assert_eq!(warnings.0.load(Ordering::Relaxed), expected, "{host}");
+        }
     }
 
     #[derive(Default)]
