@@ -291,8 +291,8 @@ async fn a_session_that_cannot_be_reset_is_discarded() {
     // Refused: a time-out so short that the reset runs into it.
     let first = backend(&conn).await;
     conn.batch_execute(
-        "CREATE TEMP TABLE t AS SELECT generate_series(1, 1000); SET statement_timeout = 1; \
-        SET lock_timeout = 1",
+        "CREATE TEMP TABLE t AS SELECT generate_series(1, 1000); SET lock_timeout = 1; \
+        SET statement_timeout = 1",
     )
     .await
     .expect("traces");
