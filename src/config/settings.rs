@@ -28,7 +28,7 @@ pub(crate) struct ServerSettings {
     pub(crate) target_session_attrs: TargetSessionAttrs,
     /// User, password, database, start-up options, channel binding; no host, no ssl mode.
     pub(crate) driver: tokio_postgres::Config,
-    /// What `Tls` is made of before anything is connected.
+    /// Its files are read before anything is connected.
     pub(crate) ssl: Ssl,
     /// Bound on one attempt at one address: TCP, TLS and login together, for the first also the name's look-up.
     pub(crate) connect_timeout: Duration,

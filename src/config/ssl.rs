@@ -7,7 +7,7 @@ use super::parameters::Parameters;
 use super::{ConfigError, Origin, Server, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
-/// What [`Tls`](crate::session::Tls) is made of.
+/// How the connection to the server is to be encrypted.
 #[derive(Clone)]
 pub(crate) struct Ssl {
     pub(crate) mode: SslMode,

@@ -150,7 +150,8 @@ impl Pool {
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
-    fn place(self: &Arc<Self>, grant: Grant<Slot>) -> PooledSession {
+    /// A session that was taken out at the gate.
+    pub(crate) fn place(self: &Arc<Self>, grant: Grant<Slot>) -> PooledSession {
         PooledSession::new(grant, self)
     }
 

@@ -45,12 +45,12 @@ impl Pool {
     async fn look_after(self: &Arc<Self>) {
         let floor = self.settings.min_size;
         for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().client().is_closed()) {
-            PooledSession::new(grant, self).end_in_background("the connection is closed");
+            self.place(grant).end_in_background("the connection is closed");
         }
         if let Some(idle_timeout) = self.settings.idle_timeout {
             let spare = self.gate.open().saturating_sub(floor);
             for grant in self.gate.take_resting(spare, |slot| slot.session().idle_for() >= idle_timeout) {
-                PooledSession::new(grant, self).end_in_background("it has idled for its idle_timeout");
+                self.place(grant).end_in_background("it has idled for its idle_timeout");
             }
         }
         self.hold_floor();
@@ -62,7 +62,7 @@ impl Pool {
             let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
                 break;
             };
-            self.replace(PooledSession::new(grant, self)).await;
+            self.replace(self.place(grant)).await;
         }
     }
 
