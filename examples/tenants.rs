@@ -32,8 +32,8 @@ impl Tenant {
         let name = name.ok_or_else(|| error::ErrorUnauthorized("no tenant"))?;
         let conn = Connection::extract(req).into_inner()?;
         // Recorded; in force before the first statement on every session that the request borrows.
-        conn.set("app.tenant", name)?;
-        conn.set("role", "tenant")?;
+        conn.set_config("app.tenant", name)?;
+        conn.set_config("role", "tenant")?;
         Ok(Self(conn))
     }
 }

@@ -37,7 +37,7 @@ async fn transfer(order: Order, conn: Connection) -> Result<impl Responder> {
 #[post("/halve/{from}/{to}")]
 async fn halve(accounts: web::Path<(i32, i32)>, conn: Connection) -> Result<impl Responder> {
     let (from, to) = *accounts;
-    let transact = conn.transact_with().isolation_level(IsolationLevel::Serializable).retries(5);
+    let transact = conn.build_transaction().isolation_level(IsolationLevel::Serializable).retries(5);
     let moved = transact.run(async |tx: Transaction| {
         let half = add(&tx, from, 0).await? / 2;
         add(&tx, from, -half).await?;

@@ -85,7 +85,7 @@ impl Database {
     /// Stops lending, waits for what is lent, says goodbye to the server.
     ///
     /// Call it when the server has stopped. Waits for `close_timeout` at most; may be called again. Whoever asks for a
-    /// session from now on gets [`AcquireError::Closed`](crate::AcquireError::Closed).
+    /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed).
     pub async fn close(&self) {
         self.lender.close().await;
     }

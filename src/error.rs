@@ -46,7 +46,7 @@ pub enum Error {
     /// a statement while a row stream or a copy is open; a second transaction beside one that is open.
     Busy,
     /// The connection has been closed with [`close`](crate::Connection::close). 500.
-    Closed,
+    ConnectionClosed,
     /// The session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
     SessionLost,
 
@@ -197,7 +197,7 @@ impl fmt::Display for Error {
                 "the connection is busy: a statement, row stream, copy, transaction or client guard of this request is alive; \
                  finish or drop it first"
             }
-            Self::Closed => "the connection has been closed for the rest of this request",
+            Self::ConnectionClosed => "the connection has been closed for the rest of this request",
             Self::SessionLost => "the session was lost under an earlier statement; release the connection and try again",
             Self::CommandTimeout(bound) => {
                 return write!(f, "the statement took longer than {bound:?} (`command_timeout`) and was cancelled");

@@ -83,7 +83,7 @@ mod readme {}
 
 pub use bb8_postgres::tokio_postgres;
 pub use config::{
-    Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, Origin, Reset, SslMode, defaults,
+    Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
 };
 pub use database::Database;
 pub use error::{Error, Result};

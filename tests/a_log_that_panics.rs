@@ -94,7 +94,7 @@ fn a_session_whose_reset_panics_is_never_lent() {
         let conn = db.connection();
         let (user, tenant) = look(&conn).await.expect("a session");
         assert_eq!(tenant, None);
-        conn.set("app.tenant", "ada").expect("a name");
+        conn.set_config("app.tenant", "ada").expect("a name");
         conn.batch_execute("SET ROLE pg_monitor").await.expect("a role");
         assert_eq!(look(&conn).await.expect("a session"), ("pg_monitor".to_owned(), Some("ada".to_owned())));
         // The reset fails, and all of it is undone: it has to wait too long for a lock.
@@ -140,7 +140,7 @@ fn no_place_is_lost_to_panics() {
                     let conn = db.connection();
                     let Ok(Ok(seen)) = timeout(Duration::from_millis(300), look(&conn)).await else { return };
                     assert_eq!(seen, (user, None), "somebody else's session");
-                    let _ = conn.set("app.tenant", "ada");
+                    let _ = conn.set_config("app.tenant", "ada");
                     let _ = conn.batch_execute("SET ROLE pg_monitor").await;
                     if number % 3 == 0 {
                         let _ = conn.query("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await;

@@ -6,7 +6,7 @@ use super::enums::Choice;
 use super::parameters::Parameters;
 use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
 use super::startup::{self, Startup};
-use super::{Config, ConfigError, Host, Origin, Settings, Ssl, SslMode, defaults, hosts, names, tcp};
+use super::{Config, ConfigError, Host, OptionSource, Settings, Ssl, SslMode, defaults, hosts, names, tcp};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
 
@@ -58,12 +58,12 @@ impl Config {
                 true => IS_URL.to_owned(),
                 false => format!("must be one of {}, not `{}`", DRIVERS.join(", "), driver.escape_debug()),
             };
-            return Err(ConfigError::invalid(Origin::option("driver"), problem));
+            return Err(ConfigError::invalid(OptionSource::option("driver"), problem));
         }
         sizes(*pool_min_size, *pool_max_size)?;
         if *retry_limit == 0 {
             let problem = "must be at least 1, the number of attempts in all, not 0";
-            return Err(ConfigError::invalid(Origin::option("retry_limit"), problem));
+            return Err(ConfigError::invalid(OptionSource::option("retry_limit"), problem));
         }
 
         let mut parameters = match dsn {
@@ -74,7 +74,7 @@ impl Config {
                 parameters.give_option("port", &port.to_string())?;
                 parameters.give_option("user", user)?;
                 parameters.give_option("password", password)?;
-                parameters.give("dbname", database, Origin::option("database"))?;
+                parameters.give("dbname", database, OptionSource::option("database"))?;
                 parameters
             }
         };
@@ -87,13 +87,13 @@ impl Config {
         parameters.refuse(&["host", "user", "dbname"], names::is_url, IS_URL)?;
         for (name, value) in driver_options {
             if !names::is_parameter(name) {
-                return Err(ConfigError::unknown(Origin::option(name), names::nearest(name)));
+                return Err(ConfigError::unknown(OptionSource::option(name), names::nearest(name)));
             }
             parameters.give_option(name, value)?;
         }
         let connect_timeout = match parameters.take_as("connect_timeout")? {
             Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
-            _ => (*connect_timeout, Origin::option("connect_timeout")),
+            _ => (*connect_timeout, OptionSource::option("connect_timeout")),
         };
         let startup = startup::settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
 
@@ -102,7 +102,7 @@ impl Config {
             pool: PoolSettings {
                 min_size: *pool_min_size,
                 max_size: *pool_max_size,
-                acquire_timeout: positive((*acquire_timeout, Origin::option("acquire_timeout")))?,
+                acquire_timeout: positive((*acquire_timeout, OptionSource::option("acquire_timeout")))?,
                 max_waiting: *max_waiting,
                 idle_timeout: unless_off(*idle_timeout),
                 max_lifetime: unless_off(*max_lifetime),
@@ -117,7 +117,7 @@ impl Config {
                 statement_cache_size: *statement_cache_size as usize,
                 command_timeout: unless_off(*command_timeout),
                 reset: *reset,
-                reset_timeout: positive((*reset_timeout, Origin::option("reset_timeout")))?,
+                reset_timeout: positive((*reset_timeout, OptionSource::option("reset_timeout")))?,
                 echo: *echo,
             },
             use_connection_for_request: *use_connection_for_request,
@@ -156,9 +156,9 @@ fn server(
         driver.options(options);
     }
     match parameters.take_as("channel_binding")? {
-        Some((ChannelBinding::Require, origin)) if ssl.mode == SslMode::Disable => {
+        Some((ChannelBinding::Require, source)) if ssl.mode == SslMode::Disable => {
             let problem = "needs an encrypted connection, as with `ssl = require`";
-            return Err(ConfigError::conflict(origin, problem));
+            return Err(ConfigError::conflict(source, problem));
         }
         Some((binding, _)) => drop(driver.channel_binding(binding)),
         None => {}
@@ -189,12 +189,12 @@ fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
     } else {
         ("pool_max_size", format!("must be at least `pool_min_size` ({min}), not {max}"))
     };
-    Err(ConfigError::invalid(Origin::option(option), problem))
+    Err(ConfigError::invalid(OptionSource::option(option), problem))
 }
 
-fn positive((duration, origin): (Duration, Origin)) -> Result<Duration, ConfigError> {
+fn positive((duration, source): (Duration, OptionSource)) -> Result<Duration, ConfigError> {
     if duration.is_zero() {
-        return Err(ConfigError::invalid(origin, "must be longer than zero"));
+        return Err(ConfigError::invalid(source, "must be longer than zero"));
     }
     Ok(duration.min(CENTURY))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::value::Value;
-use super::{Config, ConfigError, Origin, names};
+use super::{Config, ConfigError, OptionSource, names};
 
 const DSN_VARIABLE: &str = "DATABASE_URL";
 const PREFIX: &str = "DB_";
@@ -48,10 +48,10 @@ impl Config {
         let mut sources = BTreeMap::new();
         for (variable, value) in given {
             let name = variable.strip_prefix(PREFIX).map_or("dsn".to_owned(), str::to_ascii_lowercase);
-            let origin = Origin::Variable(variable);
+            let source = OptionSource::Variable(variable);
             if !names::is_known(&name) {
                 match names::nearest(&name).filter(|meant| !is_replaced(meant)) {
-                    Some(meant) => return Err(ConfigError::unknown(origin, Some(variable_of(&meant)))),
+                    Some(meant) => return Err(ConfigError::unknown(source, Some(variable_of(&meant)))),
                     None => continue,
                 }
             }
@@ -60,19 +60,19 @@ impl Config {
                 continue;
             }
             let Ok(value) = value.into_string() else {
-                return Err(ConfigError::invalid(origin, "must be UTF-8"));
+                return Err(ConfigError::invalid(source, "must be UTF-8"));
             };
             if name == "dsn" && config.dsn.as_ref().is_some_and(|dsn| *dsn != value) {
                 let problem = format!("contradicts `{DSN_VARIABLE}`; give one of them");
-                return Err(ConfigError::conflict(origin, problem));
+                return Err(ConfigError::conflict(source, problem));
             }
-            config.set(&name, origin.clone(), Value::Text(value))?;
-            sources.insert(name, origin);
+            config.set(&name, source.clone(), Value::Text(value))?;
+            sources.insert(name, source);
         }
         match config.settings().map(drop) {
             Ok(()) => Ok(config),
-            Err(err) => match (err.origin(), sources.get(err.origin().name())) {
-                (Origin::Option(_), Some(variable)) => Err(err.at(variable.clone())),
+            Err(err) => match (err.option(), sources.get(err.option().name())) {
+                (OptionSource::Option(_), Some(variable)) => Err(err.at(variable.clone())),
                 _ => Err(err),
             },
         }

@@ -12,7 +12,7 @@ use crate::text::{Chain, Escaped};
 /// shows no password, no DSN and nothing of unknown meaning.
 #[derive(Clone)]
 pub struct ConfigError {
-    origin: Origin,
+    option: OptionSource,
     kind: ConfigErrorKind,
     problem: String,
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -37,7 +37,7 @@ pub enum ConfigErrorKind {
 /// Where an option was given, and under which name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Origin {
+pub enum OptionSource {
     /// A field of [`Config`](crate::Config), or a key of the file it was read from.
     Option(String),
     /// An environment variable.
@@ -53,30 +53,30 @@ impl ConfigError {
     }
 
     /// Which option is wrong, and where it was given.
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+    pub fn option(&self) -> &OptionSource {
+        &self.option
     }
 
-    pub(crate) fn new(origin: Origin, kind: ConfigErrorKind, problem: impl Into<String>) -> Self {
-        Self { origin, kind, problem: problem.into(), source: None }
+    pub(crate) fn new(option: OptionSource, kind: ConfigErrorKind, problem: impl Into<String>) -> Self {
+        Self { option, kind, problem: problem.into(), source: None }
     }
 
-    pub(crate) fn invalid(origin: Origin, problem: impl Into<String>) -> Self {
-        Self::new(origin, ConfigErrorKind::Invalid, problem)
+    pub(crate) fn invalid(option: OptionSource, problem: impl Into<String>) -> Self {
+        Self::new(option, ConfigErrorKind::Invalid, problem)
     }
 
-    pub(crate) fn conflict(origin: Origin, problem: impl Into<String>) -> Self {
-        Self::new(origin, ConfigErrorKind::Conflict, problem)
+    pub(crate) fn conflict(option: OptionSource, problem: impl Into<String>) -> Self {
+        Self::new(option, ConfigErrorKind::Conflict, problem)
     }
 
     /// `other` is another name of the same.
-    pub(crate) fn twice(origin: Origin, other: &str) -> Self {
-        Self::conflict(origin, format!("says the same as `{other}`; give one of them"))
+    pub(crate) fn twice(option: OptionSource, other: &str) -> Self {
+        Self::conflict(option, format!("says the same as `{other}`; give one of them"))
     }
 
-    pub(crate) fn unknown(origin: Origin, nearest: Option<String>) -> Self {
+    pub(crate) fn unknown(option: OptionSource, nearest: Option<String>) -> Self {
         let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        Self::new(origin, ConfigErrorKind::Unknown, format!("is unknown{hint}"))
+        Self::new(option, ConfigErrorKind::Unknown, format!("is unknown{hint}"))
     }
 
     #[cfg(feature = "rustls-no-provider")]
@@ -86,13 +86,13 @@ impl ConfigError {
     }
 
     /// Says that the option was read from somewhere else than the code that checked it believed.
-    pub(super) fn at(mut self, origin: Origin) -> Self {
-        self.origin = origin;
+    pub(super) fn at(mut self, option: OptionSource) -> Self {
+        self.option = option;
         self
     }
 }
 
-impl Origin {
+impl OptionSource {
     pub(crate) fn option(name: impl Into<String>) -> Self {
         Self::Option(name.into())
     }
@@ -103,7 +103,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for OptionSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = Escaped(self.name());
         match self {
@@ -125,7 +125,7 @@ impl fmt::Display for ConfigError {
         if f.alternate() {
             return Chain(self).write(f);
         }
-        write!(f, "{} {}", self.origin, Escaped(&self.problem))
+        write!(f, "{} {}", self.option, Escaped(&self.problem))
     }
 }
 

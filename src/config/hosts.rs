@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::parameters::Parameters;
-use super::{ConfigError, Host, Origin, Server, defaults};
+use super::{ConfigError, Host, OptionSource, Server, defaults};
 
 /// As many as there are names; a single port is every host's, and an address without a name is its
 /// own name.
@@ -12,14 +12,14 @@ pub(super) fn hosts(parameters: &mut Parameters) -> Result<Vec<Server>, ConfigEr
     let count = names.len().max(addresses.len()).max(1);
     if addresses.len() != 0 && names.len() != 0 && addresses.len() != names.len() {
         let problem = format!("has {} entries, `host` has {}", addresses.len(), names.len());
-        return Err(ConfigError::conflict(addresses.origin, problem));
+        return Err(ConfigError::conflict(addresses.source, problem));
     }
     if ports.len() > 1 && ports.len() != count {
         let problem = format!("has {} entries for {count} hosts", ports.len());
-        return Err(ConfigError::conflict(ports.origin, problem));
+        return Err(ConfigError::conflict(ports.source, problem));
     }
     let server = |index| {
-        let refused = |list: &List, problem| ConfigError::invalid(list.origin.clone(), problem);
+        let refused = |list: &List, problem| ConfigError::invalid(list.source.clone(), problem);
         let hostaddr = addresses.get(index).map(str::parse::<IpAddr>).transpose();
         let hostaddr =
             hostaddr.map_err(|_| refused(&addresses, "must be IP addresses, separated by commas"))?;
@@ -54,7 +54,7 @@ fn host(text: &str) -> Result<Host, &'static str> {
 
 /// A value with commas; an empty entry stands for the default.
 struct List {
-    origin: Origin,
+    source: OptionSource,
     entries: Vec<String>,
 }
 
@@ -63,9 +63,9 @@ impl List {
         match parameters.take(name).filter(|given| !given.value.is_empty()) {
             Some(given) => {
                 let entries = given.value.split(',').map(|entry| entry.trim().to_owned());
-                Self { origin: given.origin, entries: entries.collect() }
+                Self { source: given.source, entries: entries.collect() }
             }
-            None => Self { origin: Origin::option(name), entries: Vec::new() },
+            None => Self { source: OptionSource::option(name), entries: Vec::new() },
         }
     }
 

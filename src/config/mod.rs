@@ -20,7 +20,7 @@ mod settings;
 mod tests;
 
 pub use enums::{Echo, IsolationLevel, Reset, SslMode};
-pub use error::{ConfigError, ConfigErrorKind, Origin};
+pub use error::{ConfigError, ConfigErrorKind, OptionSource};
 pub use options::Config;
 pub(crate) use settings::*;
 #[cfg(feature = "rustls-no-provider")]

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::names::{self, masked};
 use super::value::{FromValue, Value, scalar};
-use super::{ConfigError, Echo, IsolationLevel, Origin, Reset, SslMode, defaults, dsn};
+use super::{ConfigError, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults, dsn};
 
 /// What an application asks of its database.
 ///
@@ -181,15 +181,15 @@ impl Config {
     }
 
     /// Sets the option or driver parameter of that name.
-    pub(super) fn set(&mut self, name: &str, origin: Origin, value: Value) -> Result<(), ConfigError> {
+    pub(super) fn set(&mut self, name: &str, source: OptionSource, value: Value) -> Result<(), ConfigError> {
         let problem = match self.set_option(name, value.clone()) {
             Some(result) => result,
             None if names::is_parameter(name) => {
                 scalar(&value).map(|text| drop(self.driver_options.insert(name.to_owned(), text)))
             }
-            None => return Err(ConfigError::unknown(origin, names::nearest(name))),
+            None => return Err(ConfigError::unknown(source, names::nearest(name))),
         };
-        problem.map_err(|problem| ConfigError::invalid(origin, problem))
+        problem.map_err(|problem| ConfigError::invalid(source, problem))
     }
 }
 
@@ -197,7 +197,7 @@ impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut config = Self::default();
         for (name, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
-            config.set(&name, Origin::option(&name), value).map_err(D::Error::custom)?;
+            config.set(&name, OptionSource::option(&name), value).map_err(D::Error::custom)?;
         }
         Ok(config)
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::enums::Choice;
 use super::parameters::Parameters;
-use super::{ConfigError, IsolationLevel, Origin};
+use super::{ConfigError, IsolationLevel, OptionSource};
 
 /// The server settings by name, each with the option that gave it.
-pub(super) type Startup = BTreeMap<String, (Origin, String)>;
+pub(super) type Startup = BTreeMap<String, (OptionSource, String)>;
 
 /// What the options ask of the server, checked.
 pub(super) fn settings(
@@ -16,10 +16,10 @@ pub(super) fn settings(
     statement_timeout: Option<Duration>,
     isolation_level: Option<IsolationLevel>,
 ) -> Result<Startup, ConfigError> {
-    let origin = Origin::option("server_settings");
+    let source = OptionSource::option("server_settings");
     let mut settings = Startup::new();
     for (name, value) in server_settings {
-        let refused = |problem| Err(ConfigError::invalid(origin.clone(), problem));
+        let refused = |problem| Err(ConfigError::invalid(source.clone(), problem));
         if !is_name(name) {
             return refused(format!("has `{}`, which is no name of a setting", name.escape_debug()));
         }
@@ -29,13 +29,14 @@ pub(super) fn settings(
         if name.eq_ignore_ascii_case("client_encoding") {
             return refused("must not contain `client_encoding`: the driver speaks UTF-8 only".into());
         }
-        settings.insert(name.clone(), (origin.clone(), value.clone()));
+        settings.insert(name.clone(), (source.clone(), value.clone()));
     }
-    let mut add =
-        |option, name: &str, value| match settings.insert(name.into(), (Origin::option(option), value)) {
-            Some(_) => Err(ConfigError::twice(Origin::option(option), &format!("server_settings.{name}"))),
-            None => Ok(()),
-        };
+    let mut add = |option, name: &str, value| match settings
+        .insert(name.into(), (OptionSource::option(option), value))
+    {
+        Some(_) => Err(ConfigError::twice(OptionSource::option(option), &format!("server_settings.{name}"))),
+        None => Ok(()),
+    };
     if let Some(timeout) = statement_timeout {
         // Zero milliseconds would be no bound at all.
         let milliseconds = timeout.as_millis().clamp(1, i32::MAX as u128);
@@ -53,7 +54,7 @@ pub(super) fn options(parameters: &mut Parameters, startup: &Startup) -> Result<
     if let Some(own) = parameters.take("options").filter(|own| !own.value.is_empty()) {
         let backslashes = own.value.len() - own.value.trim_end_matches('\\').len();
         if backslashes % 2 == 1 {
-            return Err(ConfigError::invalid(own.origin, "must not end in a single backslash"));
+            return Err(ConfigError::invalid(own.source, "must not end in a single backslash"));
         }
         options.push(own.value);
     }

@@ -18,7 +18,7 @@ pub(super) fn keepalive(parameters: &mut Parameters) -> Result<Option<Keepalive>
         let mut others = ["keepalives_idle", "keepalives_interval", "keepalives_count"].into_iter();
         return match others.find_map(|name| parameters.take(name)) {
             Some(other) => {
-                Err(ConfigError::conflict(other.origin, format!("has no effect when {switch} is off")))
+                Err(ConfigError::conflict(other.source, format!("has no effect when {switch} is off")))
             }
             None => Ok(None),
         };
@@ -26,8 +26,8 @@ pub(super) fn keepalive(parameters: &mut Parameters) -> Result<Option<Keepalive>
     let idle = seconds(parameters, "keepalives_idle", defaults::KEEPALIVES_IDLE)?;
     let interval = seconds(parameters, "keepalives_interval", defaults::KEEPALIVES_INTERVAL)?;
     let retries = match parameters.take_as::<u32>("keepalives_count")? {
-        Some((retries, origin)) if retries > MOST_RETRIES => {
-            return Err(ConfigError::invalid(origin, format!("must be at most {MOST_RETRIES}")));
+        Some((retries, source)) if retries > MOST_RETRIES => {
+            return Err(ConfigError::invalid(source, format!("must be at most {MOST_RETRIES}")));
         }
         retries => retries.map_or(defaults::KEEPALIVES_COUNT, |(retries, _)| retries),
     };
@@ -40,8 +40,8 @@ pub(super) fn keepalive(parameters: &mut Parameters) -> Result<Option<Keepalive>
 
 fn seconds(parameters: &mut Parameters, name: &str, default: Duration) -> Result<Duration, ConfigError> {
     match parameters.take_as::<Duration>(name)? {
-        Some((duration, origin)) if duration.subsec_nanos() != 0 || duration.as_secs() > MOST_SECONDS => {
-            Err(ConfigError::invalid(origin, format!("must be whole seconds, at most {MOST_SECONDS}")))
+        Some((duration, source)) if duration.subsec_nanos() != 0 || duration.as_secs() > MOST_SECONDS => {
+            Err(ConfigError::invalid(source, format!("must be whole seconds, at most {MOST_SECONDS}")))
         }
         given => Ok(given.map_or(default, |(duration, _)| duration)),
     }
@@ -55,16 +55,16 @@ pub(super) fn user_timeout(parameters: &mut Parameters) -> Result<Option<Duratio
         return Ok(Some(defaults::TCP_USER_TIMEOUT));
     };
     let has_unit = given.value.trim().parse::<f64>().is_err();
-    let (timeout, origin) = given.read::<Option<Duration>>()?;
+    let (timeout, source) = given.read::<Option<Duration>>()?;
     match timeout.filter(|timeout| !timeout.is_zero()) {
         None => Ok(None),
         Some(_) if !has_unit => {
             let problem = r#"needs a unit, as in "30s" or "30000ms" (libpq counts milliseconds)"#;
-            Err(ConfigError::invalid(origin, problem))
+            Err(ConfigError::invalid(source, problem))
         }
         Some(timeout) if (1..=MOST_MILLISECONDS).contains(&timeout.as_millis()) => Ok(Some(timeout)),
         Some(_) => {
-            Err(ConfigError::invalid(origin, format!("must be from 1 to {MOST_MILLISECONDS} milliseconds")))
+            Err(ConfigError::invalid(source, format!("must be from 1 to {MOST_MILLISECONDS} milliseconds")))
         }
     }
 }

@@ -36,8 +36,8 @@ use state::{Health, LeaseState, Repair};
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `Some` until the drop.
-    place: Option<PooledSession>,
-    activity: Mutex<LeaseState>,
+    pooled: Option<PooledSession>,
+    state: Mutex<LeaseState>,
     /// The settings of the request that borrowed the session.
     settings: OnceLock<Arc<RequestSettings>>,
     opened: Notify,
@@ -47,11 +47,11 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Has the current runtime drive the session.
-    pub(crate) fn new(place: PooledSession) -> Arc<Self> {
-        place.session().driver().adopt();
+    pub(crate) fn new(pooled: PooledSession) -> Arc<Self> {
+        pooled.session().driver().adopt();
         Arc::new(Self {
-            place: Some(place),
-            activity: Mutex::default(),
+            pooled: Some(pooled),
+            state: Mutex::default(),
             settings: OnceLock::new(),
             opened: Notify::new(),
             #[cfg(feature = "testing")]
@@ -66,10 +66,10 @@ impl Lease {
 
     /// A turn in a sandbox, where the session goes back to.
     #[cfg(feature = "testing")]
-    pub(crate) fn in_turn(place: PooledSession, turn: Turn) -> Arc<Self> {
+    pub(crate) fn in_turn(pooled: PooledSession, turn: Turn) -> Arc<Self> {
         Arc::new(Self {
-            place: Some(place),
-            activity: Mutex::new(LeaseState::nested()),
+            pooled: Some(pooled),
+            state: Mutex::new(LeaseState::nested()),
             settings: OnceLock::new(),
             opened: Notify::new(),
             turn: Some(turn),
@@ -78,30 +78,30 @@ impl Lease {
 
     /// Takes the place from a lease that nobody else has.
     #[cfg(feature = "testing")]
-    pub(crate) fn into_place(self: Arc<Self>) -> Option<PooledSession> {
-        Arc::into_inner(self)?.place.take()
+    pub(crate) fn into_pooled_session(self: Arc<Self>) -> Option<PooledSession> {
+        Arc::into_inner(self)?.pooled.take()
     }
 
     pub(crate) fn session(&self) -> &Session {
-        self.place().session()
+        self.pooled().session()
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        self.place().pool()
+        self.pooled().pool()
     }
 
-    fn place(&self) -> &PooledSession {
-        self.place.as_ref().expect("only the drop takes the place")
+    fn pooled(&self) -> &PooledSession {
+        self.pooled.as_ref().expect("only the drop takes the pooled")
     }
 
     /// Becomes a user of the session. Refused while a row stream or a copy is open.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<SessionUse> {
-        let mut activity = self.state();
-        if activity.streaming {
+        let mut state = self.state();
+        if state.streaming {
             return Err(Error::Busy);
         }
-        activity.users += 1;
-        drop(activity);
+        state.users += 1;
+        drop(state);
         Ok(SessionUse::new(Arc::clone(self)))
     }
 
@@ -112,8 +112,8 @@ impl Lease {
 
     /// Whether it is kept for those who have it: by a transaction, a row stream, a copy or a client guard.
     pub(crate) fn is_kept(&self) -> bool {
-        let activity = self.state();
-        activity.in_transaction() || activity.streaming || (activity.untracked && activity.users > 0)
+        let state = self.state();
+        state.in_transaction() || state.streaming || (state.untracked && state.users > 0)
     }
 
     pub(crate) fn settings(&self) -> Option<&Arc<RequestSettings>> {
@@ -121,7 +121,7 @@ impl Lease {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, LeaseState> {
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets those look again who wait for the session to be open to them.
@@ -141,19 +141,19 @@ impl Lease {
     }
 
     /// Waits until nothing is owed to the server any more.
-    pub(crate) async fn settled(&self) -> Result<()> {
-        let settled = |activity: &mut LeaseState| match activity.health {
+    pub(crate) async fn quiescent(&self) -> Result<()> {
+        let quiescent = |state: &mut LeaseState| match state.health {
             Health::Broken => Some(Err(Error::SessionLost)),
-            Health::Sound if !activity.transactions.is_owed() => Some(Ok(())),
+            Health::Sound if !state.transactions.has_pending_rollback() => Some(Ok(())),
             Health::Sound | Health::Held => None,
         };
-        self.wait_for(settled).await
+        self.wait_for(quiescent).await
     }
 
     /// Starts a repair at home, if one is due now.
-    pub(crate) fn repair_if_due(self: &Arc<Self>, mut activity: MutexGuard<'_, LeaseState>) {
-        let due = activity.repair_due();
-        drop(activity);
+    pub(crate) fn repair_if_due(self: &Arc<Self>, mut state: MutexGuard<'_, LeaseState>) {
+        let due = state.repair_due();
+        drop(state);
         if due {
             // Made here: a home that has stopped drops the task without polling it.
             let cut_off = CutOff(Some(Arc::clone(self)));
@@ -199,15 +199,15 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else {
+        let Some(pooled) = self.pooled.take() else {
             return;
         };
-        let activity = mem::take(self.activity.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let state = mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         #[cfg(feature = "testing")]
         if let Some(turn) = self.turn.take() {
-            return turn.end(place, &activity);
+            return turn.end(pooled, &state);
         }
-        reset::give_back(place, &activity);
+        reset::give_back(pooled, &state);
     }
 }
 

@@ -29,23 +29,23 @@ const GRACE: Duration = Duration::from_millis(10);
 
 /// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
 /// the background, during which it keeps its place.
-pub(crate) fn give_back(mut place: PooledSession, activity: &LeaseState) {
-    let pool = Arc::clone(place.pool());
-    if activity.used {
-        place.used();
+pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
+    let pool = Arc::clone(pooled.pool());
+    if state.used {
+        pooled.used();
     }
-    let cleaning = Cleaning::needed(pool.session_settings().reset, activity);
-    let untracked = activity.untracked;
-    match (activity.health, place.retire_reason()) {
-        (Health::Sound, None) if pool.is_closed() => place.end_in_background("the database has been closed"),
-        (Health::Sound, None) if cleaning.is_none() => place.rest(),
+    let cleaning = Cleaning::needed(pool.session_settings().reset, state);
+    let untracked = state.untracked;
+    match (state.health, pooled.retire_reason()) {
+        (Health::Sound, None) if pool.is_closed() => pooled.end_in_background("the database has been closed"),
+        (Health::Sound, None) if cleaning.is_none() => pooled.rest(),
         (Health::Sound, None) => {
-            let resetting = place.resetting();
+            let resetting = pooled.resetting();
             let home = Arc::clone(&pool);
             home.home().spawn(async move {
                 let mut resetting = Some(resetting);
                 let cleaned = {
-                    let mut cleaning = pin!(clean(&pool, place.session(), cleaning, untracked));
+                    let mut cleaning = pin!(clean(&pool, pooled.session(), cleaning, untracked));
                     match timeout(GRACE, &mut cleaning).await {
                         Ok(cleaned) => cleaned,
                         Err(_) => {
@@ -54,10 +54,10 @@ pub(crate) fn give_back(mut place: PooledSession, activity: &LeaseState) {
                         }
                     }
                 };
-                match place.retire_reason() {
-                    None if cleaned => place.rest(),
-                    Some(reason) if cleaned => place.end_in_background(reason),
-                    _ => place.discard("it could not be reset"),
+                match pooled.retire_reason() {
+                    None if cleaned => pooled.rest(),
+                    Some(reason) if cleaned => pooled.end_in_background(reason),
+                    _ => pooled.discard("it could not be reset"),
                 }
                 // Until now it has counted for one of those who wait.
                 drop(resetting);
@@ -66,9 +66,9 @@ pub(crate) fn give_back(mut place: PooledSession, activity: &LeaseState) {
         (health, retire_reason) => {
             let reason = retire_reason.unwrap_or("a statement did not end");
             if health != Health::Sound || untracked {
-                place.discard(reason);
+                pooled.discard(reason);
             } else {
-                place.end_in_background(reason);
+                pooled.end_in_background(reason);
             }
         }
     }
@@ -82,14 +82,14 @@ struct Cleaning {
 }
 
 impl Cleaning {
-    fn needed(reset: Reset, activity: &LeaseState) -> Option<Self> {
+    fn needed(reset: Reset, state: &LeaseState) -> Option<Self> {
         let cleaning = Self {
-            rollback: activity.traces.transaction || activity.in_transaction(),
+            rollback: state.side_effects.transaction || state.in_transaction(),
             reset: match reset {
-                Reset::Auto => activity.traces.session,
-                Reset::Always => activity.used,
+                Reset::Auto => state.side_effects.session,
+                Reset::Always => state.used,
                 // A tenant is never handed to the next request, nor is the answer to a COPY.
-                Reset::Never => activity.configured || activity.traces.copies,
+                Reset::Never => state.configured || state.side_effects.copies,
             },
         };
         (cleaning.rollback || cleaning.reset).then_some(cleaning)

@@ -31,7 +31,7 @@ pub(crate) struct Sandbox {
 
 #[derive(Debug)]
 struct Resting {
-    place: PooledSession,
+    pooled: PooledSession,
     /// Whose settings, temporary tables and the like are on it.
     marked_by: Option<Weak<RequestSettings>>,
 }
@@ -47,17 +47,17 @@ pub(crate) struct Turn {
 impl Sandbox {
     pub(crate) async fn begin(pool: Arc<Pool>) -> Result<Arc<Self>> {
         let lease = Lease::new(pool.acquire().await?);
-        let mut usage = lease.enter()?;
-        usage.send(SideEffects::UNKNOWN, Reply::Whole).await?;
-        let begun = usage.session().client().batch_execute("BEGIN").await;
+        let mut session_use = lease.enter()?;
+        session_use.send(SideEffects::UNKNOWN, Reply::Whole).await?;
+        let begun = session_use.session().client().batch_execute("BEGIN").await;
         let begun = match begun {
-            Ok(()) => usage.session().client().batch_execute("SAVEPOINT actix_pg_turn").await,
+            Ok(()) => session_use.session().client().batch_execute("SAVEPOINT actix_pg_turn").await,
             refused => refused,
         };
-        usage.answered(begun.map_err(|err| Error::Begin(err.into())))?;
-        drop(usage);
-        let place = lease.into_place().ok_or(Error::SessionLost)?;
-        let resting = Mutex::new(Some(Resting { place, marked_by: None }));
+        session_use.answered(begun.map_err(|err| Error::Begin(err.into())))?;
+        drop(session_use);
+        let pooled = lease.into_pooled_session().ok_or(Error::SessionLost)?;
+        let resting = Mutex::new(Some(Resting { pooled, marked_by: None }));
         Ok(Arc::new(Self { pool, turns: Arc::new(Semaphore::new(1)), resting }))
     }
 
@@ -67,12 +67,12 @@ impl Sandbox {
         whose: &Arc<RequestSettings>,
     ) -> Result<Arc<Lease>, AcquireError> {
         let permit = self.pool.within_acquire_timeout(Arc::clone(&self.turns).acquire_owned()).await?;
-        let permit = permit.map_err(|_| AcquireError::Closed)?;
+        let permit = permit.map_err(|_| AcquireError::DatabaseClosed)?;
         let resting = self.resting().take();
-        let Resting { place, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
+        let Resting { pooled, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
         let turn = Turn { sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
         let strange = marked_by.is_some_and(|owner| !owner.ptr_eq(&turn.whose));
-        let lease = Lease::in_turn(place, turn);
+        let lease = Lease::in_turn(pooled, turn);
         if strange { self.cleaned(lease).await } else { Ok(lease) }
     }
 
@@ -97,8 +97,8 @@ impl Sandbox {
     }
 
     fn roll_back(&self) {
-        if let Some(Resting { place, .. }) = self.resting().take() {
-            reset::give_back(place, &LeaseState::unknown());
+        if let Some(Resting { pooled, .. }) = self.resting().take() {
+            reset::give_back(pooled, &LeaseState::unknown());
         }
     }
 
@@ -115,19 +115,19 @@ impl Drop for Sandbox {
 
 impl Turn {
     /// Keeps what was done, or undoes it if something failed, and lets the next one have its turn.
-    pub(crate) fn end(self, place: PooledSession, activity: &LeaseState) {
+    pub(crate) fn end(self, pooled: PooledSession, state: &LeaseState) {
         let pool = Arc::clone(&self.sandbox.pool);
-        let (sound, untracked) = (activity.health == Health::Sound, activity.untracked);
-        let marked_by = activity.traces.session.then(|| self.whose.clone());
+        let (sound, untracked) = (state.health == Health::Sound, state.untracked);
+        let marked_by = state.side_effects.session.then(|| self.whose.clone());
         let home = Arc::clone(&pool);
         home.home().spawn(async move {
             // All of it: the permit too is for the end.
             let turn = self;
             let bound = pool.session_settings().reset_timeout;
-            if sound && timeout(bound, ended(place.session(), &pool, untracked)).await == Ok(true) {
-                *turn.sandbox.resting() = Some(Resting { place, marked_by });
+            if sound && timeout(bound, ended(pooled.session(), &pool, untracked)).await == Ok(true) {
+                *turn.sandbox.resting() = Some(Resting { pooled, marked_by });
             } else {
-                place.discard("the sandbox has been left");
+                pooled.discard("the sandbox has been left");
             }
         });
     }

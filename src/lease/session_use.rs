@@ -24,11 +24,11 @@ use crate::{Error, Result, telemetry};
 pub(crate) struct SessionUse {
     lease: Arc<Lease>,
     /// The transaction that it must not outlive.
-    level: Option<FrameId>,
+    frame: Option<FrameId>,
     sent: Option<Reply>,
     /// What runs, where the answer is read piece by piece.
     sql: Option<Box<str>>,
-    /// The level in which it was sent.
+    /// The frame in which it was sent.
     within: Option<FrameId>,
     /// It has been let in to be prepared, and is to be sent.
     preparing: bool,
@@ -36,12 +36,12 @@ pub(crate) struct SessionUse {
 
 impl SessionUse {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, level: None, sent: None, sql: None, within: None, preparing: false }
+        Self { lease, frame: None, sent: None, sql: None, within: None, preparing: false }
     }
 
     /// The same, as a user of one transaction.
-    pub(crate) fn within(mut self, level: FrameId) -> Self {
-        self.level = Some(level);
+    pub(crate) fn within(mut self, frame: FrameId) -> Self {
+        self.frame = Some(frame);
         self
     }
 
@@ -76,33 +76,33 @@ impl SessionUse {
         err
     }
 
-    /// Waits for its turn, and records that a statement with these traces is sent now.
+    /// Waits for its turn, and records that a statement with these side effects is sent now.
     ///
     /// It waits for repairs, for rollbacks and for the first and last statements of transactions. The request's settings
     /// are applied first.
-    pub(crate) async fn send(&mut self, traces: SideEffects, answer: Reply) -> Result<()> {
+    pub(crate) async fn send(&mut self, side_effects: SideEffects, answer: Reply) -> Result<()> {
         loop {
             let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
             // What has been prepared is sent in the transaction in which it was let in, or not at all.
-            let level = self.within.filter(|_| prepared).or(self.level);
+            let frame = self.within.filter(|_| prepared).or(self.frame);
             let version = lease.settings().map_or(0, |settings| settings.version());
-            let admission = |activity: &mut LeaseState| {
-                let admitted = match level.map(|level| activity.transactions.check(level)) {
+            let admission = |state: &mut LeaseState| {
+                let admitted = match frame.map(|frame| state.transactions.check(frame)) {
                     Some(Err(err)) => Err(err),
-                    _ => activity.admit(traces, answer, version, prepared),
+                    _ => state.admit(side_effects, answer, version, prepared),
                 };
                 match admitted {
                     Ok(Admission::Wait) => None,
-                    other => Some(other.map(|admission| (admission, activity.transactions.innermost()))),
+                    other => Some(other.map(|admission| (admission, state.transactions.innermost()))),
                 }
             };
             let mut admitted = None;
             if let Some(sent) = self.sent.take() {
                 // An answered message of the same statement counts until the next one does: no repair may begin in between.
-                let mut activity = lease.state();
-                admitted = admission(&mut activity);
-                activity.settle(sent);
-                self.let_others(sent, activity);
+                let mut state = lease.state();
+                admitted = admission(&mut state);
+                state.complete(sent);
+                self.let_others(sent, state);
             }
             let admitted = match admitted {
                 Some(admitted) => admitted,
@@ -112,7 +112,7 @@ impl SessionUse {
             self.within = within;
             match admission {
                 // Boxed, because few requests have settings and the futures of all statements have this in them.
-                Admission::Settings(undone) => self.apply_settings(undone).boxed().await?,
+                Admission::Settings(generation) => self.apply_settings(generation).boxed().await?,
                 _ => break,
             }
         }
@@ -120,27 +120,27 @@ impl SessionUse {
         if mem::replace(&mut self.preparing, answer == Reply::Prepare) {
             self.lease.opened();
         }
-        if traces.statements {
+        if side_effects.statements {
             self.session().retire();
         }
         Ok(())
     }
 
-    async fn apply_settings(&mut self, undone: u64) -> Result<()> {
+    async fn apply_settings(&mut self, generation: u64) -> Result<()> {
         self.sent = Some(Reply::Whole);
         let applied = match self.lease.settings() {
             Some(settings) => settings.apply(self.lease.session().client()).await,
             None => Ok(0),
         };
         let version = self.answered(applied)?;
-        self.lease.state().settings_applied(version, undone);
+        self.lease.state().settings_applied(version, generation);
         Ok(())
     }
 
     /// Like [`send`](Self::send), for the first or the last statement of a transaction.
-    pub(crate) async fn send_control(&mut self, level: FrameId, stage: Stage) -> Result<()> {
+    pub(crate) async fn send_control(&mut self, frame: FrameId, stage: Stage) -> Result<()> {
         self.send(SideEffects::default(), Reply::Control).await?;
-        self.lease.state().transactions.stage(level, stage);
+        self.lease.state().transactions.stage(frame, stage);
         Ok(())
     }
 
@@ -149,14 +149,14 @@ impl SessionUse {
         let Some(sent) = self.sent.take() else {
             return answer;
         };
-        let mut activity = self.lease.state();
-        activity.transactions.note(&answer);
-        activity.settle(sent);
+        let mut state = self.lease.state();
+        state.transactions.note(&answer);
+        state.complete(sent);
         let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
         if broken {
-            activity.health = Health::Broken;
+            state.health = Health::Broken;
         }
-        self.let_others(sent, activity);
+        self.let_others(sent, state);
         if broken {
             self.lease.opened();
         }
@@ -169,10 +169,10 @@ impl SessionUse {
             return err;
         };
         let answer = Err(err);
-        let mut activity = self.lease.state();
-        activity.transactions.note(&answer);
-        activity.doubt(sent);
-        self.let_others(sent, activity);
+        let mut state = self.lease.state();
+        state.transactions.note(&answer);
+        state.doubt(sent);
+        self.let_others(sent, state);
         let Err::<Infallible, _>(err) = answer;
         err
     }
@@ -188,15 +188,15 @@ impl SessionUse {
         let Some(sent) = self.sent.take() else {
             return;
         };
-        let mut activity = self.lease.state();
-        activity.settle(sent);
-        activity.health = Health::Broken;
-        drop(activity);
+        let mut state = self.lease.state();
+        state.complete(sent);
+        state.health = Health::Broken;
+        drop(state);
         self.lease.opened();
     }
 
-    fn let_others(&self, sent: Reply, activity: MutexGuard<'_, LeaseState>) {
-        self.lease.repair_if_due(activity);
+    fn let_others(&self, sent: Reply, state: MutexGuard<'_, LeaseState>) {
+        self.lease.repair_if_due(state);
         if sent == Reply::Control {
             self.lease.opened();
         }
@@ -213,7 +213,7 @@ impl SessionUse {
     ///
     /// Until now it has counted as sent: a cancel could have hit what was done with it.
     pub(crate) fn client_returned(&mut self) {
-        self.lease.state().settings_undone();
+        self.lease.state().invalidate_settings();
         if !thread::panicking() {
             let _ = self.answered(Ok(()));
         }
@@ -221,8 +221,8 @@ impl SessionUse {
 
     /// Whether the rest of an answer may be cancelled: no transaction is hit by that.
     pub(crate) fn stands_alone(&self) -> bool {
-        let activity = self.lease.state();
-        !activity.in_transaction() && !activity.traces.transaction && !activity.transactions.is_nested()
+        let state = self.lease.state();
+        !state.in_transaction() && !state.side_effects.transaction && !state.transactions.is_nested()
     }
 
     /// Fails while a row stream or a copy is open.
@@ -233,21 +233,21 @@ impl SessionUse {
 
 impl Drop for SessionUse {
     fn drop(&mut self) {
-        let mut activity = self.lease.state();
-        activity.users -= 1;
+        let mut state = self.lease.state();
+        state.users -= 1;
         let preparing = self.preparing;
         if preparing {
-            activity.not_prepared();
+            state.not_prepared();
         }
         if let Some(sent) = self.sent.take() {
             if thread::panicking() {
                 // A parameter that panicked has left half a message in the driver's buffer.
-                activity.health = Health::Broken;
+                state.health = Health::Broken;
             }
-            activity.abandon(sent, self.within);
-            self.let_others(sent, activity);
+            state.abandon(sent, self.within);
+            self.let_others(sent, state);
         } else {
-            drop(activity);
+            drop(state);
         }
         if preparing {
             self.lease.opened();

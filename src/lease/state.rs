@@ -20,7 +20,7 @@ pub(crate) struct LeaseState {
     abandoned: Option<Abandoned>,
     pub(crate) health: Health,
     pub(crate) transactions: TransactionStack,
-    pub(crate) traces: SideEffects,
+    pub(crate) side_effects: SideEffects,
     /// The session has been used at all.
     pub(crate) used: bool,
     /// Statements may have been sent, and left, that were never seen here.
@@ -30,7 +30,7 @@ pub(crate) struct LeaseState {
     /// The version of the request's settings that is in force.
     applied: u64,
     /// Counts what may have undone settings.
-    undone: u64,
+    generation: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -84,13 +84,13 @@ impl LeaseState {
     /// Of a session that was used, nobody knows how.
     #[cfg(feature = "testing")]
     pub(crate) fn unknown() -> Self {
-        Self { used: true, traces: SideEffects::UNKNOWN, ..Self::default() }
+        Self { used: true, side_effects: SideEffects::UNKNOWN, ..Self::default() }
     }
 
     /// Whether a statement may be sent now; if so, it counts as sent. `prepared`: it was let in before, to be prepared.
     pub(crate) fn admit(
         &mut self,
-        traces: SideEffects,
+        side_effects: SideEffects,
         answer: Reply,
         settings: u64,
         prepared: bool,
@@ -103,13 +103,13 @@ impl LeaseState {
         if self.streaming {
             return Err(Error::Busy);
         }
-        if self.transactions.is_owed() {
+        if self.transactions.has_pending_rollback() {
             return Ok(Admission::Wait);
         }
         if self.transactions.failed() {
             return Err(Error::TransactionFailed);
         }
-        if self.transactions.is_nested() && traces.control {
+        if self.transactions.is_nested() && side_effects.control {
             return Err(Error::Sandboxed);
         }
         if answer == Reply::Control && self.preparing > 0 {
@@ -119,16 +119,16 @@ impl LeaseState {
         self.used = true;
         if settings != self.applied {
             self.configured = true;
-            self.traces.session = true;
-            return Ok(Admission::Settings(self.undone));
+            self.side_effects.session = true;
+            return Ok(Admission::Settings(self.generation));
         }
-        self.traces = self.traces.union(traces);
+        self.side_effects = self.side_effects.union(side_effects);
         self.streaming = matches!(answer, Reply::Stream | Reply::Copy);
         if answer == Reply::Control {
             self.health = Health::Held;
         }
-        if traces.transaction {
-            self.settings_undone();
+        if side_effects.transaction {
+            self.invalidate_settings();
         }
         self.preparing += u32::from(answer == Reply::Prepare);
         self.preparing -= u32::from(prepared);
@@ -136,20 +136,20 @@ impl LeaseState {
     }
 
     /// Settings are in force, if nothing has undone them meanwhile.
-    pub(crate) fn settings_applied(&mut self, version: u64, undone: u64) {
-        if self.undone == undone {
+    pub(crate) fn settings_applied(&mut self, version: u64, generation: u64) {
+        if self.generation == generation {
             self.applied = version;
         }
     }
 
     /// Something has been sent that can roll settings back: they have to be applied again.
-    pub(crate) fn settings_undone(&mut self) {
-        self.undone += 1;
+    pub(crate) fn invalidate_settings(&mut self) {
+        self.generation += 1;
         self.applied = 0;
     }
 
     /// A statement's answer has been read, or is not waited for any more.
-    pub(crate) fn settle(&mut self, sent: Reply) {
+    pub(crate) fn complete(&mut self, sent: Reply) {
         self.in_flight -= 1;
         match sent {
             Reply::Whole | Reply::Prepare => {}
@@ -169,14 +169,14 @@ impl LeaseState {
             return self.doubt(sent);
         }
         self.abandoned = self.abandoned.max(Some(Abandoned::Cancelled));
-        self.settle(sent);
+        self.complete(sent);
     }
 
     /// A statement has ended, or will, in a way that may leave its session one answer behind.
     pub(crate) fn doubt(&mut self, sent: Reply) {
         self.abandoned = Some(Abandoned::Ending);
         self.mark_untracked();
-        self.settle(sent);
+        self.complete(sent);
     }
 
     /// A statement that was let in to be prepared will not be sent.
@@ -187,14 +187,14 @@ impl LeaseState {
     /// From now on nothing is known of what is sent and left behind.
     pub(crate) fn mark_untracked(&mut self) {
         self.untracked = true;
-        self.traces = self.traces.union(SideEffects::UNKNOWN);
+        self.side_effects = self.side_effects.union(SideEffects::UNKNOWN);
     }
 
     /// Whether a repair has to start; if so, nobody else may send from now on.
     pub(crate) fn repair_due(&mut self) -> bool {
         let due = self.health == Health::Sound
             && self.in_flight == 0
-            && (self.abandoned.is_some() || self.transactions.is_owed());
+            && (self.abandoned.is_some() || self.transactions.has_pending_rollback());
         if due {
             self.health = Health::Held;
         }
@@ -204,19 +204,19 @@ impl LeaseState {
     /// What is left of a repair; `None` opens the session to all.
     pub(crate) fn next_repair(&mut self) -> Option<Repair> {
         let abandoned = self.abandoned.take();
-        let rollback = self.transactions.take_owed();
+        let rollback = self.transactions.take_pending_rollback();
         if abandoned.is_none() && rollback.is_none() {
             self.health = Health::Sound;
             return None;
         }
         if rollback.is_some() {
-            self.settings_undone();
+            self.invalidate_settings();
         }
         Some(Repair { abandoned, rollback })
     }
 
     /// Whether a transaction that was begun here has not been seen to end.
     pub(crate) fn in_transaction(&self) -> bool {
-        self.transactions.is_open() || self.transactions.is_owed()
+        self.transactions.is_open() || self.transactions.has_pending_rollback()
     }
 }

@@ -14,7 +14,7 @@ use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::config::Echo;
 use crate::session::Prepared;
-use crate::sql::{SideEffects, only_reads, traces};
+use crate::sql::{SideEffects, only_reads, side_effects};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream};
@@ -24,11 +24,11 @@ use crate::{Error, Result, telemetry};
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Runs a statement and collects its rows.
-pub(crate) async fn query(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-    let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), async {
-        let rows = start(&mut usage, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
-        usage.answered(rows.map_err(Error::from))
+pub(crate) async fn query(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+    let echo = Started::new(&session_use, sql, params);
+    let rows = bounded(session_use.command_timeout(), async {
+        let rows = start(&mut session_use, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
+        session_use.answered(rows.map_err(Error::from))
     })
     .await
     .map_err(|err| echo.failed(err))?;
@@ -40,17 +40,21 @@ pub(crate) async fn query(mut usage: SessionUse, sql: &str, params: Params<'_>) 
 const FEW: usize = 1_000;
 
 /// Runs a statement and keeps its one row. The others are read away, or cancelled where nothing is undone by that.
-pub(crate) async fn query_opt(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
-    let echo = Started::new(&usage, sql, params);
-    let row = bounded(usage.command_timeout(), async {
-        let mut rows = pin!(start(&mut usage, sql, params, Reply::Whole).await?);
+pub(crate) async fn query_opt(
+    mut session_use: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+) -> Result<Option<Row>> {
+    let echo = Started::new(&session_use, sql, params);
+    let row = bounded(session_use.command_timeout(), async {
+        let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let (mut row, mut others) = (None, 0);
         let read = loop {
             match rows.try_next().await {
                 Ok(Some(first)) if row.is_none() => row = Some(first),
                 Ok(Some(_)) => {
                     others += 1;
-                    if others == FEW && usage.stands_alone() && only_reads(sql) {
+                    if others == FEW && session_use.stands_alone() && only_reads(sql) {
                         return Err(Error::TooManyRows);
                     }
                 }
@@ -58,7 +62,7 @@ pub(crate) async fn query_opt(mut usage: SessionUse, sql: &str, params: Params<'
                 Err(err) => break Err(err.into()),
             }
         };
-        usage.answered(read)?;
+        session_use.answered(read)?;
         if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
     })
     .await
@@ -68,16 +72,16 @@ pub(crate) async fn query_opt(mut usage: SessionUse, sql: &str, params: Params<'
 }
 
 /// Runs a statement and counts the rows it affected.
-pub(crate) async fn execute(mut usage: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
-    let echo = Started::new(&usage, sql, params);
-    let affected = bounded(usage.command_timeout(), async {
-        let mut rows = pin!(start(&mut usage, sql, params, Reply::Whole).await?);
+pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
+    let echo = Started::new(&session_use, sql, params);
+    let affected = bounded(session_use.command_timeout(), async {
+        let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let read = async {
             while rows.try_next().await?.is_some() {}
             Ok(())
         };
         let read = read.await;
-        usage.answered(read)?;
+        session_use.answered(read)?;
         Ok(rows.rows_affected().unwrap_or(0))
     })
     .await
@@ -88,25 +92,26 @@ pub(crate) async fn execute(mut usage: SessionUse, sql: &str, params: Params<'_>
 
 /// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
 pub(crate) async fn query_raw(
-    mut usage: SessionUse,
+    mut session_use: SessionUse,
     sql: &str,
     params: Params<'_>,
 ) -> Result<(SessionUse, RowStream)> {
-    let echo = Started::new(&usage, sql, params);
-    let rows = bounded(usage.command_timeout(), start(&mut usage, sql, params, Reply::Stream)).await;
+    let echo = Started::new(&session_use, sql, params);
+    let rows =
+        bounded(session_use.command_timeout(), start(&mut session_use, sql, params, Reply::Stream)).await;
     let rows = rows.map_err(|err| echo.failed(err))?;
-    usage.runs(sql);
+    session_use.runs(sql);
     echo.finished(None);
-    Ok((usage, rows))
+    Ok((session_use, rows))
 }
 
 /// Runs statements in one simple query, without parameters.
-pub(crate) async fn batch_execute(mut usage: SessionUse, sql: &str) -> Result<()> {
-    let echo = Started::new(&usage, sql, &[]);
-    bounded(usage.command_timeout(), async {
-        usage.send(traces(sql), Reply::Whole).await?;
-        let executed = usage.session().client().batch_execute(sql).await;
-        usage.answered(executed.map_err(Error::from))
+pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
+    let echo = Started::new(&session_use, sql, &[]);
+    bounded(session_use.command_timeout(), async {
+        session_use.send(side_effects(sql), Reply::Whole).await?;
+        let executed = session_use.session().client().batch_execute(sql).await;
+        session_use.answered(executed.map_err(Error::from))
     })
     .await
     .map_err(|err| echo.failed(err))?;
@@ -118,43 +123,51 @@ pub(crate) async fn batch_execute(mut usage: SessionUse, sql: &str) -> Result<()
 ///
 /// One that fails here costs the session: the driver ends the data that was not asked for with a `Sync` of its own, which
 /// is answered as well, and from then on takes every answer for that of the statement before.
-pub(crate) async fn copy_in(mut usage: SessionUse, sql: &str) -> Result<(SessionUse, CopyInSink<Bytes>)> {
-    let echo = Started::new(&usage, sql, &[]);
-    let sink = bounded(usage.command_timeout(), async {
-        let prepared = prepared(&mut usage, sql, Reply::Copy).await?;
-        let sink = usage.session().client().copy_in(&prepared.statement).await;
+pub(crate) async fn copy_in(
+    mut session_use: SessionUse,
+    sql: &str,
+) -> Result<(SessionUse, CopyInSink<Bytes>)> {
+    let echo = Started::new(&session_use, sql, &[]);
+    let sink = bounded(session_use.command_timeout(), async {
+        let prepared = prepared(&mut session_use, sql, Reply::Copy).await?;
+        let sink = session_use.session().client().copy_in(&prepared.statement).await;
         sink.map_err(|err| {
-            usage.give_up();
+            session_use.give_up();
             err.into()
         })
     })
     .await
     .map_err(|err| echo.failed(err))?;
-    usage.runs(sql);
+    session_use.runs(sql);
     echo.finished(None);
-    Ok((usage, sink))
+    Ok((session_use, sink))
 }
 
 /// Starts a `COPY … TO STDOUT`; its last answer is for the reader to record.
-pub(crate) async fn copy_out(mut usage: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
-    let echo = Started::new(&usage, sql, &[]);
-    let stream = bounded(usage.command_timeout(), async {
-        let prepared = prepared(&mut usage, sql, Reply::Stream).await?;
-        let stream = usage.session().client().copy_out(&prepared.statement).await;
-        stream.map_err(|err| usage.refused(err.into()))
+pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
+    let echo = Started::new(&session_use, sql, &[]);
+    let stream = bounded(session_use.command_timeout(), async {
+        let prepared = prepared(&mut session_use, sql, Reply::Stream).await?;
+        let stream = session_use.session().client().copy_out(&prepared.statement).await;
+        stream.map_err(|err| session_use.refused(err.into()))
     })
     .await
     .map_err(|err| echo.failed(err))?;
-    usage.runs(sql);
+    session_use.runs(sql);
     echo.finished(None);
-    Ok((usage, stream))
+    Ok((session_use, stream))
 }
 
 /// Sends a statement, prepared once per session, and returns when the server has accepted its parameters.
-async fn start(usage: &mut SessionUse, sql: &str, params: Params<'_>, answer: Reply) -> Result<RowStream> {
+async fn start(
+    session_use: &mut SessionUse,
+    sql: &str,
+    params: Params<'_>,
+    answer: Reply,
+) -> Result<RowStream> {
     let mut refused: Option<Error> = None;
     loop {
-        let prepared = match (prepared(usage, sql, answer).await, refused.take()) {
+        let prepared = match (prepared(session_use, sql, answer).await, refused.take()) {
             // In a transaction the first refusal has failed it, and is what the caller has to see.
             (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 return Err(first);
@@ -164,13 +177,13 @@ async fn start(usage: &mut SessionUse, sql: &str, params: Params<'_>, answer: Re
                 prepared?
             }
         };
-        let client = usage.session().client();
+        let client = session_use.session().client();
         let err = match client.query_raw(&prepared.statement, params.iter().copied()).await {
             Ok(rows) => return Ok(rows),
             Err(err) => err,
         };
-        let renewable = usage.session().forget(sql, &err);
-        let err = usage.refused(err.into());
+        let renewable = session_use.session().forget(sql, &err);
+        let err = session_use.refused(err.into());
         match refused {
             Some(first) => return Err(first),
             None if renewable => refused = Some(err),
@@ -180,15 +193,15 @@ async fn start(usage: &mut SessionUse, sql: &str, params: Params<'_>, answer: Re
 }
 
 /// A statement of the session's cache, or one that is prepared for it now; on return it counts as sent.
-async fn prepared(usage: &mut SessionUse, sql: &str, answer: Reply) -> Result<Prepared> {
-    let prepared = match usage.session().cached(sql) {
+async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Result<Prepared> {
+    let prepared = match session_use.session().cached(sql) {
         Some(prepared) => prepared,
         None => {
-            usage.send(SideEffects::default(), Reply::Prepare).await?;
-            usage.session().prepare(sql).boxed().await.map_err(|err| usage.refused(err.into()))?
+            session_use.send(SideEffects::default(), Reply::Prepare).await?;
+            session_use.session().prepare(sql).boxed().await.map_err(|err| session_use.refused(err.into()))?
         }
     };
-    usage.send(prepared.traces, answer).await?;
+    session_use.send(prepared.side_effects, answer).await?;
     Ok(prepared)
 }
 
@@ -234,8 +247,8 @@ struct Started<'a> {
 }
 
 impl<'a> Started<'a> {
-    fn new(usage: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
-        let echo = usage.echo();
+    fn new(session_use: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
+        let echo = session_use.echo();
         Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }
 

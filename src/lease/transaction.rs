@@ -16,37 +16,45 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct TransactionGuard {
     /// Pins the session.
-    usage: SessionUse,
-    level: FrameId,
+    session_use: SessionUse,
+    frame: FrameId,
     committed: AtomicBool,
     rolled_back: AtomicBool,
 }
 
 impl TransactionGuard {
     /// Begins a transaction with the statement `start`, or a savepoint in an outer one.
-    pub(crate) async fn begin(usage: SessionUse, outer: Option<&Self>, start: impl Display) -> Result<Self> {
-        let level = usage.lease().state().transactions.reserve(outer.map(|outer| outer.level))?;
-        let mut guard =
-            Self { usage, level, committed: AtomicBool::new(false), rolled_back: AtomicBool::new(false) };
+    pub(crate) async fn begin(
+        session_use: SessionUse,
+        outer: Option<&Self>,
+        start: impl Display,
+    ) -> Result<Self> {
+        let frame = session_use.lease().state().transactions.reserve(outer.map(|outer| outer.frame))?;
+        let mut guard = Self {
+            session_use,
+            frame,
+            committed: AtomicBool::new(false),
+            rolled_back: AtomicBool::new(false),
+        };
         let sql =
-            if guard.is_savepoint() { format!("SAVEPOINT {}", level.savepoint()) } else { start.to_string() };
-        bounded(guard.usage.command_timeout(), async {
-            guard.usage.send_control(level, Stage::Beginning).await?;
-            let begun = guard.usage.session().client().batch_execute(&sql).await;
+            if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
+        bounded(guard.session_use.command_timeout(), async {
+            guard.session_use.send_control(frame, Stage::Beginning).await?;
+            let begun = guard.session_use.session().client().batch_execute(&sql).await;
             if begun.is_ok() {
-                guard.usage.lease().state().transactions.stage(level, Stage::Open);
+                guard.session_use.lease().state().transactions.stage(frame, Stage::Open);
             }
-            guard.usage.answered(begun.map_err(|err| Error::Begin(err.into())))
+            guard.session_use.answered(begun.map_err(|err| Error::Begin(err.into())))
         })
         .await
-        .map_err(|err| guard.usage.failed(err))?;
+        .map_err(|err| guard.session_use.failed(err))?;
         Ok(guard)
     }
 
     /// Becomes a user of the session, for as long as the transaction is open.
     pub(crate) fn enter(&self) -> Result<SessionUse> {
-        self.usage.lease().state().transactions.check(self.level)?;
-        Ok(self.usage.lease().enter()?.within(self.level))
+        self.session_use.lease().state().transactions.check(self.frame)?;
+        Ok(self.session_use.lease().enter()?.within(self.frame))
     }
 
     /// Commits, or fails and rolls back.
@@ -66,27 +74,27 @@ impl TransactionGuard {
     }
 
     async fn try_commit(&self) -> Result<()> {
-        let mut usage = self.enter()?;
-        self.usage.lease().state().transactions.may_commit(self.level)?;
+        let mut session_use = self.enter()?;
+        self.session_use.lease().state().transactions.may_commit(self.frame)?;
         // COMMIT in an aborted transaction answers well, and so it does outside of any. SAVEPOINT refuses both.
         let sql = if self.is_savepoint() {
-            format!("RELEASE SAVEPOINT {}", self.level.savepoint())
+            format!("RELEASE SAVEPOINT {}", self.frame.savepoint())
         } else {
             "SAVEPOINT actix_pg; COMMIT".to_owned()
         };
         let mut asked = false;
-        let committed = bounded(usage.command_timeout(), async {
-            usage.send_control(self.level, Stage::Ending).await?;
+        let committed = bounded(session_use.command_timeout(), async {
+            session_use.send_control(self.frame, Stage::Ending).await?;
             asked = true;
-            let committed = usage.session().client().batch_execute(&sql).await;
+            let committed = session_use.session().client().batch_execute(&sql).await;
             match &committed {
-                Ok(()) => usage.lease().state().transactions.committed(self.level),
-                Err(_) => usage.lease().state().transactions.stage(self.level, Stage::Open),
+                Ok(()) => session_use.lease().state().transactions.committed(self.frame),
+                Err(_) => session_use.lease().state().transactions.stage(self.frame, Stage::Open),
             }
-            usage.answered(committed.map_err(Error::from))
+            session_use.answered(committed.map_err(Error::from))
         })
         .await
-        .map_err(|err| usage.failed(err));
+        .map_err(|err| session_use.failed(err));
         match committed {
             Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
                 Err(Error::OutcomeUnknown(Box::new(err)))
@@ -101,23 +109,23 @@ impl TransactionGuard {
 
     /// Rolls back, and returns when the server has done so.
     pub(crate) async fn rollback(&self) -> Result<()> {
-        self.usage.lease().state().transactions.check(self.level)?;
+        self.session_use.lease().state().transactions.check(self.frame)?;
         self.rolled_back.store(true, Ordering::Release);
         self.leave();
-        self.usage.check_quiet()?;
-        self.usage.lease().settled().await
+        self.session_use.check_quiet()?;
+        self.session_use.lease().quiescent().await
     }
 
     /// Rolls back in the background, before anything else is sent. Does nothing if the transaction has ended.
     pub(crate) fn leave(&self) {
-        let mut activity = self.usage.lease().state();
-        activity.transactions.leave(self.level);
-        self.usage.lease().repair_if_due(activity);
+        let mut state = self.session_use.lease().state();
+        state.transactions.leave(self.frame);
+        self.session_use.lease().repair_if_due(state);
     }
 
     /// Whether it may be run again: it lost against another transaction, and nothing of it was committed.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !self.is_committed() && self.usage.lease().state().transactions.conflict()
+        !self.is_committed() && self.session_use.lease().state().transactions.conflict()
     }
 
     fn is_committed(&self) -> bool {
@@ -125,7 +133,7 @@ impl TransactionGuard {
     }
 
     fn is_savepoint(&self) -> bool {
-        self.usage.lease().state().transactions.is_savepoint(self.level)
+        self.session_use.lease().state().transactions.is_savepoint(self.frame)
     }
 }
 

@@ -10,8 +10,8 @@ pub(crate) struct TransactionStack {
     nested: bool,
     open: Vec<Frame>,
     last: u64,
-    /// The lowest level that was left, and that the server has to be told about.
-    owed: Option<usize>,
+    /// The lowest frame that was left, and that the server has to be told about.
+    pending_rollback: Option<usize>,
     /// The latest statement failed because of what another transaction did at the same time.
     conflict: bool,
 }
@@ -24,7 +24,7 @@ struct Frame {
     failed: bool,
 }
 
-/// How far a level is known to be.
+/// How far a frame is known to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Nothing has been sent.
@@ -36,7 +36,7 @@ pub(crate) enum Stage {
     Ending,
 }
 
-/// What a guard remembers of its level.
+/// What a guard remembers of its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameId {
     at: usize,
@@ -53,7 +53,7 @@ impl TransactionStack {
         self.nested
     }
 
-    /// Reserves the next level. Only the innermost one can have another in it.
+    /// Reserves the next frame. Only the innermost one can have another in it.
     pub(crate) fn reserve(&mut self, outer: Option<FrameId>) -> Result<FrameId> {
         let at = match outer {
             None => 0,
@@ -76,70 +76,70 @@ impl TransactionStack {
         Ok(FrameId { at, id: self.last })
     }
 
-    /// Refuses a guard whose level has ended.
-    pub(crate) fn check(&self, mark: FrameId) -> Result<()> {
-        match self.open.get(mark.at) {
-            Some(level) if level.id == mark.id => Ok(()),
+    /// Refuses a guard whose frame has ended.
+    pub(crate) fn check(&self, frame: FrameId) -> Result<()> {
+        match self.open.get(frame.at) {
+            Some(open) if open.id == frame.id => Ok(()),
             _ => Err(Error::TransactionEnded),
         }
     }
 
     /// Refuses a commit that would tear something apart.
-    pub(crate) fn may_commit(&self, mark: FrameId) -> Result<()> {
-        self.check(mark)?;
-        if mark.at + 1 != self.open.len() {
+    pub(crate) fn may_commit(&self, frame: FrameId) -> Result<()> {
+        self.check(frame)?;
+        if frame.at + 1 != self.open.len() {
             return Err(Error::NestedTransactionOpen);
         }
         if self.failed() { Err(Error::TransactionFailed) } else { Ok(()) }
     }
 
-    pub(crate) fn stage(&mut self, mark: FrameId, stage: Stage) {
-        if self.check(mark).is_ok() {
-            self.open[mark.at].stage = stage;
+    pub(crate) fn stage(&mut self, frame: FrameId, stage: Stage) {
+        if self.check(frame).is_ok() {
+            self.open[frame.at].stage = stage;
         }
     }
 
-    /// The level is committed, and what was in it with it.
-    pub(crate) fn committed(&mut self, mark: FrameId) {
-        if self.check(mark).is_ok() {
-            self.open.truncate(mark.at);
+    /// The frame is committed, and what was in it with it.
+    pub(crate) fn committed(&mut self, frame: FrameId) {
+        if self.check(frame).is_ok() {
+            self.open.truncate(frame.at);
         }
     }
 
-    /// The level is given up, and what was in it with it. The server has to be told, as far as it knows of it.
-    pub(crate) fn leave(&mut self, mark: FrameId) {
-        if self.check(mark).is_err() {
+    /// The frame is given up, and what was in it with it. The server has to be told, as far as it knows of it.
+    pub(crate) fn leave(&mut self, frame: FrameId) {
+        if self.check(frame).is_err() {
             return;
         }
-        let stage = self.open[mark.at].stage;
-        self.open.truncate(mark.at);
+        let stage = self.open[frame.at].stage;
+        self.open.truncate(frame.at);
         match stage {
             Stage::Asked => {}
-            // Whether the savepoint is there is not known; the level around it can only be rolled back.
-            Stage::Beginning | Stage::Ending if self.is_savepoint(mark) => {
+            // Whether the savepoint is there is not known; the frame around it can only be rolled back.
+            Stage::Beginning | Stage::Ending if self.is_savepoint(frame) => {
                 let around = self.innermost();
                 self.fail(around);
             }
-            _ => self.owed = Some(self.owed.map_or(mark.at, |owed| owed.min(mark.at))),
+            _ => self.pending_rollback = Some(self.pending_rollback.map_or(frame.at, |at| at.min(frame.at))),
         }
     }
 
-    /// The level that what is sent now belongs to: the innermost that the server has been told of.
+    /// The frame that what is sent now belongs to: the innermost that the server has been told of.
     pub(crate) fn innermost(&self) -> Option<FrameId> {
-        let at = self.open.iter().rposition(|level| level.stage != Stage::Asked)?;
+        let at = self.open.iter().rposition(|frame| frame.stage != Stage::Asked)?;
         Some(FrameId { at, id: self.open[at].id })
     }
 
-    /// A statement was abandoned that was sent in this level. One that has ended meanwhile was answered after it.
+    /// A statement was abandoned that was sent in this frame. One that has ended meanwhile was answered after it.
     pub(crate) fn fail(&mut self, within: Option<FrameId>) {
-        if let Some(mark) = within.filter(|mark| self.check(*mark).is_ok()) {
-            self.open[mark.at].failed = true;
+        if let Some(frame) = within.filter(|frame| self.check(*frame).is_ok()) {
+            self.open[frame.at].failed = true;
         }
     }
 
     /// Whether one of the levels can only be rolled back, and what is in it with it.
     pub(crate) fn failed(&self) -> bool {
-        self.open.iter().any(|level| level.failed)
+        self.open.iter().any(|frame| frame.failed)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -147,13 +147,13 @@ impl TransactionStack {
     }
 
     /// Whether a rollback has to be answered before anything else is sent.
-    pub(crate) fn is_owed(&self) -> bool {
-        self.owed.is_some()
+    pub(crate) fn has_pending_rollback(&self) -> bool {
+        self.pending_rollback.is_some()
     }
 
     /// The rollback that is owed; who takes it has to have it answered.
-    pub(crate) fn take_owed(&mut self) -> Option<String> {
-        self.owed.take().map(|at| match savepoint(at) {
+    pub(crate) fn take_pending_rollback(&mut self) -> Option<String> {
+        self.pending_rollback.take().map(|at| match savepoint(at) {
             _ if at == 0 && !self.nested => "ROLLBACK".into(),
             name => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
         })
@@ -180,14 +180,14 @@ impl TransactionStack {
         self.conflict
     }
 
-    /// Whether a level is a savepoint, or the transaction itself.
-    pub(crate) fn is_savepoint(&self, mark: FrameId) -> bool {
-        mark.at > 0 || self.nested
+    /// Whether a frame is a savepoint, or the transaction itself.
+    pub(crate) fn is_savepoint(&self, frame: FrameId) -> bool {
+        frame.at > 0 || self.nested
     }
 }
 
 impl FrameId {
-    /// The name of the level's savepoint, if it is one.
+    /// The name of the frame's savepoint, if it is one.
     pub(crate) fn savepoint(self) -> String {
         savepoint(self.at)
     }

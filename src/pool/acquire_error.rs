@@ -29,7 +29,7 @@ pub enum AcquireError {
     /// No session is alive, and none can be opened: said at once, for as long as that is so.
     Unavailable(ConnectError),
     /// [`Database::close`](crate::Database::close) has been called.
-    Closed,
+    DatabaseClosed,
     /// The session of a sandbox was lost, or broke out of its transaction.
     SandboxLost,
     /// The runtime that called [`Database::connect`](crate::Database::connect), and drives the sessions, has stopped.
@@ -64,7 +64,7 @@ impl fmt::Display for AcquireError {
                 write!(f, "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)")
             }
             Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
-            Self::Closed => write!(f, "the database has been closed"),
+            Self::DatabaseClosed => write!(f, "the database has been closed"),
             Self::SandboxLost => {
                 write!(f, "the session of the sandbox was lost, or has left its transaction")
             }

@@ -28,10 +28,10 @@ use crate::session::ConnectError;
 use permit::Phase;
 pub(crate) use permit::{Grant, Permit, Resetting};
 use state::{State, count};
-pub(crate) use ticket::Ticket;
+pub(crate) use waiting::Waiting;
 
 mod permit;
-mod ticket;
+mod waiting;
 mod state;
 mod lanes;
 
@@ -52,7 +52,7 @@ type Call<S> = oneshot::Sender<Result<Grant<S>, ConnectError>>;
 #[derive(Debug)]
 pub(crate) enum Entry<S> {
     Granted(Grant<S>),
-    Wait(Ticket<S>),
+    Wait(Waiting<S>),
     /// So many wait already.
     Full,
     Closed,
@@ -95,7 +95,7 @@ impl<S> Gate<S> {
         let (call, called) = oneshot::channel();
         let number = state.lanes.wait(here, since, call);
         self.look(&state);
-        Entry::Wait(Ticket::new(self, here, number, called))
+        Entry::Wait(Waiting::new(self, here, number, called))
     }
 
     /// Gives a session to the first in line, or lets it rest. Comes with the place that it takes.

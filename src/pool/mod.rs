@@ -5,7 +5,7 @@ mod pooled_session;
 mod gate;
 mod opening;
 mod upkeep;
-mod stock;
+mod bb8_pool;
 mod status;
 mod acquire_error;
 
@@ -27,9 +27,9 @@ use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
 use crate::telemetry;
+use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
 use opening::Outage;
-use stock::{Slot, Stock};
 
 /// How long a session that has idled may take to answer.
 const CHECK: Duration = Duration::from_secs(2);
@@ -42,8 +42,8 @@ pub(crate) struct Pool {
     pub(crate) settings: PoolSettings,
     session_settings: SessionSettings,
     connector: Arc<Connector>,
-    pub(crate) stock: Stock,
-    pub(crate) gate: Arc<Gate<Slot>>,
+    pub(crate) bb8: Bb8Pool,
+    pub(crate) gate: Arc<Gate<Bb8Session>>,
     pub(crate) outage: Outage,
     home: Home,
     closed: AtomicBool,
@@ -60,7 +60,7 @@ impl Pool {
         let pool = Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
-            stock: Stock::new(settings.pool.max_size, Arc::clone(&connector)),
+            bb8: Bb8Pool::new(settings.pool.max_size, Arc::clone(&connector)),
             outage: Outage::default(),
             connector,
             home: Home::current({
@@ -72,7 +72,7 @@ impl Pool {
         });
         for session in sessions {
             if let Some(permit) = pool.gate.place_to_spare() {
-                permit.deliver(Some(session.runtime()), pool.stock.add(session));
+                permit.deliver(Some(session.runtime()), pool.bb8.add(session));
             }
         }
         opening::start(&pool);
@@ -99,14 +99,14 @@ impl Pool {
     /// Lends a session without waiting, if one rests that needs no check.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<PooledSession> {
         loop {
-            let place = self.place(self.gate.take(here())?);
-            match place.session().retire_reason() {
-                None if self.is_fresh(&place) => return Some(place),
+            let pooled = self.pooled(self.gate.take(here())?);
+            match pooled.session().retire_reason() {
+                None if self.is_fresh(&pooled) => return Some(pooled),
                 None => {
-                    place.rest();
+                    pooled.rest();
                     return None;
                 }
-                Some(reason) => place.end_in_background(reason),
+                Some(reason) => pooled.end_in_background(reason),
             }
         }
     }
@@ -121,14 +121,14 @@ impl Pool {
     pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         let since = Instant::now();
         loop {
-            let place = self.place(self.enter(since).await?);
-            if let Some(reason) = place.session().retire_reason() {
-                place.end_in_background(reason);
-            } else if self.is_fresh(&place) {
-                return Ok(place);
+            let pooled = self.pooled(self.enter(since).await?);
+            if let Some(reason) = pooled.session().retire_reason() {
+                pooled.end_in_background(reason);
+            } else if self.is_fresh(&pooled) {
+                return Ok(pooled);
             // Boxed: whoever waits at the gate has this future allocated.
-            } else if let Some(place) = self.checked(place).boxed().await? {
-                return Ok(place);
+            } else if let Some(pooled) = self.checked(pooled).boxed().await? {
+                return Ok(pooled);
             }
         }
     }
@@ -151,14 +151,14 @@ impl Pool {
     }
 
     /// A session that was taken out at the gate.
-    pub(crate) fn place(self: &Arc<Self>, grant: Grant<Slot>) -> PooledSession {
+    pub(crate) fn pooled(self: &Arc<Self>, grant: Grant<Bb8Session>) -> PooledSession {
         PooledSession::new(grant, self)
     }
 
-    async fn enter(&self, since: Instant) -> Result<Grant<Slot>, AcquireError> {
-        let ticket = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
+    async fn enter(&self, since: Instant) -> Result<Grant<Bb8Session>, AcquireError> {
+        let waiting = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
             Entry::Granted(grant) => return Ok(grant),
-            Entry::Wait(ticket) => ticket,
+            Entry::Wait(waiting) => waiting,
             Entry::Full => {
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
                 let full = AcquireError::QueueFull { max_waiting };
@@ -170,7 +170,7 @@ impl Pool {
         if let Some(cause) = self.unavailable() {
             return Err(AcquireError::Unavailable(cause));
         }
-        match ticket.await {
+        match waiting.await {
             Some(Ok(grant)) => Ok(grant),
             Some(Err(cause)) => Err(AcquireError::Unavailable(cause)),
             None => Err(self.stopped()),
@@ -178,16 +178,16 @@ impl Pool {
     }
 
     /// Asks a session that has idled whether it is alive. That happens at home: who waits for it may give up.
-    async fn checked(self: &Arc<Self>, place: PooledSession) -> Result<Option<PooledSession>, AcquireError> {
+    async fn checked(self: &Arc<Self>, pooled: PooledSession) -> Result<Option<PooledSession>, AcquireError> {
         let (ready, checked) = oneshot::channel();
         let pool = Arc::clone(self);
         self.home.spawn(async move {
             let begun = Instant::now();
-            place.session().driver().go_home();
-            if is_alive(place.session()).await {
-                let _ = ready.send(Checked(Some(place)));
+            pooled.session().driver().go_home();
+            if is_alive(pooled.session()).await {
+                let _ = ready.send(Checked(Some(pooled)));
             } else {
-                pool.discard_silent(place, begun);
+                pool.discard_silent(pooled, begun);
             }
         });
         match checked.await {
@@ -198,23 +198,23 @@ impl Pool {
     }
 
     /// Discards a session that did not answer, and those that would have to be asked too and have been silent since.
-    fn discard_silent(self: &Arc<Self>, place: PooledSession, since: Instant) {
-        let suspects = self.gate.take_resting(u32::MAX, |slot| {
-            slot.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
+    fn discard_silent(self: &Arc<Self>, pooled: PooledSession, since: Instant) {
+        let suspects = self.gate.take_resting(u32::MAX, |lent| {
+            lent.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
         });
         for grant in suspects {
-            self.home.spawn(self.place(grant).end_within(SILENT_END));
+            self.home.spawn(self.pooled(grant).end_within(SILENT_END));
         }
         // Its place is free at once: it has been waited for long enough.
-        self.home.spawn(place.end_within(Duration::ZERO));
+        self.home.spawn(pooled.end_within(Duration::ZERO));
     }
 
-    fn is_fresh(&self, place: &PooledSession) -> bool {
-        place.session().idle_for() < self.settings.test_after_idle
+    fn is_fresh(&self, pooled: &PooledSession) -> bool {
+        pooled.session().idle_for() < self.settings.test_after_idle
     }
 
     pub(crate) fn stopped(&self) -> AcquireError {
-        if self.is_closed() { AcquireError::Closed } else { AcquireError::HomeStopped }
+        if self.is_closed() { AcquireError::DatabaseClosed } else { AcquireError::HomeStopped }
     }
 
     /// Stops lending, waits for what is lent, and ends every session; all within `close_timeout`.
@@ -230,7 +230,7 @@ impl Pool {
     }
 
     pub(crate) fn status(&self) -> Status {
-        let (open, idle) = (self.stock.open_sessions(), self.gate.resting());
+        let (open, idle) = (self.bb8.open_sessions(), self.gate.resting());
         Status {
             max: self.settings.max_size,
             open,
@@ -246,8 +246,8 @@ struct Checked(Option<PooledSession>);
 
 impl Drop for Checked {
     fn drop(&mut self) {
-        if let Some(place) = self.0.take() {
-            place.rest();
+        if let Some(pooled) = self.0.take() {
+            pooled.rest();
         }
     }
 }

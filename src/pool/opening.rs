@@ -21,8 +21,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::Pool;
+use super::bb8_pool::Bb8Session;
 use super::gate::Permit;
-use super::stock::Slot;
 use crate::session::ConnectError;
 use crate::telemetry;
 
@@ -105,17 +105,17 @@ pub(crate) fn start(pool: &Arc<Pool>) {
 
 impl Pool {
     /// Opens a session in a place, for the first in line.
-    pub(crate) fn open_in_background(self: &Arc<Self>, permit: Permit<Slot>) {
+    pub(crate) fn open_in_background(self: &Arc<Self>, permit: Permit<Bb8Session>) {
         let pool = Arc::clone(self);
         self.home().spawn(async move { pool.open(permit).await });
     }
 
-    pub(crate) async fn open(self: &Arc<Self>, permit: Permit<Slot>) {
+    pub(crate) async fn open(self: &Arc<Self>, permit: Permit<Bb8Session>) {
         // A panic is a failure like any other: at once the next attempt would meet it again.
-        let opened = AssertUnwindSafe(self.stock.open()).catch_unwind().await;
+        let opened = AssertUnwindSafe(self.bb8.open()).catch_unwind().await;
         match opened.unwrap_or_else(|_| Err(ConnectError::interrupted())) {
-            Ok(slot) => {
-                permit.deliver(Some(Handle::current().id()), slot);
+            Ok(lent) => {
+                permit.deliver(Some(Handle::current().id()), lent);
                 self.opened();
             }
             Err(err) => self.failed_to_open(permit, err),
@@ -132,7 +132,7 @@ impl Pool {
         self.hold_floor();
     }
 
-    fn failed_to_open(&self, permit: Permit<Slot>, err: ConnectError) {
+    fn failed_to_open(&self, permit: Permit<Bb8Session>, err: ConnectError) {
         if self.is_closed() {
             return;
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Pool;
+use super::bb8_pool::Bb8Session;
 use super::gate::{Grant, Permit, Resetting};
-use super::stock::Slot;
 use crate::session::{Abandoned, Session, cancel_until_quiet};
 use crate::telemetry;
 
@@ -28,14 +28,14 @@ pub(crate) struct PooledSession {
 #[derive(Debug)]
 struct Held {
     // Dropped in this order: a place is free when its session has ended.
-    slot: Slot,
-    permit: Permit<Slot>,
+    lent: Bb8Session,
+    permit: Permit<Bb8Session>,
 }
 
 impl PooledSession {
-    pub(crate) fn new(grant: Grant<Slot>, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(grant: Grant<Bb8Session>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
-        Self { held: Some(Held { slot: session, permit }), pool: Arc::clone(pool) }
+        Self { held: Some(Held { lent: session, permit }), pool: Arc::clone(pool) }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -43,7 +43,7 @@ impl PooledSession {
     }
 
     pub(crate) fn session(&self) -> &Session {
-        self.held.as_ref().expect("only its end empties a place").slot.session()
+        self.held.as_ref().expect("only its end takes the session").lent.session()
     }
 
     /// Why the session must not stay in the pool, if so. One that is too old does while no other can be opened.
@@ -55,21 +55,21 @@ impl PooledSession {
     }
 
     /// Counts the session as about to come back from a reset, until the guard is dropped.
-    pub(crate) fn resetting(&self) -> Resetting<Slot> {
+    pub(crate) fn resetting(&self) -> Resetting<Bb8Session> {
         self.pool.gate.resetting()
     }
 
     /// Records that the session has been used until now.
     pub(crate) fn used(&mut self) {
         if let Some(held) = &mut self.held {
-            held.slot.session_mut().returned();
+            held.lent.session_mut().returned();
         }
     }
 
     /// Gives the session to the first in line, or lets it rest where it is driven.
     pub(crate) fn rest(mut self) {
-        if let Some(Held { slot, permit }) = self.held.take() {
-            permit.deliver(Some(slot.session().runtime()), slot);
+        if let Some(Held { lent, permit }) = self.held.take() {
+            permit.deliver(Some(lent.session().runtime()), lent);
         }
     }
 
@@ -105,7 +105,7 @@ impl PooledSession {
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
             if busy {
-                let last = cancel_until_quiet(held.slot.session(), pool.connector(), Abandoned::Cancelled);
+                let last = cancel_until_quiet(held.lent.session(), pool.connector(), Abandoned::Cancelled);
                 let _ = timeout(LAST_CANCEL, last).await;
             }
             held.end().await;
@@ -125,8 +125,8 @@ impl Drop for PooledSession {
 impl Held {
     async fn end(mut self) {
         self.permit.ending();
-        let Self { slot, permit } = self;
-        slot.end().await;
+        let Self { lent, permit } = self;
+        lent.end().await;
         drop(permit);
     }
 }

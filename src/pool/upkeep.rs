@@ -44,13 +44,13 @@ impl Pool {
 
     async fn look_after(self: &Arc<Self>) {
         let floor = self.settings.min_size;
-        for grant in self.gate.take_resting(u32::MAX, |slot| slot.session().client().is_closed()) {
-            self.place(grant).end_in_background("the connection is closed");
+        for grant in self.gate.take_resting(u32::MAX, |lent| lent.session().client().is_closed()) {
+            self.pooled(grant).end_in_background("the connection is closed");
         }
         if let Some(idle_timeout) = self.settings.idle_timeout {
             let spare = self.gate.open().saturating_sub(floor);
-            for grant in self.gate.take_resting(spare, |slot| slot.session().idle_for() >= idle_timeout) {
-                self.place(grant).end_in_background("it has idled for its idle_timeout");
+            for grant in self.gate.take_resting(spare, |lent| lent.session().idle_for() >= idle_timeout) {
+                self.pooled(grant).end_in_background("it has idled for its idle_timeout");
             }
         }
         self.hold_floor();
@@ -59,25 +59,25 @@ impl Pool {
             if self.outage.cause().is_some() {
                 break;
             }
-            let Some(grant) = self.gate.take_resting(1, |slot| slot.session().is_too_old()).pop() else {
+            let Some(grant) = self.gate.take_resting(1, |lent| lent.session().is_too_old()).pop() else {
                 break;
             };
-            self.replace(self.place(grant)).await;
+            self.replace(self.pooled(grant)).await;
         }
     }
 
     /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both. If it
     /// cannot be opened, the old one is better than none.
-    async fn replace(self: &Arc<Self>, place: PooledSession) {
+    async fn replace(self: &Arc<Self>, pooled: PooledSession) {
         if self.gate.open() <= self.settings.min_size
             && let Some(permit) = self.gate.place_to_spare()
         {
             self.open(permit).await;
             if self.outage.cause().is_some() {
-                return place.rest();
+                return pooled.rest();
             }
         }
-        place.end().await;
+        pooled.end().await;
         self.hold_floor();
     }
 }

@@ -14,7 +14,7 @@ use crate::tokio_postgres::Client;
 /// failed, [`release`](crate::Connection::release) the session before the next statement: that finds out whether the driver
 /// has lost count of the answers.
 pub struct ClientGuard {
-    usage: SessionUse,
+    session_use: SessionUse,
 }
 
 impl fmt::Debug for ClientGuard {
@@ -24,15 +24,15 @@ impl fmt::Debug for ClientGuard {
 }
 
 impl ClientGuard {
-    pub(crate) async fn of(mut usage: SessionUse) -> Result<Self> {
-        usage.lend_client().await?;
-        Ok(Self { usage })
+    pub(crate) async fn of(mut session_use: SessionUse) -> Result<Self> {
+        session_use.lend_client().await?;
+        Ok(Self { session_use })
     }
 }
 
 impl Drop for ClientGuard {
     fn drop(&mut self) {
-        self.usage.client_returned();
+        self.session_use.client_returned();
     }
 }
 
@@ -40,6 +40,6 @@ impl Deref for ClientGuard {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        self.usage.session().client()
+        self.session_use.session().client()
     }
 }

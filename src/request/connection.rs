@@ -32,7 +32,7 @@ use crate::{Database, Error, Result};
 /// # Errors
 ///
 /// Extraction fails with [`Error::MissingMiddleware`] or [`Error::NoRequestConnection`]. Every statement may fail with
-/// [`Error::Acquire`] if it has to borrow, with [`Error::Busy`] while a [`RowStream`] is open, [`Error::Closed`] after
+/// [`Error::Acquire`] if it has to borrow, with [`Error::Busy`] while a [`RowStream`] is open, [`Error::ConnectionClosed`] after
 /// [`close`](Self::close), [`Error::CommandTimeout`], and [`Error::Postgres`].
 #[derive(Clone)]
 pub struct Connection {
@@ -61,7 +61,7 @@ impl Connection {
     }
 
     /// A transaction with options: isolation level, read only, deferrable, retries.
-    pub fn transact_with(&self) -> TransactionBuilder {
+    pub fn build_transaction(&self) -> TransactionBuilder {
         TransactionBuilder::new(self.clone())
     }
 
@@ -89,7 +89,7 @@ impl Connection {
         F: FnMut(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.transact_with().run(transaction).await
+        self.build_transaction().run(transaction).await
     }
 
     /// Sets a [configuration parameter](https://www.postgresql.org/docs/current/config-setting.html), such as `app.tenant`
@@ -112,7 +112,7 @@ impl Connection {
     ///
     /// [`Error::SettingName`], [`Error::SettingValue`], and [`Error::SettingReserved`] for `client_encoding`. What the server does not take is an [`Error::Setting`] of every
     /// following statement, none of which runs, until the setting is set to something else.
-    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+    pub fn set_config(&self, name: &str, value: &str) -> Result<()> {
         self.scope.settings().set(name, value)
     }
 
@@ -136,7 +136,7 @@ impl Connection {
         self.scope.release()
     }
 
-    /// Gives the session back for good: later statements of the request fail with [`Error::Closed`]. May be repeated.
+    /// Gives the session back for good: later statements of the request fail with [`Error::ConnectionClosed`]. May be repeated.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Executor for Connection {
     }
 
     async fn begin(&self) -> Result<Transaction> {
-        self.transact_with().begin().await
+        self.build_transaction().begin().await
     }
 }
 
@@ -172,7 +172,7 @@ impl Database {
     /// The request's connection to this database, for requests that talk to several.
     ///
     /// The extractor [`Connection`] is that of the innermost middleware.
-    pub fn connection_of(&self, req: &HttpRequest) -> Connection {
+    pub fn connection_for(&self, req: &HttpRequest) -> Connection {
         Connection::of(req, self)
     }
 }

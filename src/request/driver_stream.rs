@@ -13,12 +13,12 @@ use crate::{Error, Result};
 pub(super) struct DriverStream<S> {
     driven: Pin<Box<S>>,
     /// `None` after the last answer: the session is free for other statements.
-    usage: Option<SessionUse>,
+    session_use: Option<SessionUse>,
 }
 
 impl<S> DriverStream<S> {
-    pub(super) fn new((usage, driven): (SessionUse, S)) -> Self {
-        Self { driven: Box::pin(driven), usage: Some(usage) }
+    pub(super) fn new((session_use, driven): (SessionUse, S)) -> Self {
+        Self { driven: Box::pin(driven), session_use: Some(session_use) }
     }
 
     pub(super) fn driven(&self) -> &S {
@@ -31,14 +31,14 @@ impl<S> DriverStream<S> {
 
     /// Whether the last answer has not been read.
     pub(super) fn is_open(&self) -> bool {
-        self.usage.is_some()
+        self.session_use.is_some()
     }
 
     /// Records the last answer: the session is free.
     pub(super) fn ended<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T> {
         let answer = answer.map_err(Error::from);
-        match self.usage.take() {
-            Some(mut usage) => usage.answered(answer).map_err(|err| usage.failed(err)),
+        match self.session_use.take() {
+            Some(mut session_use) => session_use.answered(answer).map_err(|err| session_use.failed(err)),
             None => answer,
         }
     }
@@ -46,10 +46,10 @@ impl<S> DriverStream<S> {
     /// Records that it has failed: nobody else may send before the session is known to be in step.
     pub(super) fn failed(&mut self, err: tokio_postgres::Error) -> Error {
         let err = Error::from(err);
-        match self.usage.take() {
-            Some(mut usage) => {
-                let err = usage.doubted(err);
-                usage.failed(err)
+        match self.session_use.take() {
+            Some(mut session_use) => {
+                let err = session_use.doubted(err);
+                session_use.failed(err)
             }
             None => err,
         }

@@ -63,7 +63,7 @@ impl Scope {
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<SessionUse> {
         loop {
             match self.try_enter()? {
-                Entry::Acquired(usage) => return Ok(usage),
+                Entry::Acquired(session_use) => return Ok(session_use),
                 Entry::Wait(borrow) => match borrow.ended().await {
                     Ok(ended) => {
                         if let Some(lease) = ended? {
@@ -100,12 +100,12 @@ impl Scope {
             }
             State::Idle => {}
             State::Detached => return Ok(Entry::Alone),
-            State::Closed => return Err(Error::Closed),
+            State::Closed => return Err(Error::ConnectionClosed),
         }
         if let Some(lease) = self.lender.acquire_now(&self.settings) {
-            let usage = lease.enter()?;
+            let session_use = lease.enter()?;
             *state = State::Leased(lease);
-            return Ok(Entry::Acquired(usage));
+            return Ok(Entry::Acquired(session_use));
         }
         let borrow = Borrow::new(Arc::clone(self).borrow().boxed(), self.lender.pool().deadline());
         *state = State::Borrowing(Arc::downgrade(&borrow));

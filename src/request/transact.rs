@@ -23,7 +23,7 @@ const BACK_OFF: Duration = Duration::from_millis(5);
 /// The longest pause before any retry: a request is waiting.
 const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
 
-/// A transaction to be: [`Connection::transact_with`].
+/// A transaction to be: [`Connection::build_transaction`].
 #[must_use = "nothing happens before `begin` or `run`"]
 #[derive(Debug, Clone)]
 pub struct TransactionBuilder {
@@ -87,7 +87,7 @@ impl TransactionBuilder {
     /// use actix_pg::{Connection, IsolationLevel, Result, Transaction};
     ///
     /// # async fn visit(conn: Connection) -> Result<i64> {
-    /// conn.transact_with()
+    /// conn.build_transaction()
     ///     .isolation_level(IsolationLevel::Serializable)
     ///     .retries(5)
     ///     .run(async |tx: Transaction| {

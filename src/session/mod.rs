@@ -26,7 +26,7 @@ use lru::LruCache;
 use tokio::runtime::Id;
 
 use crate::config::Settings;
-use crate::sql::{SideEffects, traces};
+use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
@@ -49,7 +49,7 @@ pub(crate) struct Session {
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) statement: Statement,
-    pub(crate) traces: SideEffects,
+    pub(crate) side_effects: SideEffects,
 }
 
 impl Session {
@@ -95,7 +95,7 @@ impl Session {
     /// Prepares a statement and keeps it for the next time.
     pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
         let statement = self.client.prepare(sql).await?;
-        let prepared = Prepared { statement, traces: traces(sql) };
+        let prepared = Prepared { statement, side_effects: side_effects(sql) };
         if let Some(cache) = &self.statements {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
             cache.put(sql.into(), prepared.clone());

@@ -81,7 +81,7 @@ impl SideEffects {
 }
 
 /// Reads what `sql`, one statement or several, may leave behind.
-pub(crate) fn traces(sql: &str) -> SideEffects {
+pub(crate) fn side_effects(sql: &str) -> SideEffects {
     let Some(tokens) = tokens(sql) else {
         return SideEffects { control: mentions_control(sql), ..SideEffects::UNKNOWN };
     };
@@ -90,7 +90,7 @@ pub(crate) fn traces(sql: &str) -> SideEffects {
 
 /// Whether `sql` changes nothing: neither its session nor any data. Row locks count as a change.
 pub(crate) fn only_reads(sql: &str) -> bool {
-    traces(sql) == SideEffects::CLEAN
+    side_effects(sql) == SideEffects::CLEAN
         && tokens(sql).is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES)))
 }
 

@@ -5,19 +5,19 @@ use proptest::prelude::*;
 
 use self::clean::CLEAN;
 use self::dirty::DIRTY;
-use super::{SideEffects, only_reads, traces};
+use super::{SideEffects, only_reads, side_effects};
 
 #[test]
 fn everyday_statements_are_clean() {
     for sql in CLEAN {
-        assert_eq!(traces(sql), SideEffects::CLEAN, "{sql}");
+        assert_eq!(side_effects(sql), SideEffects::CLEAN, "{sql}");
     }
 }
 
 #[test]
 fn what_may_change_the_session_is_not_clean() {
     for sql in DIRTY {
-        assert!(traces(sql).session, "{sql}");
+        assert!(side_effects(sql).session, "{sql}");
     }
 }
 
@@ -28,7 +28,7 @@ fn a_lock_anywhere_in_a_clean_statement_is_seen() {
         {
             if parameter.is_some_and(|parameter| parameter.ends_with(|digit: char| digit.is_ascii_digit())) {
                 let locking = format!("{}pg_advisory_lock(1){}", &sql[..place], &sql[place + 2..]);
-                assert!(traces(&locking).session, "{locking}");
+                assert!(side_effects(&locking).session, "{locking}");
             }
         }
     }
@@ -39,7 +39,7 @@ fn a_name_in_place_of_any_called_built_in_is_seen() {
     for sql in CLEAN {
         for name in ["count", "now", "lower", "unnest", "jsonb_agg", "generate_series", "sum", "coalesce"] {
             let calling = sql.replace(&format!("{name}("), "my_function(");
-            assert!(calling == *sql || traces(&calling).session, "{calling}");
+            assert!(calling == *sql || side_effects(&calling).session, "{calling}");
         }
     }
 }
@@ -65,7 +65,7 @@ fn transaction_commands_leave_nothing_but_the_transaction() {
         "/* x */ BEGIN; INSERT INTO t (id) VALUES (1); COMMIT",
         "SELECT 1; BEGIN",
     ] {
-        assert_eq!(traces(sql), only_transaction, "{sql}");
+        assert_eq!(side_effects(sql), only_transaction, "{sql}");
     }
 }
 
@@ -79,16 +79,16 @@ fn other_commands_leave_no_transaction() {
         "SELECT f()",
         "DISCARD ALL",
     ] {
-        assert!(!traces(sql).transaction, "{sql}");
+        assert!(!side_effects(sql).transaction, "{sql}");
     }
 }
 
 #[test]
 fn what_is_not_understood_may_leave_anything() {
     for sql in ["FROBNICATE", "SELECT 'a", "SELECT 1; SELECT /*", "(BEGIN)", "SELECT '\\'"] {
-        assert_eq!(traces(sql), SideEffects::UNKNOWN, "{sql}");
+        assert_eq!(side_effects(sql), SideEffects::UNKNOWN, "{sql}");
     }
-    let both = traces("BEGIN; SET a = 1");
+    let both = side_effects("BEGIN; SET a = 1");
     assert!(both.session && both.transaction);
 }
 
@@ -99,10 +99,10 @@ fn what_begins_or_ends_a_transaction_is_seen_among_everything_else() {
     {
         for command in ["BEGIN", "commit", "END", "ROLLBACK AND CHAIN", "ABORT", "PREPARE TRANSACTION 'a'"] {
             for sql in [format!("{other}; {command}"), format!("{command};{other}")] {
-                assert!(traces(&sql).control, "{sql}");
+                assert!(side_effects(&sql).control, "{sql}");
             }
         }
-        assert!(!traces(other).control, "{other}");
+        assert!(!side_effects(other).control, "{other}");
     }
 }
 
@@ -111,10 +111,10 @@ fn what_may_be_a_copy_is_seen() {
     for sql in
         ["COPY t FROM STDIN", "/* */ copy (SELECT 1) TO STDOUT", "SELECT 1; COPY t TO 'f'", "SELECT '\\'"]
     {
-        assert!(traces(sql).copies, "{sql}");
+        assert!(side_effects(sql).copies, "{sql}");
     }
     for sql in ["SELECT 'COPY'", "SET a = 1", "BEGIN", "SELECT copy FROM t"] {
-        assert!(!traces(sql).copies, "{sql}");
+        assert!(!side_effects(sql).copies, "{sql}");
     }
 }
 
@@ -155,10 +155,10 @@ fn thrown_away_statements_are_seen() {
         "DEALLOCATE \"s1\"",
         "SELECT 1; DISCARD /**/ ALL;",
     ] {
-        assert!(traces(sql).statements, "{sql}");
+        assert!(side_effects(sql).statements, "{sql}");
     }
     for sql in ["DISCARD PLANS", "DEALLOCATE stock", "SELECT 'DISCARD ALL'", "DISCARD", "DEALLOCATE"] {
-        assert!(!traces(sql).statements, "{sql}");
+        assert!(!side_effects(sql).statements, "{sql}");
     }
 }
 
@@ -174,7 +174,7 @@ fn long_and_deep_statements_are_read_in_linear_time() {
         format!("SELECT {}1{}", "(".repeat(long), ")".repeat(long)),
         format!("SELECT 1{}", ", lower($1)".repeat(long)),
     ] {
-        let _ = traces(&sql);
+        let _ = side_effects(&sql);
     }
 }
 
@@ -203,11 +203,11 @@ proptest! {
 
     #[test]
     fn any_text_is_read_without_a_panic(text in any::<String>(), soup in soup(), cut in any::<prop::sample::Index>()) {
-        traces(&text);
-        traces(&soup);
+        side_effects(&text);
+        side_effects(&soup);
         let statement = CLEAN[cut.index(CLEAN.len())];
         let end = cut.index(statement.len() + 1);
-        traces(statement.get(..end).unwrap_or_default());
+        side_effects(statement.get(..end).unwrap_or_default());
     }
 
     #[test]
@@ -219,7 +219,7 @@ proptest! {
             let gaps = gaps.iter().cycle();
             let spaced: String = tokens.iter().zip(gaps).flat_map(|(token, gap)| [*gap, token.text]).collect();
             prop_assert_eq!(super::tokens(&spaced), Some(tokens));
-            prop_assert_eq!(traces(&spaced), traces(&sql));
+            prop_assert_eq!(side_effects(&spaced), side_effects(&sql));
         }
     }
 }

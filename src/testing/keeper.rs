@@ -18,7 +18,7 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum OptionSource {
     /// Everything on it goes with it: nobody need wait for a drop.
     Ours,
     /// Nothing may stay behind on it.
@@ -29,12 +29,12 @@ pub(super) enum Origin {
 #[derive(Debug, Clone)]
 pub(super) struct Keeper {
     requests: UnboundedSender<Request>,
-    origin: Origin,
+    source: OptionSource,
 }
 
 impl Keeper {
     /// Proves a given server reachable, and removes from it what others have left behind.
-    pub(super) fn start(admin: tokio_postgres::Config, origin: Origin) -> Result<Self, Error> {
+    pub(super) fn start(admin: tokio_postgres::Config, source: OptionSource) -> Result<Self, Error> {
         let (requests, received) = unbounded_channel();
         let (started, start) = mpsc::channel();
         let thread_error =
@@ -45,17 +45,17 @@ impl Keeper {
             .name("actix-pg-testing".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    let mut work = Work::new(admin, origin);
-                    let _ = started.send(match origin {
-                        Origin::Ours => Ok(()),
-                        Origin::Given => work.drop_orphans().await,
+                    let mut work = Work::new(admin, source);
+                    let _ = started.send(match source {
+                        OptionSource::Ours => Ok(()),
+                        OptionSource::Given => work.drop_orphans().await,
                     });
                     work.serve(received).await;
                 });
             })
             .map_err(thread_error)?;
         start.recv().unwrap_or(Err(Error::Ended))?;
-        Ok(Self { requests, origin })
+        Ok(Self { requests, source })
     }
 
     pub(super) async fn create(&self) -> Result<String, Error> {
@@ -72,9 +72,9 @@ impl Keeper {
 
     pub(super) fn drop_database(&self, name: &str) {
         let name = name.to_owned();
-        match self.origin {
-            Origin::Ours => drop(self.requests.send(Request::Drop(name, None))),
-            Origin::Given => self.wait_for(|done| Request::Drop(name, Some(done))),
+        match self.source {
+            OptionSource::Ours => drop(self.requests.send(Request::Drop(name, None))),
+            OptionSource::Given => self.wait_for(|done| Request::Drop(name, Some(done))),
         }
     }
 
@@ -87,7 +87,7 @@ impl Keeper {
 
     /// The server is not needed any more, though some of its databases may still have an owner.
     pub(super) fn finish(&self) {
-        if self.origin == Origin::Given {
+        if self.source == OptionSource::Given {
             self.wait_for(Request::Finish);
         }
     }

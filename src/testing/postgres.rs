@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::keeper::{Keeper, Origin};
+use super::keeper::{Keeper, OptionSource};
 use super::server::{Server, Shutdown};
 use super::{Builder, Error, TestDatabase, dsn};
 use crate::{Config, tokio_postgres};
@@ -205,13 +205,13 @@ impl Postgres {
         let dsn = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let mut admin = tokio_postgres::Config::new();
         admin.host_path(server.cluster().sockets()).port(port).user("postgres").dbname("postgres");
-        Ok(Self { dsn, port, keeper: Keeper::start(admin, Origin::Ours)?, server: Some(server) })
+        Ok(Self { dsn, port, keeper: Keeper::start(admin, OptionSource::Ours)?, server: Some(server) })
     }
 
     fn given(url: String) -> Result<Self, Error> {
         let admin: tokio_postgres::Config = url.parse().map_err(Error::Url)?;
         let port = admin.get_ports().first().copied().unwrap_or(5432);
-        Ok(Self { dsn: url, port, keeper: Keeper::start(admin, Origin::Given)?, server: None })
+        Ok(Self { dsn: url, port, keeper: Keeper::start(admin, OptionSource::Given)?, server: None })
     }
 
     fn server(&self) -> Result<&Server, Error> {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::keeper::Origin;
+use super::keeper::OptionSource;
 use crate::tokio_postgres::{self, Client, NoTls};
 
 /// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no
@@ -56,7 +56,7 @@ pub(super) struct Work {
     wanted: VecDeque<String>,
     /// To be dropped after that.
     unneeded: VecDeque<String>,
-    origin: Origin,
+    source: OptionSource,
 }
 
 struct Connected {
@@ -65,7 +65,7 @@ struct Connected {
 }
 
 impl Work {
-    pub(super) fn new(mut admin: tokio_postgres::Config, origin: Origin) -> Self {
+    pub(super) fn new(mut admin: tokio_postgres::Config, source: OptionSource) -> Self {
         let prefix = format!("actix_pg_{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
         admin.application_name(&prefix);
         Self {
@@ -77,7 +77,7 @@ impl Work {
             spares: HashMap::new(),
             wanted: VecDeque::new(),
             unneeded: VecDeque::new(),
-            origin,
+            source,
         }
     }
 
@@ -153,7 +153,7 @@ impl Work {
     /// A copy of a template that nobody changes.
     async fn fresh(&mut self, template: &str) -> Result<String, Error> {
         let spare = self.spares.remove(template);
-        if self.origin == Origin::Ours && !self.wanted.iter().any(|wanted| wanted == template) {
+        if self.source == OptionSource::Ours && !self.wanted.iter().any(|wanted| wanted == template) {
             self.wanted.push_back(template.to_owned());
         }
         match spare {

@@ -79,7 +79,7 @@ async fn a_copy_that_loses_against_another_transaction_is_an_error() {
         WHERE relation = 'other'::regclass AND pid <> pg_backend_pid() AND wait_event = 'ClientRead'";
     eventually("the row is copied", async || rival.query_one_scalar::<i64>(copied, &[]).await.unwrap() > 0)
         .await;
-    let tx = rival.transact_with().isolation_level(IsolationLevel::Serializable).begin().await.unwrap();
+    let tx = rival.build_transaction().isolation_level(IsolationLevel::Serializable).begin().await.unwrap();
     tx.execute("SELECT count(*) FROM one", &[]).await.unwrap();
     tx.execute("INSERT INTO other VALUES (1)", &[]).await.unwrap();
     tx.commit().await.unwrap();

@@ -81,7 +81,7 @@ async fn all_connections_of_a_request_are_one() {
                 backend(&another.0).await,
                 backend(&clone).await,
                 backend(&late).await,
-                backend(&db.connection_of(&req)).await,
+                backend(&db.connection_for(&req)).await,
             ];
             assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
             db.status().used.to_string()

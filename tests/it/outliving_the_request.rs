@@ -121,7 +121,7 @@ async fn a_closed_handle_stays_closed() {
     });
     assert_eq!(app.get("/").await.ok(), "closed");
     let conn = handles.recv().await.expect("a handle");
-    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(actix_pg::Error::Closed)));
+    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(actix_pg::Error::ConnectionClosed)));
     app.stop().await;
 }
 

@@ -57,7 +57,7 @@ async fn user(
     let row = match method.method {
         0 => conn.query_opt(ONE, &[&*id]).await?,
         1 => users.0.query(ONE, &[&*id]).await?.into_iter().next(),
-        2 => db.connection_of(&req).client().await?.query_opt(ONE, &[&*id]).await?,
+        2 => db.connection_for(&req).client().await?.query_opt(ONE, &[&*id]).await?,
         3 => conn.query_raw(ONE, &[&*id]).await?.try_next().await?,
         _ => db.connection().query_opt(ONE, &[&*id]).await?,
     };

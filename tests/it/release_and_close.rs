@@ -96,11 +96,11 @@ async fn a_closed_connection_refuses_statements() {
     assert_eq!(db.status().used, 0);
     conn.close().expect("closed again");
     conn.release().expect("nothing to release");
-    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Closed)));
-    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(Error::Closed)));
-    assert!(matches!(conn.batch_execute("SELECT 1").await, Err(Error::Closed)));
-    assert!(matches!(conn.query_raw("SELECT 1", &[]).await, Err(Error::Closed)));
-    assert!(matches!(conn.clone().client().await, Err(Error::Closed)));
+    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::ConnectionClosed)));
+    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(Error::ConnectionClosed)));
+    assert!(matches!(conn.batch_execute("SELECT 1").await, Err(Error::ConnectionClosed)));
+    assert!(matches!(conn.query_raw("SELECT 1", &[]).await, Err(Error::ConnectionClosed)));
+    assert!(matches!(conn.clone().client().await, Err(Error::ConnectionClosed)));
     backend(&db.connection()).await;
     assert_whole(&db).await;
 }

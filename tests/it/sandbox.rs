@@ -38,7 +38,7 @@ async fn stream(conn: Connection) -> Result<HttpResponse> {
 }
 
 async fn tenant(name: web::Path<String>, conn: Connection) -> Result<String> {
-    conn.set("app.tenant", &name)?;
+    conn.set_config("app.tenant", &name)?;
     conn.batch_execute("SET application_name = 'mine'").await?;
     conn.query_one_scalar("SELECT current_setting('app.tenant') || current_setting('application_name')", &[])
         .await
@@ -145,7 +145,7 @@ async fn a_transaction_is_a_savepoint() {
     let sandbox = db.sandbox().await.unwrap();
     let conn = sandbox.connection();
     let insert = "INSERT INTO notes VALUES ($1)";
-    let tx = conn.transact_with().isolation_level(IsolationLevel::Serializable).begin().await.unwrap();
+    let tx = conn.build_transaction().isolation_level(IsolationLevel::Serializable).begin().await.unwrap();
     tx.execute(insert, &[&1]).await.unwrap();
     // The request's own statements run in it, and do not wait for it.
     conn.execute(insert, &[&2]).await.unwrap();

@@ -486,7 +486,7 @@ impl Run {
                 Task::Cancelled => task.abort(),
                 Task::RefusedAsClosed => {
                     let refused = soon("a refusal", task).await.expect("joined");
-                    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+                    assert!(matches!(refused, Err(Error::ConnectionClosed)), "{refused:?}");
                 }
                 Task::Waiting | Task::Using(_) => panic!("it cannot end: {model:#?}"),
                 Task::Answered => {

@@ -26,8 +26,8 @@ async fn tenants(config: impl FnOnce(Config) -> Config) -> (TestDatabase, Databa
 
 fn tenant(db: &Database, name: &str) -> Connection {
     let conn = db.connection();
-    conn.set("role", "app").expect("a setting");
-    conn.set("app.tenant", name).expect("a setting");
+    conn.set_config("role", "app").expect("a setting");
+    conn.set_config("app.tenant", name).expect("a setting");
     conn
 }
 
@@ -67,13 +67,13 @@ async fn a_tenant_sees_its_own_rows_and_leaves_no_trace() {
 async fn a_setting_borrows_nothing_and_the_last_of_a_name_counts() {
     let (_database, db) = connect(1).await;
     let conn = db.connection();
-    conn.set("app.tenant", "first").unwrap();
-    conn.set("App.Tenant", "last").unwrap();
-    conn.set("app.quoted", r#"it's "quoted" \ $1 ; --"#).unwrap();
+    conn.set_config("app.tenant", "first").unwrap();
+    conn.set_config("App.Tenant", "last").unwrap();
+    conn.set_config("app.quoted", r#"it's "quoted" \ $1 ; --"#).unwrap();
     assert_eq!(db.status().used, 0);
     assert_eq!(setting(&conn, "app.tenant").await.as_deref(), Some("last"));
     assert_eq!(setting(&conn, "app.quoted").await.as_deref(), Some(r#"it's "quoted" \ $1 ; --"#));
-    conn.set("app.tenant", "later").unwrap();
+    conn.set_config("app.tenant", "later").unwrap();
     assert_eq!(setting(&conn, "app.tenant").await.as_deref(), Some("later"));
     let client = conn.client().await.unwrap();
     let seen = client.query_one("SELECT current_setting('app.tenant')", &[]).await.unwrap();
@@ -85,7 +85,7 @@ async fn settings_are_in_force_for_concurrent_first_statements() {
     let (_database, db) = connect(1).await;
     for _ in 0..20 {
         let conn = db.connection();
-        conn.set("app.tenant", "ada").unwrap();
+        conn.set_config("app.tenant", "ada").unwrap();
         let all = future::join_all((0..10).map(|_| setting(&conn, "app.tenant"))).await;
         assert!(all.iter().all(|tenant| tenant.as_deref() == Some("ada")), "{all:?}");
     }
@@ -98,7 +98,7 @@ async fn settings_survive_a_rollback() {
     let ada = tenant(&db, "ada");
     let tx = ada.transaction().await.unwrap();
     let inner = tx.transaction().await.unwrap();
-    ada.set("app.tenant", "grace").unwrap();
+    ada.set_config("app.tenant", "grace").unwrap();
     assert_eq!(notes(&ada).await, ["compiler"]);
     drop(inner);
     assert_eq!(notes(&ada).await, ["compiler"], "after a rollback to a savepoint");
@@ -106,7 +106,7 @@ async fn settings_survive_a_rollback() {
     assert_eq!(notes(&ada).await, ["compiler"], "after a rollback");
 
     ada.batch_execute("BEGIN").await.unwrap();
-    ada.set("app.tenant", "ada").unwrap();
+    ada.set_config("app.tenant", "ada").unwrap();
     assert_eq!(notes(&ada).await, ["engine"]);
     ada.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(notes(&ada).await, ["engine"], "after a rollback in SQL");
@@ -114,7 +114,7 @@ async fn settings_survive_a_rollback() {
     let client = ada.client().await.unwrap();
     client.batch_execute("BEGIN").await.unwrap();
     drop(client);
-    ada.set("app.tenant", "grace").unwrap();
+    ada.set_config("app.tenant", "grace").unwrap();
     assert_eq!(notes(&ada).await, ["compiler"]);
     let client = ada.client().await.unwrap();
     client.batch_execute("ROLLBACK").await.unwrap();
@@ -153,19 +153,19 @@ async fn what_cannot_be_a_setting_is_refused_at_once() {
         ["", ".", "app.", ".tenant", "app..tenant", "1app", "app tenant", "app.ten-ant", "a'b", "a\"b", "ä\0"]
     {
         assert!(
-            matches!(conn.set(name, "x"), Err(Error::SettingName(refused)) if refused == name),
+            matches!(conn.set_config(name, "x"), Err(Error::SettingName(refused)) if refused == name),
             "{name:?}"
         );
     }
     for name in ["client_encoding", "Client_Encoding"] {
-        let err = conn.set(name, "LATIN1").expect_err("an encoding that the driver does not speak");
+        let err = conn.set_config(name, "LATIN1").expect_err("an encoding that the driver does not speak");
         assert!(err.to_string().contains("the driver speaks UTF-8 only"), "{err}");
     }
     assert_eq!(conn.query_one_scalar::<String>("SELECT 'grüße' || $1", &[&"ß"]).await.unwrap(), "grüßeß");
-    let err = conn.set("app.tenant", "a\0b").unwrap_err();
+    let err = conn.set_config("app.tenant", "a\0b").unwrap_err();
     assert_eq!(err.to_string(), "the value of the setting \"app.tenant\" has a NUL in it");
     assert_eq!(setting(&conn, "app.tenant").await, None);
-    conn.set("_app$1.Tenant_2", "x").unwrap();
+    conn.set_config("_app$1.Tenant_2", "x").unwrap();
     assert_eq!(setting(&conn, "_app$1.Tenant_2").await.as_deref(), Some("x"));
 }
 
@@ -174,8 +174,8 @@ async fn a_setting_that_the_server_refuses_keeps_every_statement_from_running() 
     let (_database, db) = connect(1).await;
     let conn = db.connection();
     conn.batch_execute("CREATE TABLE t (id int)").await.unwrap();
-    conn.set("app.tenant", "ada").unwrap();
-    conn.set("statement_timeout", "soon").unwrap();
+    conn.set_config("app.tenant", "ada").unwrap();
+    conn.set_config("statement_timeout", "soon").unwrap();
     for _ in 0..2 {
         let err = conn.execute("INSERT INTO t VALUES (1)", &[]).await.unwrap_err();
         assert!(matches!(err, Error::Setting(_)), "{err:?}");
@@ -183,7 +183,7 @@ async fn a_setting_that_the_server_refuses_keeps_every_statement_from_running() 
         assert!(matches!(conn.transaction().await, Err(Error::Setting(_))));
         assert!(matches!(conn.client().await, Err(Error::Setting(_))));
     }
-    conn.set("statement_timeout", "1min").unwrap();
+    conn.set_config("statement_timeout", "1min").unwrap();
     assert_eq!(conn.query_one_scalar::<i64>("SELECT count(*) FROM t", &[]).await.unwrap(), 0);
     assert_eq!(setting(&conn, "app.tenant").await.as_deref(), Some("ada"));
 }
@@ -192,8 +192,8 @@ async fn a_setting_that_the_server_refuses_keeps_every_statement_from_running() 
 #[actix_web::test]
 async fn requests_of_two_tenants_never_see_each_other() {
     async fn notes_of(name: web::Path<String>, conn: Connection) -> actix_pg::Result<impl Responder> {
-        conn.set("role", "app")?;
-        conn.set("app.tenant", &name)?;
+        conn.set_config("role", "app")?;
+        conn.set_config("app.tenant", &name)?;
         let before = notes(&conn).await;
         conn.release()?;
         let after = notes(&conn).await;
@@ -224,7 +224,7 @@ async fn a_custom_setting_is_empty_once_a_session_has_had_it() {
     let (_database, db) = connect(1).await;
     assert_eq!(setting(&db.connection(), "app.tenant").await, None);
     let conn = db.connection();
-    conn.set("app.tenant", "7").unwrap();
+    conn.set_config("app.tenant", "7").unwrap();
     let id = "SELECT nullif(current_setting('app.tenant', true), '')::bigint";
     assert_eq!(conn.query_one_scalar::<Option<i64>>(id, &[]).await.unwrap(), Some(7));
     conn.release().unwrap();

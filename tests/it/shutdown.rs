@@ -77,7 +77,7 @@ async fn closing_says_goodbye_to_the_server() {
         soon("a refusal", db.connection().query("SELECT 1", &[])).await.map(drop).expect_err("closed"),
         soon("a refusal", db.ping()).await.expect_err("closed"),
     ] {
-        assert!(matches!(err, Error::Acquire(AcquireError::Closed)), "{err:?}");
+        assert!(matches!(err, Error::Acquire(AcquireError::DatabaseClosed)), "{err:?}");
     }
 }
 
@@ -98,7 +98,7 @@ async fn closing_waits_for_what_is_lent() {
         tokio::spawn(async move { db.close().await })
     };
     let err = soon("a refusal", waiting).await.expect("joined").expect_err("closed");
-    assert!(matches!(err, Error::Acquire(AcquireError::Closed)), "{err:?}");
+    assert!(matches!(err, Error::Acquire(AcquireError::DatabaseClosed)), "{err:?}");
     // Twice at once is as good as once.
     let again = {
         let db = db.clone();

@@ -20,7 +20,7 @@ fn routes(config: &mut web::ServiceConfig) {
         Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
     };
     let dirty = async |conn: Connection| -> Result<String> {
-        conn.set("app.tenant", "ada")?;
+        conn.set_config("app.tenant", "ada")?;
         conn.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await
     };
     let slow = async |conn: Connection| -> Result<String> {

@@ -218,7 +218,8 @@ async fn a_begin_that_the_server_refuses_is_an_error_and_the_connection_goes_on(
     let (_database, db, conn) = table().await;
     conn.batch_execute("BEGIN; SELECT 1").await.unwrap();
     conn.query("SELECT 1", &[]).await.unwrap();
-    let err = conn.transact_with().isolation_level(IsolationLevel::Serializable).begin().await.unwrap_err();
+    let err =
+        conn.build_transaction().isolation_level(IsolationLevel::Serializable).begin().await.unwrap_err();
     assert!(matches!(err, Error::Begin(_)), "{err:?}");
     insert(&conn, 1).await.unwrap();
     assert_clean(&db, &conn).await;
@@ -229,7 +230,7 @@ async fn a_begin_that_the_server_refuses_is_an_error_and_the_connection_goes_on(
 async fn the_options_of_a_transaction_reach_the_server() {
     let (_database, db, conn) = table().await;
     let tx = conn
-        .transact_with()
+        .build_transaction()
         .isolation_level(IsolationLevel::Serializable)
         .read_only(true)
         .deferrable(true)
@@ -248,7 +249,7 @@ async fn the_options_of_a_transaction_reach_the_server() {
     assert_eq!(err.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION));
     drop(tx);
     let tx = conn
-        .transact_with()
+        .build_transaction()
         .isolation_level(actix_pg::tokio_postgres::IsolationLevel::RepeatableRead)
         .read_only(false)
         .deferrable(false);
@@ -622,7 +623,7 @@ async fn a_function_may_end_its_transaction_itself() {
 async fn a_function_that_fails_for_another_reason_is_not_run_again() {
     let (_database, db, conn) = table().await;
     let runs = AtomicU32::new(0);
-    let run = conn.transact_with().retries(5).run(|tx: Transaction| {
+    let run = conn.build_transaction().retries(5).run(|tx: Transaction| {
         runs.fetch_add(1, Ordering::Relaxed);
         async move {
             insert(&tx, 1).await?;
@@ -636,7 +637,7 @@ async fn a_function_that_fails_for_another_reason_is_not_run_again() {
     // Nor one that has committed and then lost.
     let runs = AtomicU32::new(0);
     let lose = "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$";
-    let run = conn.transact_with().retries(5).run(|tx: Transaction| {
+    let run = conn.build_transaction().retries(5).run(|tx: Transaction| {
         runs.fetch_add(1, Ordering::Relaxed);
         let conn = conn.clone();
         async move {
@@ -650,7 +651,7 @@ async fn a_function_that_fails_for_another_reason_is_not_run_again() {
 
     // One that loses every time is run as often as was said.
     let runs = AtomicU32::new(0);
-    let run = conn.transact_with().retries(2).run(|tx: Transaction| {
+    let run = conn.build_transaction().retries(2).run(|tx: Transaction| {
         runs.fetch_add(1, Ordering::Relaxed);
         async move { tx.batch_execute(lose).await }
     });
@@ -675,7 +676,7 @@ async fn a_function_is_not_run_again_when_its_outcome_is_unknown() {
     .await
     .unwrap();
     let runs = AtomicU32::new(0);
-    let run = conn.transact_with().retries(1).run(|tx: Transaction| {
+    let run = conn.build_transaction().retries(1).run(|tx: Transaction| {
         runs.fetch_add(1, Ordering::Relaxed);
         async move {
             insert(&tx, 1).await?;
@@ -700,7 +701,7 @@ async fn a_function_that_hands_its_transaction_on_gets_its_own_error_back() {
     for (fail, runs, code) in
         [(lose, 3, SqlState::T_R_SERIALIZATION_FAILURE), ("SELECT 1 / 0", 1, SqlState::DIVISION_BY_ZERO)]
     {
-        let run = conn.transact_with().retries(2).run(|tx: Transaction| {
+        let run = conn.build_transaction().retries(2).run(|tx: Transaction| {
             let kept = &kept;
             async move {
                 insert(&tx, 1).await?;
@@ -738,7 +739,7 @@ async fn contending_transactions_are_repeated_until_each_has_counted_once() {
             tokio::spawn(async move {
                 for _ in 0..ROUNDS {
                     let conn = db.connection();
-                    conn.transact_with()
+                    conn.build_transaction()
                         .isolation_level(IsolationLevel::Serializable)
                         .retries(1000)
                         .run(async |tx: Transaction| {

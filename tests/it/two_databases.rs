@@ -18,13 +18,13 @@ async fn both_sessions_of_a_request_go_back() {
         let (first, second) = (first.clone(), second.clone());
         listen!(2, move || {
             let handler = async |conn: Connection, req: HttpRequest, other: web::Data<Second>| {
-                let other_conn = other.0.connection_of(&req);
+                let other_conn = other.0.connection_for(&req);
                 let names: (String, String) = (
                     conn.query_one_scalar(NAME, &[]).await.expect("a name"),
                     other_conn.query_one_scalar(NAME, &[]).await.expect("a name"),
                 );
                 // The same one when asked for again: the pool has no other.
-                let again = other.0.connection_of(&req);
+                let again = other.0.connection_for(&req);
                 again.query("SELECT 1", &[]).await.expect("the same session");
                 assert_eq!(other.0.status().used, 1);
                 format!("{} {}", names.0, names.1)

@@ -51,10 +51,10 @@ async fn no_line_of_the_log_is_forged() {
                 .expect_err("a duplicate"),
         );
         failed.push(conn.execute(&format!("SELECT \"{value}\""), &[]).await.expect_err("no column"));
-        failed.push(conn.set(&value, "x").expect_err("no name"));
+        failed.push(conn.set_config(&value, "x").expect_err("no name"));
         conn.execute("SELECT notices($1)", &[&value]).await.expect("two notices");
-        conn.set("application_name.x", &value).expect("a setting");
-        conn.set("work_mem", &value).expect("what looks like a setting");
+        conn.set_config("application_name.x", &value).expect("a setting");
+        conn.set_config("work_mem", &value).expect("what looks like a setting");
         failed.push(conn.execute("SELECT 1", &[]).await.expect_err("a setting that is refused"));
         for err in &failed {
             drop(err.error_response());
@@ -95,7 +95,7 @@ async fn row_data_is_not_shown() {
     let setting = {
         let other = db.connection();
         conn.release().expect("nothing runs");
-        other.set("work_mem", secret).expect("recorded");
+        other.set_config("work_mem", secret).expect("recorded");
         other.query("SELECT 1", &[]).await.expect_err("no amount of memory")
     };
     for err in [&taken, &null, &number, &literal, &open, &setting] {
@@ -316,10 +316,10 @@ async fn a_serialization_failure_is_a_503_wherever_it_occurs() {
 async fn debug_is_short_and_shows_no_setting() {
     let (_database, db) = connect(1).await;
     let conn = db.connection();
-    conn.set("app.tenant", "tenant-4716").expect("a setting");
+    conn.set_config("app.tenant", "tenant-4716").expect("a setting");
     let mut shown = vec![format!("{conn:?} {db:?} {:?}", db.middleware())];
     conn.execute("SELECT 1", &[]).await.expect("a statement");
-    shown.push(format!("{conn:?} {db:?} {:?} {:?}", db.middleware(), conn.transact_with()));
+    shown.push(format!("{conn:?} {db:?} {:?} {:?}", db.middleware(), conn.build_transaction()));
     {
         let client = conn.client().await.expect("a client");
         shown.push(format!("{client:?} {conn:?}"));

@@ -86,7 +86,7 @@ async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
                 }
             }
             12 => {
-                conn.set("app.tenant", "of this visit").expect("a setting");
+                conn.set_config("app.tenant", "of this visit").expect("a setting");
                 drop(conn.query("SELECT current_setting('app.tenant')", &[]).await);
             }
             13 => {

@@ -282,7 +282,7 @@ async fn a_close_under_load_waits_for_what_is_lent_and_turns_the_others_away() {
     first.expect("it was lent");
     second.expect("it was lent");
     for answer in turned_away {
-        assert!(matches!(answer, Err(Error::Acquire(AcquireError::Closed))), "{answer:?}");
+        assert!(matches!(answer, Err(Error::Acquire(AcquireError::DatabaseClosed))), "{answer:?}");
     }
     soon("closing again", db.close()).await;
     assert_eq!(Observer::of(&database).await.backends().await, 0);

@@ -194,7 +194,10 @@ fn a_slip_is_told_the_nearest_name() {
     let config = Config { driver_options: [("keepalive".into(), "1".into())].into(), ..Config::default() };
     let err = config.settings().unwrap_err();
     assert_eq!(err.to_string(), "option `keepalive` is unknown; did you mean `keepalives`?");
-    assert_eq!((err.kind(), err.origin()), (ConfigErrorKind::Unknown, &Origin::Option("keepalive".into())));
+    assert_eq!(
+        (err.kind(), err.option()),
+        (ConfigErrorKind::Unknown, &OptionSource::Option("keepalive".into()))
+    );
     let config = Config { driver_options: [("password".into(), "x".into())].into(), ..Config::default() };
     assert_eq!(config.settings().unwrap_err().to_string(), "option `password` is unknown");
 }

@@ -61,7 +61,7 @@ fn shown(dsn: &str) -> String {
     let settings = config.settings();
     text += &format!(" {settings:?} {settings:#?}");
     for err in [settings.err(), Config::from_dsn(dsn).err()].into_iter().flatten() {
-        text += &format!(" {err} {err:#} {err:?} {:?}", err.origin());
+        text += &format!(" {err} {err:#} {err:?} {:?}", err.option());
         let err = crate::Error::from(err);
         let source = err.source().expect("the configuration's");
         text += &format!(" {err} {err:#} {err:?} {source} {source:?}");
@@ -126,6 +126,6 @@ fn a_url_in_the_place_of_a_name_is_refused_and_not_shown() {
 #[test]
 fn a_name_is_one_line() {
     let err = serde_json::from_str::<Config>(r#"{"a\nb": 1}"#).expect_err("no such option").to_string();
-    let origin = Origin::option("a\nb");
-    assert_eq!((err.lines().count(), origin.to_string().lines().count()), (1, 1));
+    let source = OptionSource::option("a\nb");
+    assert_eq!((err.lines().count(), source.to_string().lines().count()), (1, 1));
 }

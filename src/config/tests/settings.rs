@@ -130,7 +130,7 @@ fn the_options_page_and_the_struct_are_equal() {
     assert_eq!(listed, known);
     let mut config = Config { driver: String::new(), ..Config::default() };
     for row in rows.iter().filter(|row| row[2] != "none") {
-        config.set(row[0], Origin::option(row[0]), value::Value::Text(row[2].to_owned())).unwrap();
+        config.set(row[0], OptionSource::option(row[0]), value::Value::Text(row[2].to_owned())).unwrap();
         let without = format!("{:?}", Config::default().settings());
         if let Some(text) = config.driver_options.remove(row[0]) {
             let with = Config { driver_options: [(row[0].to_owned(), text)].into(), ..Config::default() };

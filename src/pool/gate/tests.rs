@@ -25,21 +25,21 @@ fn now() -> Instant {
     *NOW
 }
 
-fn poll<S>(ticket: &mut Ticket<S>) -> Option<Option<Result<Grant<S>, ConnectError>>> {
-    match ticket.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+fn poll<S>(waiting: &mut Waiting<S>) -> Option<Option<Result<Grant<S>, ConnectError>>> {
+    match waiting.poll_unpin(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(called) => Some(called),
         Poll::Pending => None,
     }
 }
 
 /// The grant of one who has been called.
-fn called<S>(ticket: &mut Ticket<S>) -> Option<Grant<S>> {
-    poll(ticket).map(|called| called.expect("an open gate").expect("a session"))
+fn called<S>(waiting: &mut Waiting<S>) -> Option<Grant<S>> {
+    poll(waiting).map(|called| called.expect("an open gate").expect("a session"))
 }
 
-fn wait<S>(gate: &Arc<Gate<S>>, runtime: Id) -> Ticket<S> {
+fn wait<S>(gate: &Arc<Gate<S>>, runtime: Id) -> Waiting<S> {
     match gate.enter(Some(runtime), None, now()) {
-        Entry::Wait(ticket) => ticket,
+        Entry::Wait(waiting) => waiting,
         _ => panic!("no session rests"),
     }
 }
@@ -187,7 +187,7 @@ fn an_outage_opens_one_at_a_time() {
     // With nothing alive all are told.
     gate.limit_opening(|_| 0);
     gate.refuse_all(&ConnectError::closed());
-    assert!(waiting[1..].iter_mut().all(|ticket| matches!(poll(ticket), Some(Some(Err(_))))));
+    assert!(waiting[1..].iter_mut().all(|waiting| matches!(poll(waiting), Some(Some(Err(_))))));
     assert!(gate.place_to_try(0, false).is_none(), "nobody waits, and the floor is met");
     assert!(gate.place_to_try(2, false).is_some() && gate.place_to_try(0, true).is_some());
     // Nor where nobody may wait, but for who would have.
@@ -338,13 +338,13 @@ proptest! {
         let gate = Gate::<()>::new(PLACES);
         let mut held: Vec<(usize, Grant<()>, Option<Resetting<()>>)> = Vec::new();
         let mut opening: Vec<Permit<()>> = Vec::new();
-        let mut waiting: Vec<(usize, usize, Ticket<()>)> = Vec::new();
+        let mut waiting: Vec<(usize, usize, Waiting<()>)> = Vec::new();
         let mut passed_over: HashMap<usize, u64> = HashMap::new();
         for (arrival, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Enter(runtime) => match gate.enter(Some(id(runtime)), None, now()) {
                     Entry::Granted(grant) => held.push((runtime, grant, None)),
-                    Entry::Wait(ticket) => waiting.push((arrival, runtime, ticket)),
+                    Entry::Wait(wait) => waiting.push((arrival, runtime, wait)),
                     Entry::Full | Entry::Closed => prop_assert!(false, "neither full nor closed"),
                 },
                 Step::GiveUp(which) if !waiting.is_empty() => drop(waiting.remove(which % waiting.len())),
@@ -372,10 +372,10 @@ proptest! {
                 Step::TakeOut => gate.take_resting(1, |()| true).into_iter().for_each(drop),
                 _ => {}
             }
-            let mut still: Vec<(usize, usize, Ticket<()>)> = Vec::new();
-            for (arrival, runtime, mut ticket) in waiting {
-                let Some(grant) = called(&mut ticket) else {
-                    still.push((arrival, runtime, ticket));
+            let mut still: Vec<(usize, usize, Waiting<()>)> = Vec::new();
+            for (arrival, runtime, mut waiting) in waiting {
+                let Some(grant) = called(&mut waiting) else {
+                    still.push((arrival, runtime, waiting));
                     continue;
                 };
                 for (earlier, of, _) in &still {

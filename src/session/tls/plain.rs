@@ -16,16 +16,16 @@ pub(crate) struct Tls {
 impl Tls {
     /// Refuses what only a feature of TLS can do.
     pub(crate) fn new(ssl: Ssl) -> Result<Self, ConfigError> {
-        let Ssl { mode, origin, root, client, negotiation: _, is_local } = ssl;
+        let Ssl { mode, source, root, client, negotiation: _, is_local } = ssl;
         let file = root.or(client.map(|(cert, _)| cert));
         let wants_tls = match (mode, file) {
             (config::SslMode::Disable, _) => None,
-            (config::SslMode::Prefer, file) => file.map(|file| file.origin),
-            _ => Some(origin),
+            (config::SslMode::Prefer, file) => file.map(|file| file.source),
+            _ => Some(source),
         };
-        if let Some(origin) = wants_tls {
+        if let Some(source) = wants_tls {
             let problem = "needs the feature `rustls` or `rustls-ring` of actix-pg";
-            return Err(ConfigError::new(origin, ConfigErrorKind::MissingFeature, problem));
+            return Err(ConfigError::new(source, ConfigErrorKind::MissingFeature, problem));
         }
         if mode == config::SslMode::Prefer && !is_local {
             telemetry::not_encrypted();

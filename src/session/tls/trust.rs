@@ -13,7 +13,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 use super::provider::provider;
-use crate::config::{ConfigError, ConfigErrorKind, Origin, PemFile, Ssl, SslMode};
+use crate::config::{ConfigError, ConfigErrorKind, OptionSource, PemFile, Ssl, SslMode};
 use crate::tokio_postgres::config::SslNegotiation;
 
 /// What a direct handshake has to agree on.
@@ -23,14 +23,14 @@ const NO_PROVIDER: &str = "needs a provider of cryptography for rustls: turn on 
     actix-pg, or install one with `CryptoProvider::install_default` before `Database::connect`; `disable` needs none";
 
 pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
-    let Ssl { mode, origin, root, client, negotiation, is_local: _ } = ssl;
+    let Ssl { mode, source, root, client, negotiation, is_local: _ } = ssl;
     let provider = provider().ok_or_else(|| {
         let kind = ConfigErrorKind::MissingFeature;
-        ConfigError::new(origin.clone(), kind, NO_PROVIDER)
+        ConfigError::new(source.clone(), kind, NO_PROVIDER)
     })?;
     let roots = match (mode, &root) {
         (_, Some(root)) => Some(Roots::of_file(root)?),
-        (SslMode::VerifyFull, None) => Some(Roots::of_system(&origin)?),
+        (SslMode::VerifyFull, None) => Some(Roots::of_system(&source)?),
         _ => None,
     };
     let verifier = Verifier {
@@ -40,7 +40,7 @@ pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|err| refused(&origin, "cannot be had from the TLS library").because(err))?
+        .map_err(|err| refused(&source, "cannot be had from the TLS library").because(err))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match client {
@@ -49,7 +49,7 @@ pub(super) fn config(ssl: Ssl) -> Result<ClientConfig, ConfigError> {
             let (chain, private) = (certificates(&cert)?, private_key(&key)?);
             let misfit = format!("{}, which does not fit the certificate", names(&key));
             let result = builder.with_client_auth_cert(chain, private);
-            result.map_err(|err| refused(&key.origin, misfit).because(err))?
+            result.map_err(|err| refused(&key.source, misfit).because(err))?
         }
     };
     if negotiation == SslNegotiation::Direct {
@@ -79,19 +79,19 @@ fn unreadable(file: &PemFile, wanted: &str, err: pem::Error) -> ConfigError {
         pem::Error::MissingSectionEnd { .. } | pem::Error::IllegalSectionStart { .. } => {
             let problem =
                 format!("{names}, which holds no {wanted} in PEM: BEGIN and END need lines of their own");
-            return refused(&file.origin, problem);
+            return refused(&file.source, problem);
         }
         _ => format!("{names}, which holds no {wanted} in PEM"),
     };
-    refused(&file.origin, problem).because(err)
+    refused(&file.source, problem).because(err)
 }
 
 fn names(file: &PemFile) -> String {
     format!("names `{}`", file.path.display())
 }
 
-fn refused(origin: &Origin, problem: impl Into<String>) -> ConfigError {
-    ConfigError::new(origin.clone(), ConfigErrorKind::File, problem)
+fn refused(source: &OptionSource, problem: impl Into<String>) -> ConfigError {
+    ConfigError::new(source.clone(), ConfigErrorKind::File, problem)
 }
 
 /// Whoever vouches for a server.
@@ -116,14 +116,14 @@ impl Roots {
         Ok(Self { store, pinned })
     }
 
-    fn of_system(origin: &Origin) -> Result<Self, ConfigError> {
+    fn of_system(source: &OptionSource) -> Result<Self, ConfigError> {
         let mut store = RootCertStore::empty();
         let loaded = rustls_native_certs::load_native_certs();
         store.add_parsable_certificates(loaded.certs);
         if !store.is_empty() {
             return Ok(Self { store, pinned: Vec::new() });
         }
-        let err = refused(origin, "finds no root certificates on this system; give a `sslrootcert`");
+        let err = refused(source, "finds no root certificates on this system; give a `sslrootcert`");
         Err(match loaded.errors.into_iter().next() {
             Some(cause) => err.because(cause),
             None => err,

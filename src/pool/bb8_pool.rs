@@ -15,9 +15,9 @@ use crate::session::Connector;
 use crate::session::Session;
 
 #[derive(Debug)]
-pub(crate) struct Stock(Pool<Manager>);
+pub(crate) struct Bb8Pool(Pool<Manager>);
 
-impl Stock {
+impl Bb8Pool {
     pub(crate) fn new(max_size: u32, connector: Arc<Connector>) -> Self {
         let pool = Pool::builder()
             .max_size(max_size)
@@ -31,20 +31,20 @@ impl Stock {
     }
 
     /// Opens a session. To be called at home, by who holds a place for it.
-    pub(crate) async fn open(&self) -> Result<Slot, ConnectError> {
-        let kept = self.0.dedicated_connection().await?;
-        Ok(self.lend(kept))
+    pub(crate) async fn open(&self) -> Result<Bb8Session, ConnectError> {
+        let managed = self.0.dedicated_connection().await?;
+        Ok(self.lend(managed))
     }
 
     /// Counts a session that is open already. To be called at home, by who holds a place for it.
-    pub(crate) fn add(&self, session: Box<Session>) -> Slot {
-        self.lend(Kept { session: Some(session) })
+    pub(crate) fn add(&self, session: Box<Session>) -> Bb8Session {
+        self.lend(Managed { session: Some(session) })
     }
 
-    fn lend(&self, kept: Kept) -> Slot {
-        self.0.add(kept).expect("there is room in bb8 for each place");
+    fn lend(&self, managed: Managed) -> Bb8Session {
+        self.0.add(managed).expect("there is room in bb8 for each place");
         let lent = self.0.get_owned().now_or_never().and_then(Result::ok);
-        Slot { lent: Some(lent.expect("one has just been added")), home: Handle::current() }
+        Bb8Session { lent: Some(lent.expect("one has just been added")), home: Handle::current() }
     }
 
     /// Sessions that are open, those included that are about to end.
@@ -55,20 +55,20 @@ impl Stock {
 
 /// A session that bb8 has lent to us. Dropped, it ends: bb8 never sees one again.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct Bb8Session {
     lent: Option<PooledConnection<'static, Manager>>,
     home: Handle,
 }
 
-impl Slot {
+impl Bb8Session {
     pub(crate) fn session(&self) -> &Session {
         let lent = self.lent.as_ref().and_then(|lent| lent.session.as_deref());
-        lent.expect("only the end of a slot takes its session")
+        lent.expect("only the end of a session takes its session")
     }
 
     pub(crate) fn session_mut(&mut self) -> &mut Session {
         let lent = self.lent.as_mut().and_then(|lent| lent.session.as_deref_mut());
-        lent.expect("only the end of a slot takes its session")
+        lent.expect("only the end of a session takes its session")
     }
 
     /// Ends the session, and returns when the server has hung up, or has been given up on.
@@ -79,7 +79,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Bb8Session {
     fn drop(&mut self) {
         let _home = self.home.enter();
         if let Some(mut lent) = self.lent.take() {
@@ -90,7 +90,7 @@ impl Drop for Slot {
 
 /// What bb8 keeps; `None` when the session has been taken out.
 #[derive(Debug)]
-struct Kept {
+struct Managed {
     session: Option<Box<Session>>,
 }
 
@@ -101,18 +101,18 @@ struct Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = Kept;
+    type Connection = Managed;
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Self::Connection, Self::Error> {
-        Ok(Kept { session: Some(self.connector.open().await?) })
+        Ok(Managed { session: Some(self.connector.open().await?) })
     }
 
     async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Self::Error> {
         Ok(())
     }
 
-    fn has_broken(&self, kept: &mut Self::Connection) -> bool {
-        kept.session.is_none()
+    fn has_broken(&self, managed: &mut Self::Connection) -> bool {
+        managed.session.is_none()
     }
 }

@@ -14,7 +14,7 @@ use crate::session::ConnectError;
 ///
 /// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
 #[derive(Debug)]
-pub(crate) struct Ticket<S> {
+pub(crate) struct Waiting<S> {
     gate: Arc<Gate<S>>,
     lane: Option<Id>,
     number: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Ticket<S> {
     called: oneshot::Receiver<Result<Grant<S>, ConnectError>>,
 }
 
-impl<S> Ticket<S> {
+impl<S> Waiting<S> {
     pub(super) fn new(
         gate: &Arc<Gate<S>>,
         lane: Option<Id>,
@@ -33,7 +33,7 @@ impl<S> Ticket<S> {
     }
 }
 
-impl<S> Future for Ticket<S> {
+impl<S> Future for Waiting<S> {
     type Output = Option<Result<Grant<S>, ConnectError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -43,7 +43,7 @@ impl<S> Future for Ticket<S> {
     }
 }
 
-impl<S> Drop for Ticket<S> {
+impl<S> Drop for Waiting<S> {
     fn drop(&mut self) {
         if !self.waits {
             return;
