@@ -7,8 +7,6 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-#[cfg(feature = "testing")]
-use crate::lease::Sandbox;
 use crate::lease::{Lender, batch_execute};
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Session, Tls};
@@ -61,7 +59,7 @@ impl Database {
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
         Ok(Self {
-            lender: Lender::new(pool),
+            lender: Lender::Pool(pool),
             use_connection_for_request: settings.use_connection_for_request,
         })
     }
@@ -147,8 +145,7 @@ impl Database {
     ///
     /// [`Error::Acquire`](crate::Error::Acquire) if no session can be had, [`Error::Begin`](crate::Error::Begin) if it refuses to begin.
     pub async fn sandbox(&self) -> Result<Self> {
-        let sandbox = Sandbox::begin(Arc::clone(self.lender.pool())).await?;
-        Ok(Self { lender: self.lender.within(sandbox), ..self.clone() })
+        Ok(Self { lender: self.lender.sandbox().await?, ..self.clone() })
     }
 }
 

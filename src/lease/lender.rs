@@ -1,92 +1,125 @@
-//! Who lends: the pool, or in tests a sandbox in front of it.
+//! Who lends a session and takes it back: the pool, or in tests a sandbox in front of it.
 
 use std::sync::Arc;
 
 use super::Lease;
 use super::request_settings::RequestSettings;
+use super::reset;
 #[cfg(feature = "testing")]
-use super::sandbox::Sandbox;
-use crate::pool::{AcquireError, Pool};
+use super::sandbox::{Sandbox, Turn};
+use super::state::LeaseState;
+#[cfg(feature = "testing")]
+use crate::Result;
+use crate::pool::{AcquireError, Pool, PooledSession};
 
 /// What a request borrows from.
 #[derive(Debug, Clone)]
-pub(crate) struct Lender {
-    pool: Arc<Pool>,
+pub(crate) enum Lender {
+    Pool(Arc<Pool>),
     #[cfg(feature = "testing")]
-    sandbox: Option<Arc<Sandbox>>,
+    Sandbox(Arc<Sandbox>),
 }
 
 impl Lender {
-    pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self {
-            pool,
-            #[cfg(feature = "testing")]
-            sandbox: None,
-        }
-    }
-
+    /// A sandbox on a session of the same pool.
     #[cfg(feature = "testing")]
-    pub(crate) fn within(&self, sandbox: Arc<Sandbox>) -> Self {
-        Self { pool: Arc::clone(&self.pool), sandbox: Some(sandbox) }
+    pub(crate) async fn sandbox(&self) -> Result<Self> {
+        Ok(Self::Sandbox(Sandbox::begin(self.pool()).await?))
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
+        match self {
+            Self::Pool(pool) => pool,
+            #[cfg(feature = "testing")]
+            Self::Sandbox(sandbox) => sandbox.pool(),
+        }
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
-        #[cfg(feature = "testing")]
-        if self.sandbox.as_ref().map(Arc::as_ptr) != other.sandbox.as_ref().map(Arc::as_ptr) {
-            return false;
+        match (self, other) {
+            (Self::Pool(one), Self::Pool(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "testing")]
+            (Self::Sandbox(one), Self::Sandbox(other)) => Arc::ptr_eq(one, other),
+            #[cfg(feature = "testing")]
+            _ => false,
         }
-        Arc::ptr_eq(&self.pool, &other.pool)
     }
 
     /// Whether a session is lent for one use at a time.
     pub(crate) fn in_turns(&self) -> bool {
-        #[cfg(feature = "testing")]
-        return self.sandbox.is_some();
-        #[cfg(not(feature = "testing"))]
-        false
+        !matches!(self, Self::Pool(_))
     }
 
     /// Lends a session without waiting, if that is possible.
     pub(crate) fn acquire_now(&self, settings: &Arc<RequestSettings>) -> Option<Arc<Lease>> {
-        if self.in_turns() {
-            return None;
+        match self {
+            Self::Pool(pool) => Some(Lease::new(Loan::Pooled(pool.acquire_now()?), settings)),
+            #[cfg(feature = "testing")]
+            Self::Sandbox(_) => None,
         }
-        let lease = Lease::new(self.pool.acquire_now()?);
-        lease.configure(settings);
-        Some(lease)
     }
 
     /// Lends a session, on which the settings are applied before the first statement.
     pub(crate) async fn acquire(&self, settings: &Arc<RequestSettings>) -> Result<Arc<Lease>, AcquireError> {
-        self.pool.within_acquire_timeout(self.acquire_in_time(settings)).await?
+        self.pool().within_acquire_timeout(self.acquire_in_time(settings)).await?
     }
 
-    /// The same for one who looks after the bound himself: see [`Pool::acquire_in_time`].
+    /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].
     pub(crate) async fn acquire_in_time(
         &self,
         settings: &Arc<RequestSettings>,
     ) -> Result<Arc<Lease>, AcquireError> {
-        #[cfg(feature = "testing")]
-        if let Some(sandbox) = &self.sandbox {
-            let lease = sandbox.turn(settings).await?;
-            lease.configure(settings);
-            return Ok(lease);
+        match self {
+            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(pool.acquire_in_time().await?), settings)),
+            #[cfg(feature = "testing")]
+            Self::Sandbox(sandbox) => sandbox.turn(settings).await,
         }
-        let lease = Lease::new(self.pool.acquire_in_time().await?);
-        lease.configure(settings);
-        Ok(lease)
     }
 
     /// Ends the pool, or the sandbox.
     pub(crate) async fn close(&self) {
-        #[cfg(feature = "testing")]
-        if let Some(sandbox) = &self.sandbox {
-            return sandbox.close().await;
+        match self {
+            Self::Pool(pool) => pool.close().await,
+            #[cfg(feature = "testing")]
+            Self::Sandbox(sandbox) => sandbox.close().await,
         }
-        self.pool.close().await;
+    }
+}
+
+/// A session on loan, which knows where it goes back to.
+#[derive(Debug)]
+pub(crate) enum Loan {
+    Pooled(PooledSession),
+    #[cfg(feature = "testing")]
+    Turn(Turn),
+}
+
+impl Loan {
+    pub(super) fn pooled(&self) -> &PooledSession {
+        match self {
+            Self::Pooled(pooled) => pooled,
+            #[cfg(feature = "testing")]
+            Self::Turn(turn) => turn.pooled(),
+        }
+    }
+
+    /// The state in which it is lent. The session of the pool is driven by the current runtime from now on.
+    pub(super) fn begin(&self) -> LeaseState {
+        match self {
+            Self::Pooled(pooled) => {
+                pooled.session().driver().adopt();
+                LeaseState::default()
+            }
+            #[cfg(feature = "testing")]
+            Self::Turn(_) => LeaseState::nested(),
+        }
+    }
+
+    pub(super) fn give_back(self, state: &LeaseState) {
+        match self {
+            Self::Pooled(pooled) => reset::give_back(pooled, state),
+            #[cfg(feature = "testing")]
+            Self::Turn(turn) => turn.end(state),
+        }
     }
 }

@@ -1,4 +1,19 @@
-//! One borrow of one session, and its repair. Dropping it returns the session.
+//! One borrow of one session. Its drop returns the session.
+//!
+//! ```text
+//!   Lender ──acquire──> Lease ──enter──> SessionUse ──send──> the server
+//!     ^                   │                   │ answered, or dropped: the statement is abandoned
+//!     │                   │<──────────────────┘
+//!     │                   │ nothing in flight, but something abandoned or a rollback pending: repair
+//!     └──give_back────────┘ the last user is gone
+//! ```
+//!
+//! Several users share the session, and their statements are pipelined. [`LeaseState`] knows what is in flight and who may send.
+//! A *repair* makes a session usable again while it is still lent: it cancels what was abandoned, sends the rollback of a
+//! transaction that was dropped, and holds everybody back meanwhile. A repair that fails or takes longer than `reset_timeout`
+//! breaks the lease: its users get [`Error::SessionLost`], and the session is discarded at the return.
+//!
+//! Start with [`SessionUse`], then read [`state`], [`transaction_stack`] and [`reset`].
 
 mod lender;
 mod session_use;
@@ -13,14 +28,11 @@ mod sandbox;
 
 pub(crate) use lender::Lender;
 pub(crate) use request_settings::RequestSettings;
-#[cfg(feature = "testing")]
-pub(crate) use sandbox::Sandbox;
 pub(crate) use session_use::SessionUse;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use transaction::TransactionGuard;
 
-use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -28,58 +40,26 @@ use tokio::time::timeout;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Session, cancel_until_quiet};
 use crate::{Error, Result, telemetry};
-#[cfg(feature = "testing")]
-use sandbox::Turn;
+use lender::Loan;
 use state::{Health, LeaseState, Repair};
 
-/// A session on loan. Everyone who uses it holds a [`SessionUse`]; the last to let go returns it.
+/// One borrow of one session. Everyone who uses it holds a [`SessionUse`]; the last to let go returns it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     /// `Some` until the drop.
-    pooled: Option<PooledSession>,
+    loan: Option<Loan>,
     state: Mutex<LeaseState>,
     /// The settings of the request that borrowed the session.
-    settings: OnceLock<Arc<RequestSettings>>,
+    settings: Arc<RequestSettings>,
+    /// Notified when what statements wait for may be over.
     opened: Notify,
-    #[cfg(feature = "testing")]
-    turn: Option<Turn>,
 }
 
 impl Lease {
-    /// Has the current runtime drive the session.
-    pub(crate) fn new(pooled: PooledSession) -> Arc<Self> {
-        pooled.session().driver().adopt();
-        Arc::new(Self {
-            pooled: Some(pooled),
-            state: Mutex::default(),
-            settings: OnceLock::new(),
-            opened: Notify::new(),
-            #[cfg(feature = "testing")]
-            turn: None,
-        })
-    }
-
-    /// Has these settings applied before the first statement, and again whenever they change.
-    pub(crate) fn configure(&self, settings: &Arc<RequestSettings>) {
-        self.settings.get_or_init(|| Arc::clone(settings));
-    }
-
-    /// A turn in a sandbox, where the session goes back to.
-    #[cfg(feature = "testing")]
-    pub(crate) fn in_turn(pooled: PooledSession, turn: Turn) -> Arc<Self> {
-        Arc::new(Self {
-            pooled: Some(pooled),
-            state: Mutex::new(LeaseState::nested()),
-            settings: OnceLock::new(),
-            opened: Notify::new(),
-            turn: Some(turn),
-        })
-    }
-
-    /// Takes the place from a lease that nobody else has.
-    #[cfg(feature = "testing")]
-    pub(crate) fn into_pooled_session(self: Arc<Self>) -> Option<PooledSession> {
-        Arc::into_inner(self)?.pooled.take()
+    /// Has the settings applied before the first statement, and again whenever they change.
+    fn new(loan: Loan, settings: &Arc<RequestSettings>) -> Arc<Self> {
+        let state = Mutex::new(loan.begin());
+        Arc::new(Self { loan: Some(loan), state, settings: Arc::clone(settings), opened: Notify::new() })
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -91,10 +71,10 @@ impl Lease {
     }
 
     fn pooled(&self) -> &PooledSession {
-        self.pooled.as_ref().expect("only the drop takes the pooled")
+        self.loan.as_ref().expect("only the drop takes it").pooled()
     }
 
-    /// Becomes a user of the session. Refused while a row stream or a copy is open.
+    /// Becomes a user of the session. Fails while a row stream or a copy is open.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<SessionUse> {
         let mut state = self.state();
         if state.streaming {
@@ -110,26 +90,26 @@ impl Lease {
         self.state().users > 0
     }
 
-    /// Whether it is kept for those who have it: by a transaction, a row stream, a copy or a client guard.
+    /// Whether a transaction, a row stream, a copy or a client guard keeps the session for its owner.
     pub(crate) fn is_kept(&self) -> bool {
         let state = self.state();
         state.in_transaction() || state.streaming || (state.untracked && state.users > 0)
     }
 
-    pub(crate) fn settings(&self) -> Option<&Arc<RequestSettings>> {
-        self.settings.get()
+    pub(crate) fn settings(&self) -> &RequestSettings {
+        &self.settings
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets those look again who wait for the session to be open to them.
+    /// Wakes every statement that waits for this session.
     pub(crate) fn opened(&self) {
         self.opened.notify_waiters();
     }
 
-    /// Waits until `look` says something else than `None`; it is asked whenever the session has been opened again.
+    /// Waits until `look` returns `Some`. It is called now, and whenever [`opened`](Self::opened) is.
     pub(crate) async fn wait_for<T>(&self, mut look: impl FnMut(&mut LeaseState) -> Option<T>) -> T {
         loop {
             let opened = self.opened.notified();
@@ -140,7 +120,7 @@ impl Lease {
         }
     }
 
-    /// Waits until nothing is owed to the server any more.
+    /// Waits until no rollback is pending and no repair is going on.
     pub(crate) async fn quiescent(&self) -> Result<()> {
         let quiescent = |state: &mut LeaseState| match state.health {
             Health::Broken => Some(Err(Error::SessionLost)),
@@ -150,12 +130,12 @@ impl Lease {
         self.wait_for(quiescent).await
     }
 
-    /// Starts a repair at home, if one is due now.
+    /// Starts a repair at home, if one is due.
     pub(crate) fn repair_if_due(self: &Arc<Self>, mut state: MutexGuard<'_, LeaseState>) {
         let due = state.repair_due();
         drop(state);
         if due {
-            // Made here: a home that has stopped drops the task without polling it.
+            // Created before the task: a home that has stopped drops the task without polling it.
             let cut_off = CutOff(Some(Arc::clone(self)));
             self.pool().home().spawn(Arc::clone(self).repaired(cut_off));
         }
@@ -163,12 +143,12 @@ impl Lease {
 
     async fn repaired(self: Arc<Self>, mut cut_off: CutOff) {
         self.repair().await;
-        // Others may be let in already, and the next repair be due.
+        // The session is open to others, and the next repair may have begun.
         cut_off.0 = None;
         self.opened();
     }
 
-    /// Cancels what was abandoned and sends the rollback that is owed; each within `reset_timeout`.
+    /// Cancels what was abandoned and sends the pending rollback, each within `reset_timeout`.
     async fn repair(&self) {
         let bound = self.pool().session_settings().reset_timeout;
         loop {
@@ -199,19 +179,13 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(pooled) = self.pooled.take() else {
-            return;
-        };
-        let state = mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        #[cfg(feature = "testing")]
-        if let Some(turn) = self.turn.take() {
-            return turn.end(pooled, &state);
+        if let Some(loan) = self.loan.take() {
+            loan.give_back(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         }
-        reset::give_back(pooled, &state);
     }
 }
 
-/// Ends a repair whose runtime stops under it, so that nobody waits for it.
+/// Breaks the lease when the runtime of a repair stops, so that nobody waits for the repair.
 struct CutOff(Option<Arc<Lease>>);
 
 impl Drop for CutOff {

@@ -1,4 +1,14 @@
-//! The one place where sessions go back: clean, or not at all.
+//! The return of a session to the pool: clean, or not at all.
+//!
+//! ```text
+//!                    known to be clean
+//!   give_back ──────────────────────────────────────> rest
+//!       │ dirty                    answered, in step
+//!       ├────────> ROLLBACK; RESET … ───────────────> rest
+//!       │                          │ an error, late, or out of step
+//!       │ broken                   v
+//!       └──────────────────────> discard: cancelled, ended, and only then is the place free
+//! ```
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,11 +34,11 @@ pub(crate) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET RO
 const DEALLOCATE: &str = ", pg_catalog.string_agg(pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name)), ';') \
     FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
-/// How long one who waits is left to a session that is being reset, before another one is opened for him.
+/// How long a waiter is left to a session that is being reset. After that another session is opened.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// Puts a session whose last user has gone back into the pool: at once if it is known to be clean, else after a reset in
-/// the background, during which it keeps its place.
+/// Returns a session to the pool: at once if it is known to be clean, else after a reset in the background. The session keeps
+/// its place meanwhile.
 pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     let pool = Arc::clone(pooled.pool());
     if state.used {
@@ -59,7 +69,7 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
                     Some(reason) if cleaned => pooled.end_in_background(reason),
                     _ => pooled.discard("it could not be reset"),
                 }
-                // Until now it has counted for one of those who wait.
+                // Until now it stood for a session that would come back.
                 drop(resetting);
             });
         }
@@ -74,7 +84,7 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     }
 }
 
-/// What has to be sent before a session may be lent again.
+/// The statements that a session needs before it may be lent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cleaning {
     rollback: bool,
@@ -129,7 +139,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
     }
 }
 
-/// Runs a [`RESET`], with other statements or not, and removes what SQL has prepared. `false`: as [`ask`].
+/// Runs a [`RESET`], possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
 pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, Error> {
     let mut sql = sql.to_owned();
     loop {

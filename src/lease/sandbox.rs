@@ -1,4 +1,9 @@
-//! One transaction around everything that a test does, rolled back at its end.
+//! One transaction around everything that a test does. It is rolled back at the end.
+//!
+//! ```text
+//!   BEGIN; SAVEPOINT ──> a turn ──ended well──> RELEASE; SAVEPOINT ──> the next turn
+//!                          │ failed ──> ROLLBACK TO SAVEPOINT ──────────^
+//! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -6,21 +11,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::Lease;
+use super::lender::Loan;
 use super::request_settings::RequestSettings;
 use super::reset::{self, RESET};
-use super::state::{Health, LeaseState, Reply};
+use super::state::{Health, LeaseState};
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::session::{Abandoned, Session, ask, cancel_until_quiet};
-use crate::sql::SideEffects;
 use crate::{Error, Result};
 
-/// What a turn did is kept, and the next one has a savepoint to return to.
+/// Keeps what a turn did, and gives the next turn a savepoint to return to.
 const KEEP: &str = "RELEASE SAVEPOINT actix_pg_turn; SAVEPOINT actix_pg_turn";
 
-/// What a turn did is undone: something in it failed.
+/// Undoes a turn in which something failed.
 const UNDO: &str = "ROLLBACK TO SAVEPOINT actix_pg_turn";
 
-/// A session in its transaction, and whose turn it is.
+/// A session in a transaction that its users take turns in.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
     pool: Arc<Pool>,
@@ -32,37 +37,37 @@ pub(crate) struct Sandbox {
 #[derive(Debug)]
 struct Resting {
     pooled: PooledSession,
-    /// Whose settings, temporary tables and the like are on it.
+    /// The request whose settings, temporary tables and the like are on the session.
     marked_by: Option<Weak<RequestSettings>>,
 }
 
-/// One turn in a sandbox.
+/// One turn in a sandbox, with its session.
 #[derive(Debug)]
 pub(crate) struct Turn {
+    pooled: PooledSession,
     sandbox: Arc<Sandbox>,
     whose: Weak<RequestSettings>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Sandbox {
-    pub(crate) async fn begin(pool: Arc<Pool>) -> Result<Arc<Self>> {
-        let lease = Lease::new(pool.acquire().await?);
-        let mut session_use = lease.enter()?;
-        session_use.send(SideEffects::UNKNOWN, Reply::Whole).await?;
-        let begun = session_use.session().client().batch_execute("BEGIN").await;
-        let begun = match begun {
-            Ok(()) => session_use.session().client().batch_execute("SAVEPOINT actix_pg_turn").await,
-            refused => refused,
-        };
-        session_use.answered(begun.map_err(|err| Error::Begin(err.into())))?;
-        drop(session_use);
-        let pooled = lease.into_pooled_session().ok_or(Error::SessionLost)?;
+    /// Begins the transaction. Cancel safety: a session that did not get there is discarded.
+    pub(super) async fn begin(pool: &Arc<Pool>) -> Result<Arc<Self>> {
+        let pooled = pool.acquire().await?;
+        let client = pooled.session().client();
+        for sql in ["BEGIN", "SAVEPOINT actix_pg_turn"] {
+            client.batch_execute(sql).await.map_err(|err| Error::Begin(err.into()))?;
+        }
         let resting = Mutex::new(Some(Resting { pooled, marked_by: None }));
-        Ok(Arc::new(Self { pool, turns: Arc::new(Semaphore::new(1)), resting }))
+        Ok(Arc::new(Self { pool: Arc::clone(pool), turns: Arc::new(Semaphore::new(1)), resting }))
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Waits for a turn, for `acquire_timeout` at most.
-    pub(crate) async fn turn(
+    pub(super) async fn turn(
         self: &Arc<Self>,
         whose: &Arc<RequestSettings>,
     ) -> Result<Arc<Lease>, AcquireError> {
@@ -70,13 +75,13 @@ impl Sandbox {
         let permit = permit.map_err(|_| AcquireError::DatabaseClosed)?;
         let resting = self.resting().take();
         let Resting { pooled, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
-        let turn = Turn { sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
+        let turn = Turn { pooled, sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
         let strange = marked_by.is_some_and(|owner| !owner.ptr_eq(&turn.whose));
-        let lease = Lease::in_turn(pooled, turn);
+        let lease = Lease::new(Loan::Turn(turn), whose);
         if strange { self.cleaned(lease).await } else { Ok(lease) }
     }
 
-    /// Cleans the session, at home: who waits for it may give up.
+    /// Cleans the session at home, because the waiter may give up.
     async fn cleaned(&self, lease: Arc<Lease>) -> Result<Arc<Lease>, AcquireError> {
         let (ready, cleaned) = oneshot::channel();
         self.pool.home().spawn(async move {
@@ -89,8 +94,8 @@ impl Sandbox {
         cleaned.await.map_err(|_| AcquireError::SandboxLost)
     }
 
-    /// Waits for the turn that is being taken, and rolls back.
-    pub(crate) async fn close(&self) {
+    /// Waits for the current turn, and rolls back.
+    pub(super) async fn close(&self) {
         let _ = self.pool.within_acquire_timeout(self.turns.acquire()).await;
         self.turns.close();
         self.roll_back();
@@ -114,18 +119,22 @@ impl Drop for Sandbox {
 }
 
 impl Turn {
-    /// Keeps what was done, or undoes it if something failed, and lets the next one have its turn.
-    pub(crate) fn end(self, pooled: PooledSession, state: &LeaseState) {
+    pub(super) fn pooled(&self) -> &PooledSession {
+        &self.pooled
+    }
+
+    /// Keeps what was done, or undoes it if something failed, and gives the turn to the next.
+    pub(super) fn end(self, state: &LeaseState) {
         let pool = Arc::clone(&self.sandbox.pool);
         let (sound, untracked) = (state.health == Health::Sound, state.untracked);
         let marked_by = state.side_effects.session.then(|| self.whose.clone());
         let home = Arc::clone(&pool);
         home.home().spawn(async move {
-            // All of it: the permit too is for the end.
-            let turn = self;
+            // The permit too is for the end.
+            let Self { pooled, sandbox, whose: _, _permit } = self;
             let bound = pool.session_settings().reset_timeout;
             if sound && timeout(bound, ended(pooled.session(), &pool, untracked)).await == Ok(true) {
-                *turn.sandbox.resting() = Some(Resting { pooled, marked_by });
+                *sandbox.resting() = Some(Resting { pooled, marked_by });
             } else {
                 pooled.discard("the sandbox has been left");
             }

@@ -1,4 +1,11 @@
-//! One user of a lent session, and the rules of sending on it.
+//! One user of a lent session.
+//!
+//! ```text
+//!   enter ──> SessionUse ──send──> sent ──answered──> may send again
+//!                                    │ doubted: one answer behind, perhaps; the session is asked
+//!                                    │ give_up: no answer will come; the session is broken
+//!                                    └ dropped: the statement is abandoned
+//! ```
 
 use std::convert::Infallible;
 use std::mem;
@@ -16,7 +23,7 @@ use crate::session::Session;
 use crate::sql::SideEffects;
 use crate::{Error, Result, telemetry};
 
-/// One user of a lent session: from before its first message to after its last answer.
+/// One user of a lent session, from before its first message to after its last answer.
 ///
 /// Cancellation safety: dropped between [`send`](Self::send) and [`answered`](Self::answered), its statement is abandoned.
 /// When no other is in flight, what was abandoned is cancelled on the server (P18).
@@ -26,11 +33,11 @@ pub(crate) struct SessionUse {
     /// The transaction that it must not outlive.
     frame: Option<FrameId>,
     sent: Option<Reply>,
-    /// What runs, where the answer is read piece by piece.
+    /// The statement whose answer is read piece by piece.
     sql: Option<Box<str>>,
-    /// The frame in which it was sent.
+    /// The frame in which the statement was sent.
     within: Option<FrameId>,
-    /// It has been let in to be prepared, and is to be sent.
+    /// The statement has been admitted to be prepared, and has not been sent.
     preparing: bool,
 }
 
@@ -39,7 +46,7 @@ impl SessionUse {
         Self { lease, frame: None, sent: None, sql: None, within: None, preparing: false }
     }
 
-    /// The same, as a user of one transaction.
+    /// Makes it a user of one transaction.
     pub(crate) fn within(mut self, frame: FrameId) -> Self {
         self.frame = Some(frame);
         self
@@ -61,12 +68,12 @@ impl SessionUse {
         self.lease.pool().session_settings().echo
     }
 
-    /// Keeps the statement for an error that comes after its first answer.
+    /// Keeps the statement, for an error that comes after its first answer.
     pub(crate) fn runs(&mut self, sql: &str) {
         self.sql = Some(sql.into());
     }
 
-    /// Says of an error which statement it was that failed.
+    /// Adds the statement to an error, and echoes it.
     pub(crate) fn failed(&self, err: Error) -> Error {
         let echo = self.echo();
         let err = err.of_statement(self.sql.as_deref(), echo);
@@ -76,16 +83,16 @@ impl SessionUse {
         err
     }
 
-    /// Waits for its turn, and records that a statement with these side effects is sent now.
+    /// Waits until a statement may be sent, and records that it is sent now.
     ///
-    /// It waits for repairs, for rollbacks and for the first and last statements of transactions. The request's settings
-    /// are applied first.
+    /// Waits for repairs, for rollbacks, and for the first and last statements of transactions. Applies the request's settings
+    /// first.
     pub(crate) async fn send(&mut self, side_effects: SideEffects, answer: Reply) -> Result<()> {
         loop {
             let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
-            // What has been prepared is sent in the transaction in which it was let in, or not at all.
+            // What has been prepared is sent in the transaction in which it was admitted, or not at all.
             let frame = self.within.filter(|_| prepared).or(self.frame);
-            let version = lease.settings().map_or(0, |settings| settings.version());
+            let version = lease.settings().version();
             let admission = |state: &mut LeaseState| {
                 let admitted = match frame.map(|frame| state.transactions.check(frame)) {
                     Some(Err(err)) => Err(err),
@@ -98,7 +105,7 @@ impl SessionUse {
             };
             let mut admitted = None;
             if let Some(sent) = self.sent.take() {
-                // An answered message of the same statement counts until the next one does: no repair may begin in between.
+                // An answered message of the same statement counts until the next one does, so that no repair begins in between.
                 let mut state = lease.state();
                 admitted = admission(&mut state);
                 state.complete(sent);
@@ -128,23 +135,20 @@ impl SessionUse {
 
     async fn apply_settings(&mut self, generation: u64) -> Result<()> {
         self.sent = Some(Reply::Whole);
-        let applied = match self.lease.settings() {
-            Some(settings) => settings.apply(self.lease.session().client()).await,
-            None => Ok(0),
-        };
+        let applied = self.lease.settings().apply(self.lease.session().client()).await;
         let version = self.answered(applied)?;
         self.lease.state().settings_applied(version, generation);
         Ok(())
     }
 
-    /// Like [`send`](Self::send), for the first or the last statement of a transaction.
+    /// As [`send`](Self::send), for the first or the last statement of a transaction.
     pub(crate) async fn send_control(&mut self, frame: FrameId, stage: Stage) -> Result<()> {
         self.send(SideEffects::default(), Reply::Control).await?;
         self.lease.state().transactions.stage(frame, stage);
         Ok(())
     }
 
-    /// Records that the last answer has been read, if anything was sent, and what it was.
+    /// Records that the last answer has been read, and what it was. Does nothing if nothing was sent.
     pub(crate) fn answered<T>(&mut self, answer: Result<T>) -> Result<T> {
         let Some(sent) = self.sent.take() else {
             return answer;
@@ -163,7 +167,7 @@ impl SessionUse {
         answer
     }
 
-    /// Records an answer after which the session may be one answer behind: before anybody else may send, it is asked.
+    /// Records an answer after which the session may be one answer behind. It is asked before anybody else may send.
     pub(crate) fn doubted(&mut self, err: Error) -> Error {
         let Some(sent) = self.sent.take() else {
             return err;
@@ -177,13 +181,13 @@ impl SessionUse {
         err
     }
 
-    /// Records that the last answer has been read, and that it was this one.
+    /// Records that the last answer was an error.
     pub(crate) fn refused(&mut self, err: Error) -> Error {
         let Err(err) = self.answered::<Infallible>(Err(err));
         err
     }
 
-    /// Records that no answer is to be expected any more: the session is discarded at its return.
+    /// Records that no answer will come. The session is discarded at its return.
     pub(crate) fn give_up(&mut self) {
         let Some(sent) = self.sent.take() else {
             return;
@@ -202,16 +206,16 @@ impl SessionUse {
         }
     }
 
-    /// Waits until the client itself may be lent, of whose statements nothing is known.
+    /// Waits until the client may be lent. Nothing is known of the statements that are sent through it.
     pub(crate) async fn lend_client(&mut self) -> Result<()> {
         self.send(SideEffects::UNKNOWN, Reply::Whole).await?;
         self.lease.state().mark_untracked();
         Ok(())
     }
 
-    /// The client is not lent any more; whoever had it may have undone settings.
+    /// Records that the client has been returned. Its user may have undone settings.
     ///
-    /// Until now it has counted as sent: a cancel could have hit what was done with it.
+    /// Until now it counted as a statement in flight, because a cancel could have hit what was done with it.
     pub(crate) fn client_returned(&mut self) {
         self.lease.state().invalidate_settings();
         if !thread::panicking() {
@@ -219,7 +223,7 @@ impl SessionUse {
         }
     }
 
-    /// Whether the rest of an answer may be cancelled: no transaction is hit by that.
+    /// Whether the rest of an answer may be cancelled, because no transaction would be hit.
     pub(crate) fn stands_alone(&self) -> bool {
         let state = self.lease.state();
         !state.in_transaction() && !state.side_effects.transaction && !state.transactions.is_nested()

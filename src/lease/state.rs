@@ -1,4 +1,4 @@
-//! What is going on on a lent session, and who may send on it.
+//! What is in flight on a lent session, and who may send on it.
 
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::session::Abandoned;
@@ -10,26 +10,27 @@ use crate::{Error, Result};
 pub(crate) struct LeaseState {
     /// Statements, row streams, copies, transactions and client guards that are alive.
     pub(crate) users: u32,
-    /// Those of them whose statement may be on its way.
+    /// Users whose statement may be on its way.
     in_flight: u32,
-    /// Those whose statement is only being prepared: it is sent where it was let in, so no transaction begins or ends before.
+    /// Users whose statement is being prepared. It belongs to the transaction in which it was admitted, so no other transaction
+    /// begins or ends before it is sent.
     preparing: u32,
-    /// A row stream or a copy is open: the answers of later statements would be stuck behind it.
+    /// A row stream or a copy is open. The answers of later statements would be stuck behind it.
     pub(crate) streaming: bool,
-    /// A statement was left before its answer was read, and nobody has made sure that it ended.
+    /// A statement was dropped before its answer was read, and may still run.
     abandoned: Option<Abandoned>,
     pub(crate) health: Health,
     pub(crate) transactions: TransactionStack,
     pub(crate) side_effects: SideEffects,
-    /// The session has been used at all.
+    /// A statement has been sent.
     pub(crate) used: bool,
-    /// Statements may have been sent, and left, that were never seen here.
+    /// Statements may have been sent that were not admitted here, as by a client guard.
     pub(crate) untracked: bool,
     /// Settings of the request have been sent.
     pub(crate) configured: bool,
-    /// The version of the request's settings that is in force.
+    /// The version of the request's settings that is in force. 0 means none.
     applied: u64,
-    /// Counts what may have undone settings.
+    /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
     generation: u64,
 }
 
@@ -37,37 +38,37 @@ pub(crate) struct LeaseState {
 pub(crate) enum Health {
     #[default]
     Sound,
-    /// Nobody else may send: a repair is going on, or the first or last statement of a transaction is unanswered.
+    /// Nobody may send: a repair is going on, or the first or last statement of a transaction is unanswered.
     Held,
-    /// Abandoned statements or a rollback were not answered well in time, or a panic came between.
+    /// A repair failed or was late, the driver lost step, or a statement panicked. Nothing is sent any more.
     Broken,
 }
 
-/// What a statement's answer is to those that follow.
+/// How a message's answer is read, and what that means for the statements behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// It is read in one go; later statements may be sent meanwhile.
+    /// The answer is read in one go. Later statements may be sent meanwhile.
     Whole,
-    /// The same, and another message of the same statement follows.
+    /// As `Whole`, and another message of the same statement follows.
     Prepare,
-    /// It is read one by one: no statement may follow until that is done.
+    /// The answer is read row by row. No statement may be sent before it has been read.
     Stream,
-    /// The same, and data is sent meanwhile; left alone, that ends by itself.
+    /// As `Stream`, and the client sends data meanwhile. Abandoned, it ends by itself.
     Copy,
-    /// It decides where later statements belong: they wait for it.
+    /// The answer decides which transaction later statements belong to. They wait for it.
     Control,
 }
 
-/// What somebody who wants to send finds.
+/// The answer to a user who wants to send.
 #[derive(Debug)]
 pub(crate) enum Admission {
     Sent,
     Wait,
-    /// The request's settings come first. They count as sent while this many undoings have been seen.
+    /// The request's settings have to be sent first. They are valid for this generation.
     Settings(u64),
 }
 
-/// What has to be done before anything else is sent.
+/// The next step of a repair.
 #[derive(Debug)]
 pub(crate) struct Repair {
     pub(crate) abandoned: Option<Abandoned>,
@@ -75,19 +76,20 @@ pub(crate) struct Repair {
 }
 
 impl LeaseState {
-    /// Within a transaction that is around everything.
+    /// The state inside of a transaction that is not ours to end: a sandbox.
     #[cfg(feature = "testing")]
     pub(crate) fn nested() -> Self {
         Self { transactions: TransactionStack::nested(), ..Self::default() }
     }
 
-    /// Of a session that was used, nobody knows how.
+    /// The state of a session that was used in ways that nobody has tracked.
     #[cfg(feature = "testing")]
     pub(crate) fn unknown() -> Self {
         Self { used: true, side_effects: SideEffects::UNKNOWN, ..Self::default() }
     }
 
-    /// Whether a statement may be sent now; if so, it counts as sent. `prepared`: it was let in before, to be prepared.
+    /// Says whether a statement may be sent now. If so, it counts as sent. `prepared` says that it was admitted before, to be
+    /// prepared.
     pub(crate) fn admit(
         &mut self,
         side_effects: SideEffects,
@@ -135,20 +137,20 @@ impl LeaseState {
         Ok(Admission::Sent)
     }
 
-    /// Settings are in force, if nothing has undone them meanwhile.
+    /// Records that settings are in force, unless a new generation has begun meanwhile.
     pub(crate) fn settings_applied(&mut self, version: u64, generation: u64) {
         if self.generation == generation {
             self.applied = version;
         }
     }
 
-    /// Something has been sent that can roll settings back: they have to be applied again.
+    /// Starts a new generation: the settings have to be applied again.
     pub(crate) fn invalidate_settings(&mut self) {
         self.generation += 1;
         self.applied = 0;
     }
 
-    /// A statement's answer has been read, or is not waited for any more.
+    /// Records that a message has been answered, or that nobody waits for its answer any more.
     pub(crate) fn complete(&mut self, sent: Reply) {
         self.in_flight -= 1;
         match sent {
@@ -159,7 +161,7 @@ impl LeaseState {
         }
     }
 
-    /// A statement has been left before its answer was read: the transaction it belongs to is failed.
+    /// Records that a statement was dropped before its answer was read, and fails the transaction that it was sent in.
     pub(crate) fn abandon(&mut self, sent: Reply, within: Option<FrameId>) {
         self.transactions.fail(within);
         if sent == Reply::Control {
@@ -172,25 +174,25 @@ impl LeaseState {
         self.complete(sent);
     }
 
-    /// A statement has ended, or will, in a way that may leave its session one answer behind.
+    /// Records that the session may be one answer behind. The next repair asks it.
     pub(crate) fn doubt(&mut self, sent: Reply) {
         self.abandoned = Some(Abandoned::Ending);
         self.mark_untracked();
         self.complete(sent);
     }
 
-    /// A statement that was let in to be prepared will not be sent.
+    /// Records that a statement that was admitted to be prepared will not be sent.
     pub(crate) fn not_prepared(&mut self) {
         self.preparing -= 1;
     }
 
-    /// From now on nothing is known of what is sent and left behind.
+    /// Records that nothing is known of what is sent from now on.
     pub(crate) fn mark_untracked(&mut self) {
         self.untracked = true;
         self.side_effects = self.side_effects.union(SideEffects::UNKNOWN);
     }
 
-    /// Whether a repair has to start; if so, nobody else may send from now on.
+    /// Says whether a repair has to start. If so, nobody else may send from now on.
     pub(crate) fn repair_due(&mut self) -> bool {
         let due = self.health == Health::Sound
             && self.in_flight == 0
@@ -201,7 +203,7 @@ impl LeaseState {
         due
     }
 
-    /// What is left of a repair; `None` opens the session to all.
+    /// The next step of a repair. `None` ends it and opens the session to everybody.
     pub(crate) fn next_repair(&mut self) -> Option<Repair> {
         let abandoned = self.abandoned.take();
         let rollback = self.transactions.take_pending_rollback();
@@ -215,7 +217,7 @@ impl LeaseState {
         Some(Repair { abandoned, rollback })
     }
 
-    /// Whether a transaction that was begun here has not been seen to end.
+    /// Whether a transaction is open, or its rollback has not been answered.
     pub(crate) fn in_transaction(&self) -> bool {
         self.transactions.is_open() || self.transactions.has_pending_rollback()
     }

@@ -39,7 +39,7 @@ pub(crate) async fn query(mut session_use: SessionUse, sql: &str, params: Params
 /// So many unwanted rows are read away; it takes longer to cancel them.
 const FEW: usize = 1_000;
 
-/// Runs a statement and keeps its one row. The others are read away, or cancelled where nothing is undone by that.
+/// Runs a statement and keeps its one row. Reads and drops the others, or cancels them where that undoes nothing.
 pub(crate) async fn query_opt(
     mut session_use: SessionUse,
     sql: &str,
@@ -90,7 +90,7 @@ pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Para
     Ok(affected)
 }
 
-/// Runs a statement whose rows are read one by one; its last answer is for the reader to record.
+/// Runs a statement whose rows are read one by one. The reader records its last answer.
 pub(crate) async fn query_raw(
     mut session_use: SessionUse,
     sql: &str,
@@ -119,7 +119,7 @@ pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     Ok(())
 }
 
-/// Starts a `COPY … FROM STDIN`; its last answer is for the writer to record.
+/// Starts a `COPY … FROM STDIN`. The writer records its last answer.
 ///
 /// One that fails here costs the session: the driver ends the data that was not asked for with a `Sync` of its own, which
 /// is answered as well, and from then on takes every answer for that of the statement before.
@@ -143,7 +143,7 @@ pub(crate) async fn copy_in(
     Ok((session_use, sink))
 }
 
-/// Starts a `COPY … TO STDOUT`; its last answer is for the reader to record.
+/// Starts a `COPY … TO STDOUT`. The reader records its last answer.
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let echo = Started::new(&session_use, sql, &[]);
     let stream = bounded(session_use.command_timeout(), async {
@@ -158,7 +158,7 @@ pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(
     Ok((session_use, stream))
 }
 
-/// Sends a statement, prepared once per session, and returns when the server has accepted its parameters.
+/// Sends a statement, which is prepared once per session, and returns when the server has accepted its parameters.
 async fn start(
     session_use: &mut SessionUse,
     sql: &str,
@@ -168,7 +168,7 @@ async fn start(
     let mut refused: Option<Error> = None;
     loop {
         let prepared = match (prepared(session_use, sql, answer).await, refused.take()) {
-            // In a transaction the first refusal has failed it, and is what the caller has to see.
+            // In a transaction the first refusal has failed it, and the caller has to see that one.
             (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 return Err(first);
             }
@@ -192,7 +192,7 @@ async fn start(
     }
 }
 
-/// A statement of the session's cache, or one that is prepared for it now; on return it counts as sent.
+/// Takes a statement from the session's cache, or prepares it. On return it counts as sent.
 async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Result<Prepared> {
     let prepared = match session_use.session().cached(sql) {
         Some(prepared) => prepared,
@@ -206,7 +206,7 @@ async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Res
 }
 
 pin_project! {
-    /// Bounds the wait for an answer by `command_timeout`. As an `async fn` it would have `running` in itself twice.
+    /// Bounds the wait for an answer by `command_timeout`. An `async fn` would contain `running` twice.
     pub(crate) struct Bounded<F> {
         #[pin]
         running: F,
@@ -238,7 +238,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
     }
 }
 
-/// A statement that may have to be echoed when it ends.
+/// A statement that has started, and is echoed when it ends if `echo` is on.
 struct Started<'a> {
     echo: Echo,
     sql: &'a str,

@@ -1,4 +1,4 @@
-//! Begin, savepoint, commit, rollback: what is said to the server, and what its answers mean.
+//! Begins, commits and rolls back transactions and savepoints.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +11,8 @@ use crate::{Error, Result};
 
 /// An open transaction, or a savepoint in one.
 ///
-/// Cancellation safety: dropped before it has ended, at whatever point, it is rolled back at home; until the server has
-/// answered that, no other statement is sent on the session.
+/// Cancellation safety: dropped at any point before its end, it is rolled back at home. No other statement is sent on the
+/// session before the server has answered the rollback.
 #[derive(Debug)]
 pub(crate) struct TransactionGuard {
     /// Pins the session.
@@ -57,7 +57,7 @@ impl TransactionGuard {
         Ok(self.session_use.lease().enter()?.within(self.frame))
     }
 
-    /// Commits, or fails and rolls back.
+    /// Commits, or rolls back and fails.
     pub(crate) async fn commit(&self) -> Result<()> {
         let committed = self.try_commit().await;
         match committed {
@@ -67,7 +67,7 @@ impl TransactionGuard {
         committed
     }
 
-    /// Commits, unless somebody who was handed it has already ended it.
+    /// Commits, unless the function that was handed the transaction has ended it.
     pub(crate) async fn finish(&self) -> Result<()> {
         let ended = self.is_committed() || self.rolled_back.load(Ordering::Acquire);
         if ended { Ok(()) } else { self.commit().await }
@@ -76,7 +76,7 @@ impl TransactionGuard {
     async fn try_commit(&self) -> Result<()> {
         let mut session_use = self.enter()?;
         self.session_use.lease().state().transactions.may_commit(self.frame)?;
-        // COMMIT in an aborted transaction answers well, and so it does outside of any. SAVEPOINT refuses both.
+        // COMMIT succeeds in an aborted transaction, which it rolls back, and outside of any. SAVEPOINT fails in both cases.
         let sql = if self.is_savepoint() {
             format!("RELEASE SAVEPOINT {}", self.frame.savepoint())
         } else {
@@ -116,14 +116,14 @@ impl TransactionGuard {
         self.session_use.lease().quiescent().await
     }
 
-    /// Rolls back in the background, before anything else is sent. Does nothing if the transaction has ended.
+    /// Rolls back in the background, before anything else is sent. Does nothing after the end of the transaction.
     pub(crate) fn leave(&self) {
         let mut state = self.session_use.lease().state();
         state.transactions.leave(self.frame);
         self.session_use.lease().repair_if_due(state);
     }
 
-    /// Whether it may be run again: it lost against another transaction, and nothing of it was committed.
+    /// Whether it may be run again, because it lost against another transaction and was not committed.
     pub(crate) fn is_repeatable(&self) -> bool {
         !self.is_committed() && self.session_use.lease().state().transactions.conflict()
     }
@@ -143,7 +143,7 @@ impl Drop for TransactionGuard {
     }
 }
 
-/// Whether the server has said that it did not commit. One that is going down may have done so all the same.
+/// Whether the server has said that it did not commit. A server that shuts down may have committed all the same.
 fn is_refusal(err: &Error) -> bool {
     err.as_db_error().is_some_and(|said| {
         said.parsed_severity() == Some(Severity::Error)

@@ -1,18 +1,28 @@
-//! The transaction of a session and the savepoints in it, as far as their guards know.
+//! The transaction of a session, and the savepoints in it, as their guards know them.
+//!
+//! ```text
+//!   frame 0  START TRANSACTION          SAVEPOINT actix_pg_1   frame 1
+//!   Asked ──> Beginning ──> Open ──> Ending ──> gone: committed
+//!               │             │        │
+//!               └─────────────┴────────┴──> leave: the rollback is pending until the server has answered it
+//! ```
+//!
+//! A statement belongs to the innermost frame that the server knows when it is sent. Abandoned, it fails that frame: whatever is
+//! in it can only be rolled back.
 
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
 
-/// The open transaction, its savepoints on top of it, and the rollback that has to be answered before all else.
+/// The open transaction with its savepoints, and the rollback that has to be answered before anything else is sent.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionStack {
-    /// A transaction is around everything that is lent: what would be a transaction is a savepoint.
+    /// There is a transaction around this one, so that the first frame is a savepoint too.
     nested: bool,
     open: Vec<Frame>,
     last: u64,
-    /// The lowest frame that was left, and that the server has to be told about.
+    /// The lowest frame that was left and that the server has not been told to roll back.
     pending_rollback: Option<usize>,
-    /// The latest statement failed because of what another transaction did at the same time.
+    /// The latest statement failed with a serialization failure or a deadlock.
     conflict: bool,
 }
 
@@ -20,23 +30,23 @@ pub(crate) struct TransactionStack {
 struct Frame {
     id: u64,
     stage: Stage,
-    /// A statement that was sent in it was abandoned: nobody knows what it did.
+    /// A statement in it was abandoned, and nobody knows what it did.
     failed: bool,
 }
 
-/// How far a frame is known to be.
+/// How far a frame has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Nothing has been sent.
     Asked,
-    /// Its first statement is on its way.
+    /// Its first statement has been sent.
     Beginning,
     Open,
-    /// Its last statement is on its way.
+    /// Its last statement has been sent.
     Ending,
 }
 
-/// What a guard remembers of its frame.
+/// The identity of a frame, which its guard holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameId {
     at: usize,
@@ -53,7 +63,7 @@ impl TransactionStack {
         self.nested
     }
 
-    /// Reserves the next frame. Only the innermost one can have another in it.
+    /// Reserves the next frame. Only the innermost frame can have another in it.
     pub(crate) fn reserve(&mut self, outer: Option<FrameId>) -> Result<FrameId> {
         let at = match outer {
             None => 0,
@@ -99,14 +109,14 @@ impl TransactionStack {
         }
     }
 
-    /// The frame is committed, and what was in it with it.
+    /// Removes a committed frame, and what was in it.
     pub(crate) fn committed(&mut self, frame: FrameId) {
         if self.check(frame).is_ok() {
             self.open.truncate(frame.at);
         }
     }
 
-    /// The frame is given up, and what was in it with it. The server has to be told, as far as it knows of it.
+    /// Removes a frame that is given up, and what was in it. If the server knows the frame, its rollback is pending.
     pub(crate) fn leave(&mut self, frame: FrameId) {
         if self.check(frame).is_err() {
             return;
@@ -115,7 +125,7 @@ impl TransactionStack {
         self.open.truncate(frame.at);
         match stage {
             Stage::Asked => {}
-            // Whether the savepoint is there is not known; the frame around it can only be rolled back.
+            // Nobody knows whether the savepoint exists, so the frame around it can only be rolled back.
             Stage::Beginning | Stage::Ending if self.is_savepoint(frame) => {
                 let around = self.innermost();
                 self.fail(around);
@@ -124,20 +134,20 @@ impl TransactionStack {
         }
     }
 
-    /// The frame that what is sent now belongs to: the innermost that the server has been told of.
+    /// The frame that a statement sent now belongs to: the innermost that the server has been told of.
     pub(crate) fn innermost(&self) -> Option<FrameId> {
         let at = self.open.iter().rposition(|frame| frame.stage != Stage::Asked)?;
         Some(FrameId { at, id: self.open[at].id })
     }
 
-    /// A statement was abandoned that was sent in this frame. One that has ended meanwhile was answered after it.
+    /// Fails a frame in which a statement was abandoned. A frame that has ended was answered after the statement, and is left alone.
     pub(crate) fn fail(&mut self, within: Option<FrameId>) {
         if let Some(frame) = within.filter(|frame| self.check(*frame).is_ok()) {
             self.open[frame.at].failed = true;
         }
     }
 
-    /// Whether one of the levels can only be rolled back, and what is in it with it.
+    /// Whether a frame can only be rolled back.
     pub(crate) fn failed(&self) -> bool {
         self.open.iter().any(|frame| frame.failed)
     }
@@ -151,7 +161,7 @@ impl TransactionStack {
         self.pending_rollback.is_some()
     }
 
-    /// The rollback that is owed; who takes it has to have it answered.
+    /// Takes the pending rollback. The caller has to have it answered before anything else is sent.
     pub(crate) fn take_pending_rollback(&mut self) -> Option<String> {
         self.pending_rollback.take().map(|at| match savepoint(at) {
             _ if at == 0 && !self.nested => "ROLLBACK".into(),
@@ -159,7 +169,7 @@ impl TransactionStack {
         })
     }
 
-    /// Remembers whether the latest statement lost against another transaction.
+    /// Records whether the latest statement lost against another transaction.
     pub(crate) fn note<T>(&mut self, answer: &Result<T>) {
         let conflicts = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         match answer {
@@ -171,7 +181,7 @@ impl TransactionStack {
         }
     }
 
-    /// A commit was abandoned: it has not lost against another transaction, as far as anybody knows.
+    /// Records that a commit was abandoned: nobody knows whether it lost against another transaction.
     pub(crate) fn no_conflict(&mut self) {
         self.conflict = false;
     }

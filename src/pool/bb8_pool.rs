@@ -1,8 +1,8 @@
-//! The bb8 pool: it counts the sessions and opens them.
+//! The bb8 pool, which counts the sessions and opens them.
 //!
-//! A session is lent by bb8 from the moment when it is open until it ends. Who gets it, how long it idles and when another one is
-//! opened is decided in front of bb8, which holds its floor, ends what idles and wakes who waits without looking at how many
-//! sessions the server has.
+//! As bb8 sees it, every session is lent from its login to its end. The gate in front of it decides who gets a session, how long one
+//! idles, and when another one is opened: bb8 would hold its floor, end idle sessions and wake waiters without looking at how
+//! many sessions the server still has.
 
 use std::sync::Arc;
 
@@ -30,13 +30,13 @@ impl Bb8Pool {
         Self(pool)
     }
 
-    /// Opens a session. To be called at home, by who holds a place for it.
+    /// Opens a session. Called at home, by the holder of a place.
     pub(crate) async fn open(&self) -> Result<Bb8Session, ConnectError> {
         let managed = self.0.dedicated_connection().await?;
         Ok(self.lend(managed))
     }
 
-    /// Counts a session that is open already. To be called at home, by who holds a place for it.
+    /// Counts a session that is open already. Called at home, by the holder of a place.
     pub(crate) fn add(&self, session: Box<Session>) -> Bb8Session {
         self.lend(Managed { session: Some(session) })
     }
@@ -47,13 +47,13 @@ impl Bb8Pool {
         Bb8Session { lent: Some(lent.expect("one has just been added")), home: Handle::current() }
     }
 
-    /// Sessions that are open, those included that are about to end.
+    /// The number of sessions that are open or about to end.
     pub(crate) fn open_sessions(&self) -> u32 {
         self.0.state().connections
     }
 }
 
-/// A session that bb8 has lent to us. Dropped, it ends: bb8 never sees one again.
+/// A session that bb8 has lent. Its drop ends the session, so bb8 never sees one again.
 #[derive(Debug)]
 pub(crate) struct Bb8Session {
     lent: Option<PooledConnection<'static, Manager>>,
@@ -71,7 +71,7 @@ impl Bb8Session {
         lent.expect("only the end of a session takes its session")
     }
 
-    /// Ends the session, and returns when the server has hung up, or has been given up on.
+    /// Ends the session, and returns when the server has hung up or [`Session::end`] has given up.
     pub(crate) async fn end(mut self) {
         if let Some(session) = self.lent.as_mut().and_then(|lent| lent.session.take()) {
             session.end().await;
@@ -88,7 +88,7 @@ impl Drop for Bb8Session {
     }
 }
 
-/// What bb8 keeps; `None` when the session has been taken out.
+/// The connection of bb8's [`ManageConnection`]. `None` when the session has been taken out.
 #[derive(Debug)]
 struct Managed {
     session: Option<Box<Session>>,

@@ -1,4 +1,4 @@
-//! The gate in front of the pool: at most so many sessions at a time, and a queue of those who wait for one.
+//! The gate in front of bb8: a bound on the number of sessions, and a queue.
 //!
 //! ```text
 //!                    take                          deliver
@@ -9,14 +9,16 @@
 //!    └──────────────────────────── gone
 //! ```
 //!
-//! A borrower takes a session that rests, or queues; it never opens one itself. A place is free, or held by a [`Permit`] while
-//! its session is opened, lent or ended, or kept by a session that rests. Whoever holds a permit either
-//! [delivers](Permit::deliver) a session, which goes to the first in line, or drops it, and the place is free. A session stays
-//! with the runtime that drives it, because there it can be used without moving it; how far that goes before who came first
-//! is for [`lanes`] to say.
+//! The gate has `pool_max_size` places. A place is free, or taken by a session that rests, or held by a [`Permit`] while its
+//! session is opened, lent or ended. The holder of a permit [delivers](Permit::deliver) a session, which goes to the first in
+//! line, or drops the permit, and the place is free.
 //!
-//! The gate says when a session [should be opened](Gate::place_for_waiter): as long as there are places, for each who waits but
-//! those whom a session that is just being reset will serve.
+//! A borrower takes a session that rests, or queues. It never opens one. The gate says when a session
+//! [should be opened](Gate::place_for_waiter): while there are places, one for each waiter, except for as many as there are
+//! sessions being reset, which will come back in a moment.
+//!
+//! A session stays with the runtime that drives it, because it can be used there without being moved. [`lanes`] says how far that
+//! may change the order of arrival.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -35,25 +37,25 @@ mod waiting;
 mod state;
 mod lanes;
 
-/// Lets in so many at a time. `S` is a session.
+/// The places of a pool, its resting sessions and its queue. `S` is a session.
 #[derive(Debug)]
 pub(crate) struct Gate<S> {
     state: Mutex<State<S>>,
     /// A session should be opened, or the gate has been closed.
     wanted: Notify,
-    /// After the gate was closed, a place has become free.
+    /// A place has become free after the gate was closed.
     returned: Notify,
 }
 
-/// Calls one who waits.
+/// The sender that ends a wait.
 type Call<S> = oneshot::Sender<Result<Grant<S>, ConnectError>>;
 
-/// What one who asks to be let in is told.
+/// The answer to a borrower.
 #[derive(Debug)]
 pub(crate) enum Entry<S> {
     Granted(Grant<S>),
     Wait(Waiting<S>),
-    /// So many wait already.
+    /// The queue has reached `max_waiting`.
     Full,
     Closed,
 }
@@ -67,13 +69,13 @@ impl<S> Gate<S> {
         })
     }
 
-    /// Takes a session that rests: of this runtime the one that was used last, or else one of another runtime.
+    /// Takes the session that this runtime used last, or else one that rests on another runtime.
     pub(crate) fn take(self: &Arc<Self>, here: Option<Id>) -> Option<Grant<S>> {
         let session = self.state().take(here)?;
         Some(self.grant(here, session))
     }
 
-    /// Lets one in, or into the queue. Beyond those for whom there is a place, `max_waiting` may queue.
+    /// Takes a session, or a place in the queue. `max_waiting` counts the waiters for whom there is no place to open a session in.
     pub(crate) fn enter(
         self: &Arc<Self>,
         here: Option<Id>,
@@ -98,7 +100,7 @@ impl<S> Gate<S> {
         Entry::Wait(Waiting::new(self, here, number, called))
     }
 
-    /// Gives a session to the first in line, or lets it rest. Comes with the place that it takes.
+    /// Gives a session, with its place, to the first in line, or lets it rest.
     ///
     /// Nothing is dropped or sent under the lock.
     fn deliver(self: Arc<Self>, phase: Phase, runtime: Option<Id>, mut session: S) {
@@ -116,7 +118,7 @@ impl<S> Gate<S> {
             drop(state);
             match call.send(Ok(self.grant(runtime, session))) {
                 Ok(()) => return,
-                // It has just given up.
+                // The waiter has just given up.
                 Err(Ok(back)) => session = back.into_session(),
                 Err(Err(_)) => return,
             }
@@ -124,7 +126,7 @@ impl<S> Gate<S> {
         }
     }
 
-    /// A place has no session any more.
+    /// Frees a place whose session is gone.
     fn free_place(&self, phase: Phase) {
         let mut state = self.state();
         state.leave(phase);
@@ -135,7 +137,7 @@ impl<S> Gate<S> {
         self.look(&state);
     }
 
-    /// Waits until a session should be opened for one who waits, and takes the place for it; `None` when the gate is closed.
+    /// Waits until a session should be opened for a waiter, and takes the place for it. `None` when the gate is closed.
     pub(crate) async fn place_for_waiter(self: &Arc<Self>) -> Option<Permit<S>> {
         loop {
             if let Some(permit) = self.place_if(State::is_session_wanted) {
@@ -148,18 +150,18 @@ impl<S> Gate<S> {
         }
     }
 
-    /// A place to open a session in, if fewer than `floor` are open or being opened.
+    /// Takes a place to open a session in, if fewer than `floor` are open or being opened.
     pub(crate) fn place_below(self: &Arc<Self>, floor: u32) -> Option<Permit<S>> {
         self.place_if(|state| state.may_open() && state.open() + state.opening < floor)
     }
 
-    /// A place to open one more session in.
+    /// Takes a place to open one more session in.
     pub(crate) fn place_to_spare(self: &Arc<Self>) -> Option<Permit<S>> {
         self.place_if(State::may_open)
     }
 
-    /// A place for the next attempt in an outage, if somebody waits or would have, fewer than `floor` sessions are open, or
-    /// `anyway`.
+    /// Takes a place for the next attempt in an outage, if a request waits or was turned away, fewer than `floor` sessions are
+    /// open, or `anyway`.
     pub(crate) fn place_to_try(self: &Arc<Self>, floor: u32, anyway: bool) -> Option<Permit<S>> {
         self.place_if(|state| {
             let missed = state.turned_away || state.lanes.waiting() > 0;
@@ -180,7 +182,7 @@ impl<S> Gate<S> {
         Some(Permit::new(self, Phase::Opening))
     }
 
-    /// Has a session opened if that should be.
+    /// Wakes the task that opens sessions, if one is wanted.
     fn look(&self, state: &State<S>) {
         if state.is_session_wanted() {
             self.wanted.notify_one();
@@ -194,28 +196,28 @@ impl<S> Gate<S> {
         self.look(&state);
     }
 
-    /// Counts a session that is being reset: until the guard is dropped, one who waits is left to it.
+    /// Counts a session that is being reset. Until the guard is dropped, no session is opened for one of the waiters.
     pub(crate) fn resetting(self: &Arc<Self>) -> Resetting<S> {
         self.state().resetting += 1;
         Resetting::new(self)
     }
 
-    /// Takes sessions that rest, those that have rested longest first, and at most so many.
+    /// Takes at most `most` sessions that rest, those that have rested longest first.
     pub(crate) fn take_resting(self: &Arc<Self>, most: u32, which: impl Fn(&S) -> bool) -> Vec<Grant<S>> {
         let taken = self.state().lanes.take_where(most as usize, which);
         taken.into_iter().map(|session| self.grant(None, session)).collect()
     }
 
-    /// Tells all who wait that there will be no session.
+    /// Fails all waiters.
     pub(crate) fn refuse_all(&self, err: &ConnectError) {
         let waiting = self.state().lanes.take_waiting();
         for call in waiting {
-            // One that has given up meanwhile need not know.
+            // A waiter that has given up meanwhile need not know.
             let _ = call.send(Err(err.clone()));
         }
     }
 
-    /// Lets nobody in from now on, sends those away who wait, and hands out the sessions that rest.
+    /// Refuses borrowers from now on, fails all waiters, and returns the sessions that rest.
     pub(crate) fn close(&self) -> Vec<S> {
         let mut state = self.state();
         state.closed = true;
@@ -243,17 +245,17 @@ impl<S> Gate<S> {
         }
     }
 
-    /// Sessions that are open: lent, or resting.
+    /// The number of sessions that are lent or rest.
     pub(crate) fn open(&self) -> u32 {
         self.state().open()
     }
 
-    /// Sessions that rest.
+    /// The number of sessions that rest.
     pub(crate) fn resting(&self) -> u32 {
         count(self.state().lanes.resting())
     }
 
-    /// Those who wait.
+    /// The number of waiters.
     pub(crate) fn waiting(&self) -> u32 {
         count(self.state().lanes.waiting())
     }

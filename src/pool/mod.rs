@@ -1,5 +1,14 @@
-//! Who gets a session, and when. A borrower takes one that rests at the gate, or queues there; sessions are
-//! [opened](self::opening) and [looked after](self::upkeep) by tasks at home.
+//! Who gets a session, and when.
+//!
+//! ```text
+//!   borrower ──acquire──> gate ──a session that rests, or the next that comes──> PooledSession
+//!                          ^  │ wanted                                               │
+//!                          │  v                                                      │ rest: to the first in line
+//!             upkeep ──> opening ──> bb8 (counts them) ──> Session <────end──────────┘
+//! ```
+//!
+//! A borrower takes a session that rests at the [gate](self::gate), or queues there. It never opens one. Tasks at home
+//! [open](self::opening) sessions and [look after](self::upkeep) those that nobody uses. bb8 counts the sessions and opens them.
 
 mod pooled_session;
 mod gate;
@@ -31,10 +40,10 @@ use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
 use opening::Outage;
 
-/// How long a session that has idled may take to answer.
+/// The longest wait for the answer of a session that has idled.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// How long a session may take to end after another one did not answer: a server that is there ends one in milliseconds.
+/// The longest wait for the end of a session after another one did not answer. A server that is there ends one in milliseconds.
 const SILENT_END: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -50,7 +59,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool at home on the current runtime, with these sessions in it, which are its floor.
+    /// A pool whose home is the current runtime, with the sessions that the start has opened.
     pub(crate) fn new(
         settings: &Settings,
         connector: Arc<Connector>,
@@ -97,6 +106,8 @@ impl Pool {
     }
 
     /// Lends a session without waiting, if one rests that needs no check.
+    ///
+    /// The hot path: one lock, no allocation, one look at the clock.
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<PooledSession> {
         loop {
             let pooled = self.pooled(self.gate.take(here())?);
@@ -117,7 +128,7 @@ impl Pool {
         self.within_acquire_timeout(self.acquire_in_time()).await?
     }
 
-    /// The same without a bound, and so without a timer: for those who wait together, maybe on several runtimes.
+    /// Lends a session without a bound, and so without a timer. The callers may wait together on several runtimes.
     pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         let since = Instant::now();
         loop {
@@ -126,7 +137,7 @@ impl Pool {
                 pooled.end_in_background(reason);
             } else if self.is_fresh(&pooled) {
                 return Ok(pooled);
-            // Boxed: whoever waits at the gate has this future allocated.
+            // Boxed, because the future of every waiter contains this one.
             } else if let Some(pooled) = self.checked(pooled).boxed().await? {
                 return Ok(pooled);
             }
@@ -141,7 +152,7 @@ impl Pool {
         timeout(self.settings.acquire_timeout, wait).await.map_err(|_| self.timed_out())
     }
 
-    /// When one who begins to wait now has waited long enough.
+    /// When a wait that begins now has lasted for `acquire_timeout`.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.acquire_timeout
     }
@@ -150,7 +161,7 @@ impl Pool {
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
-    /// A session that was taken out at the gate.
+    /// Wraps a session that was taken at the gate.
     pub(crate) fn pooled(self: &Arc<Self>, grant: Grant<Bb8Session>) -> PooledSession {
         PooledSession::new(grant, self)
     }
@@ -166,7 +177,7 @@ impl Pool {
             }
             Entry::Closed => return Err(self.stopped()),
         };
-        // After one is in the queue: who was not, when the outage began, has not been told.
+        // Looked at from within the queue, because the beginning of an outage tells only those who are in it.
         if let Some(cause) = self.unavailable() {
             return Err(AcquireError::Unavailable(cause));
         }
@@ -177,7 +188,7 @@ impl Pool {
         }
     }
 
-    /// Asks a session that has idled whether it is alive. That happens at home: who waits for it may give up.
+    /// Asks a session that has idled whether it is alive. `None` if it is not. Happens at home, because the waiter may give up.
     async fn checked(self: &Arc<Self>, pooled: PooledSession) -> Result<Option<PooledSession>, AcquireError> {
         let (ready, checked) = oneshot::channel();
         let pool = Arc::clone(self);
@@ -197,7 +208,7 @@ impl Pool {
         }
     }
 
-    /// Discards a session that did not answer, and those that would have to be asked too and have been silent since.
+    /// Discards a session that did not answer, and those that would have to be checked too and have been silent since.
     fn discard_silent(self: &Arc<Self>, pooled: PooledSession, since: Instant) {
         let suspects = self.gate.take_resting(u32::MAX, |lent| {
             lent.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
@@ -205,7 +216,7 @@ impl Pool {
         for grant in suspects {
             self.home.spawn(self.pooled(grant).end_within(SILENT_END));
         }
-        // Its place is free at once: it has been waited for long enough.
+        // Its place is free at once, because the check has waited long enough.
         self.home.spawn(pooled.end_within(Duration::ZERO));
     }
 
@@ -241,7 +252,7 @@ impl Pool {
     }
 }
 
-/// A session that has answered, for who has asked. Dropped, because nobody waits for that any more, it goes to the next.
+/// A session that has answered, on its way to the waiter. If the waiter has given up, its drop gives the session to the next.
 struct Checked(Option<PooledSession>);
 
 impl Drop for Checked {

@@ -1,4 +1,4 @@
-//! Opens sessions for those who wait, and tries again, one attempt at a time, for as long as none can be opened.
+//! Opens sessions for the waiters. While none can be opened, makes one attempt at a time.
 //!
 //! ```text
 //!            wanted, and there is a place                     opened
@@ -8,8 +8,8 @@
 //!    └─────────────────────── one attempt after 100 ms, 200 ms … 1 s
 //! ```
 //!
-//! While none can be opened, the places are free and keep nobody from a session that comes back. When no session is alive
-//! either, those who wait are told why at once.
+//! During an outage the places are free, so that a session that comes back goes to the first in line. When no session is
+//! alive either, the waiters fail at once with the cause.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,16 +26,16 @@ use super::gate::Permit;
 use crate::session::ConnectError;
 use crate::telemetry;
 
-/// The pause after the first failure; it doubles with each.
+/// The pause after the first failure. It doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: a server that is back is noticed in time.
+/// The longest pause, so that a server that is back is noticed in time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause after a refused login: servers lock accounts that fail too often.
+/// The longest pause after a refused login, because servers lock accounts that fail too often.
 const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
-/// The time in which no session can be opened.
+/// A time in which no session can be opened.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     ongoing: Mutex<Option<Ongoing>>,
@@ -60,7 +60,7 @@ impl Outage {
 }
 
 impl Drop for Outage {
-    /// Who waits for the next one finds the pool gone, and ends.
+    /// Wakes the task that waits for the next outage. It finds the pool gone, and ends.
     fn drop(&mut self) {
         self.begun.notify_one();
     }
@@ -104,14 +104,14 @@ pub(crate) fn start(pool: &Arc<Pool>) {
 }
 
 impl Pool {
-    /// Opens a session in a place, for the first in line.
+    /// Opens a session in a place, and gives it to the first in line.
     pub(crate) fn open_in_background(self: &Arc<Self>, permit: Permit<Bb8Session>) {
         let pool = Arc::clone(self);
         self.home().spawn(async move { pool.open(permit).await });
     }
 
     pub(crate) async fn open(self: &Arc<Self>, permit: Permit<Bb8Session>) {
-        // A panic is a failure like any other: at once the next attempt would meet it again.
+        // A panic counts as a failure: without the pause the next attempt would meet it at once.
         let opened = AssertUnwindSafe(self.bb8.open()).catch_unwind().await;
         match opened.unwrap_or_else(|_| Err(ConnectError::interrupted())) {
             Ok(lent) => {
@@ -122,7 +122,7 @@ impl Pool {
         }
     }
 
-    /// Ends an outage. Then few are opened at a time at first: a server with room for one may have none for the next.
+    /// Ends an outage. Few sessions are opened at a time at first, because the server may have room for one only.
     fn opened(self: &Arc<Self>) {
         let ended = self.outage.ongoing().take();
         self.gate.limit_opening(|limit| limit.saturating_mul(2).max(1));
@@ -150,19 +150,19 @@ impl Pool {
         }
     }
 
-    /// Why nothing is alive and nothing can be opened, if that is so.
+    /// The cause of the outage, if no session is alive either.
     pub(crate) fn unavailable(&self) -> Option<ConnectError> {
         self.outage.cause().filter(|_| self.connector().alive() == 0)
     }
 
-    /// Tells those who wait why there is nothing to wait for, if that is so.
+    /// Fails all waiters with the cause, if there is nothing to wait for.
     pub(crate) fn refuse_if_unavailable(&self) {
         if let Some(cause) = self.unavailable() {
             self.gate.refuse_all(&cause);
         }
     }
 
-    /// Makes one attempt, if it is of use to anybody, and returns the pause before the next.
+    /// Makes one attempt, if a session is missed, and returns the pause before the next.
     async fn try_again(self: &Arc<Self>, pause: Duration) -> Duration {
         let Some(cause) = self.outage.cause() else { return FIRST_PAUSE };
         let nothing_alive = self.connector().alive() == 0;
@@ -174,7 +174,7 @@ impl Pool {
         (pause * 2).min(longest)
     }
 
-    /// Opens what is missing of the floor.
+    /// Opens the sessions that the floor lacks.
     pub(crate) fn hold_floor(self: &Arc<Self>) {
         while let Some(permit) = self.gate.place_below(self.settings.min_size) {
             self.open_in_background(permit);
@@ -182,7 +182,7 @@ impl Pool {
     }
 }
 
-/// A fifth more or less, so that what began together does not go on together.
+/// A pause that is up to a fifth longer or shorter, so that pools that failed together do not try together.
 pub(crate) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.8..=1.2))
 }

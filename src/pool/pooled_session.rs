@@ -1,4 +1,4 @@
-//! A pooled session that is lent, and the one way in which it stays in the pool.
+//! A session of the pool while it is lent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::gate::{Grant, Permit, Resetting};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
 use crate::telemetry;
 
-/// How long a session that is discarded may take to become quiet.
+/// The longest wait for a session that is discarded to become quiet.
 const LAST_CANCEL: Duration = Duration::from_secs(2);
 
-/// A pooled session that is lent, with its place.
+/// A session of the pool while it is lent, with its place.
 ///
-/// Only [`rest`](Self::rest) keeps it. Dropped, it is discarded: a task that panics or is cut off lets nothing through that is
-/// not known to be clean.
+/// It fails closed. Only [`rest`](Self::rest) keeps the session in the pool. The drop discards it, so that a task that panics or is
+/// cut off lets nothing through that is not known to be clean.
 #[derive(Debug)]
 pub(crate) struct PooledSession {
     /// `None` when it has been given back.
@@ -27,7 +27,7 @@ pub(crate) struct PooledSession {
 
 #[derive(Debug)]
 struct Held {
-    // Dropped in this order: a place is free when its session has ended.
+    // Dropped in this order, because a place is free only when its session has ended.
     lent: Bb8Session,
     permit: Permit<Bb8Session>,
 }
@@ -46,7 +46,7 @@ impl PooledSession {
         self.held.as_ref().expect("only its end takes the session").lent.session()
     }
 
-    /// Why the session must not stay in the pool, if so. One that is too old does while no other can be opened.
+    /// Why the session must not stay in the pool, if so. A session that is too old stays during an outage.
     pub(crate) fn retire_reason(&self) -> Option<&'static str> {
         self.session().retire_reason().or_else(|| {
             let too_old = self.session().was_too_old() && self.pool.outage.cause().is_none();
@@ -59,44 +59,44 @@ impl PooledSession {
         self.pool.gate.resetting()
     }
 
-    /// Records that the session has been used until now.
+    /// Records that the session was used until now.
     pub(crate) fn used(&mut self) {
         if let Some(held) = &mut self.held {
             held.lent.session_mut().returned();
         }
     }
 
-    /// Gives the session to the first in line, or lets it rest where it is driven.
+    /// Gives the session to the first in line, or lets it rest on the runtime that drives it.
     pub(crate) fn rest(mut self) {
         if let Some(Held { lent, permit }) = self.held.take() {
             permit.deliver(Some(lent.session().runtime()), lent);
         }
     }
 
-    /// Ends the session, and gives the place on when it has ended.
+    /// Ends the session, and frees the place when it has ended.
     pub(crate) async fn end(mut self) {
         if let Some(held) = self.held.take() {
             held.end().await;
         }
     }
 
-    /// Ends the session, on which nothing is running, in the background.
+    /// Ends a session on which nothing runs, in the background.
     pub(crate) fn end_in_background(mut self, reason: &'static str) {
         self.end_held(reason, false);
     }
 
-    /// Ends the session in the background. What may still be running there is cancelled first, because a backend notices that
-    /// its client has gone only when its statement has ended.
+    /// Ends the session in the background. Cancels first what may still run on it, because a backend notices that its client
+    /// has gone only when its statement has ended.
     pub(crate) fn discard(mut self, reason: &'static str) {
         self.end_held(reason, true);
     }
 
-    /// Ends a session of a server that may be gone, and waits for that no longer than this.
+    /// Ends a session whose server may be gone. Frees the place after `bound` at the latest.
     pub(crate) async fn end_within(self, bound: Duration) {
         let _ = timeout(bound, self.end()).await;
     }
 
-    /// Nothing is logged here, where a drop may have come from a panic; it is at home, at the end.
+    /// Logs at home, at the end: a drop that comes from a panic must not call a subscriber.
     fn end_held(&mut self, reason: &'static str, busy: bool) {
         let Some(mut held) = self.held.take() else {
             return;

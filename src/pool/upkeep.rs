@@ -1,4 +1,4 @@
-//! Looks after the sessions that nobody uses: the floor is held, and what idles too long or is too old ends.
+//! Looks after the sessions that nobody uses: holds the floor, and ends those that idle too long or are too old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::Pool;
 use super::opening::jittered;
 use super::pooled_session::PooledSession;
 
-/// How often that is. With its jitter, pools that lost their sessions together do not log in together.
+/// The pause between two rounds. Its jitter spreads the logins of pools that lost their sessions together.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// The longest pause before a session that has ended is replaced.
 const REFILL: Duration = Duration::from_millis(50);
 
-/// Starts the task that does so.
+/// Starts the task that looks after a pool.
 pub(crate) fn start(pool: &Arc<Pool>) {
     let weak = Arc::downgrade(pool);
     pool.home().keep_running(move || {
@@ -34,7 +34,8 @@ pub(crate) fn start(pool: &Arc<Pool>) {
 }
 
 impl Pool {
-    /// Opens what the floor lacks after a session has ended. What ended together does not log in together.
+    /// Opens what the floor lacks after a session has ended, after a random pause: sessions that ended together do not log in
+    /// together.
     pub(crate) async fn refill(self: &Arc<Self>) {
         if self.gate.open() < self.settings.min_size {
             sleep(REFILL.mul_f64(rand::random())).await;
@@ -54,7 +55,8 @@ impl Pool {
             }
         }
         self.hold_floor();
-        // One after the other, so that the floor lacks one at most; and not those that replace them, however short their life is.
+        // One after the other, so that the floor lacks one at most. The count keeps their replacements out, however short their
+        // lifetime is.
         for _ in 0..self.gate.resting() {
             if self.outage.cause().is_some() {
                 break;
@@ -66,8 +68,8 @@ impl Pool {
         }
     }
 
-    /// Ends a session that is too old. Where the floor needs another one, that is opened first, if there is room for both. If it
-    /// cannot be opened, the old one is better than none.
+    /// Ends a session that is too old. If the floor needs another one and there is room for both, that is opened first. If it
+    /// cannot be opened, the old one stays.
     async fn replace(self: &Arc<Self>, pooled: PooledSession) {
         if self.gate.open() <= self.settings.min_size
             && let Some(permit) = self.gate.place_to_spare()

@@ -1,4 +1,13 @@
-//! One wait for a session, shared by all statements of a request that came before there was one.
+//! One wait for a session, shared by all statements of a request that need one.
+//!
+//! ```text
+//!   statement 1 ──poll──┐
+//!   statement 2 ──poll──┼──> Borrow ──polls──> the wait at the gate
+//!   statement 3 ──poll──┘       │ over: everybody looks at the scope again
+//! ```
+//!
+//! Every statement that waits may drive the wait, so none depends on another's being polled. When the last of them is dropped, so is
+//! the wait.
 
 use std::fmt;
 use std::pin::pin;
@@ -13,20 +22,20 @@ use tokio::time::{Instant, timeout_at};
 use crate::lease::Lease;
 use crate::pool::AcquireError;
 
-/// Ends when the request has a session, or cannot have one. Who holds one waits; with the last of them, the wait is given up.
+/// One wait for a session, held by every statement that takes part in it.
 ///
-/// Not a [`Shared`](futures_util::future::Shared): that wakes the one, too, who has just seen it end, and polling a request
-/// once more than necessary costs more than all else that is done here.
+/// Not a [`Shared`](futures_util::future::Shared): that also wakes the task that has just seen the end, and polling a request once
+/// more than necessary costs more than everything that is done here.
 ///
-/// The wait itself has no timer. Each who waits has one of his own, because a timer belongs to the runtime that polled it first,
-/// and panics elsewhere when that has stopped.
+/// The wait itself has no timer. Each statement has its own, because a timer belongs to the runtime that polled it first, and
+/// panics elsewhere when that runtime has stopped.
 pub(super) struct Borrow {
     wait: Mutex<Wait>,
     deadline: Instant,
     progress: Arc<Progress>,
 }
 
-/// A lease, when there is no request any more to keep it: for the one who sees the end first.
+/// How a wait ends. The lease is `Some`, for the statement that sees the end first, if the request is over and cannot keep it.
 type Ended = Result<Option<Arc<Lease>>, AcquireError>;
 
 enum Wait {
@@ -39,7 +48,7 @@ impl Borrow {
         Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), deadline, progress: Arc::default() })
     }
 
-    /// Waits for the end, until the deadline. Everybody who does drives the wait, so nobody depends on another one's being polled.
+    /// Waits for the end, until the deadline.
     pub(super) async fn ended(self: Arc<Self>) -> Result<Ended, Elapsed> {
         timeout_at(self.deadline, self.over()).await
     }
@@ -76,7 +85,7 @@ impl fmt::Debug for Borrow {
     }
 }
 
-/// Has everybody polled who waits.
+/// The waker of the wait. It wakes every statement that takes part.
 #[derive(Default)]
 struct Progress(Notify);
 

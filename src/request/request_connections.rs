@@ -1,4 +1,4 @@
-//! What a request keeps of its connections, and how they end with it.
+//! The connections of one request, and their end.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use super::request_transaction::LazyTransaction;
 use crate::lease::TransactionGuard;
 use crate::{Database, Error, Result};
 
-/// The connections of one request, kept in its extensions: one for each database that was asked for one.
+/// The connections of one request, one for each database that was asked for. The request's extensions hold it.
 ///
-/// A guard: a request whose handler panicked or was cancelled ends with the drop of its extensions.
+/// Its drop ends them: a request whose handler panicked or was cancelled ends with the drop of its extensions.
 #[derive(Debug, Default)]
-pub(crate) struct RequestConnections(SmallVec<[Kept; 1]>);
+pub(crate) struct RequestConnections(SmallVec<[PerDatabase; 1]>);
 
 #[derive(Debug)]
-struct Kept {
+struct PerDatabase {
     scope: Arc<Scope>,
     transaction: Option<Arc<LazyTransaction>>,
 }
 
-/// What the middleware puts into the data of the requests that it wraps.
+/// The database that a middleware serves, in the app data of the requests that it wraps.
 ///
-/// A type of its own: with a `Database` in the app data and no middleware around the route, nobody would end its connections
-/// and commit its transactions.
+/// A private type, because a `Database` in the app data does not mean that a middleware ends its connections and commits its
+/// transactions.
 #[derive(Debug)]
 pub(super) struct Attached(pub(super) Database);
 
-/// What is left to do when the response is ready.
+/// The work that is left when the response is ready.
 pub(super) enum Ending {
     Nothing,
     Commit(BoxFuture<'static, Result<()>>),
@@ -49,45 +49,47 @@ impl RequestConnections {
         }
     }
 
-    /// The request's connection to a database, made on first sight.
+    /// The request's connection to a database. Created at the first call.
     pub(super) fn of(req: &HttpRequest, database: &Database) -> Arc<Scope> {
-        Self::kept(req, database, |kept| Arc::clone(&kept.scope))
+        Self::entry(req, database, |entry| Arc::clone(&entry.scope))
     }
 
-    /// The request's transaction on that connection, made on first sight.
+    /// The request's transaction on that connection. Created at the first call.
     pub(super) fn transaction_of(req: &HttpRequest, database: &Database) -> Arc<LazyTransaction> {
-        Self::kept(req, database, |kept| {
-            let scope = &kept.scope;
-            Arc::clone(kept.transaction.get_or_insert_with(|| LazyTransaction::new(Arc::clone(scope))))
+        Self::entry(req, database, |entry| {
+            let scope = &entry.scope;
+            Arc::clone(entry.transaction.get_or_insert_with(|| LazyTransaction::new(Arc::clone(scope))))
         })
     }
 
-    fn kept<T>(req: &HttpRequest, database: &Database, take: impl FnOnce(&mut Kept) -> T) -> T {
+    fn entry<T>(req: &HttpRequest, database: &Database, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
         let mut extensions = req.extensions_mut();
         if !extensions.contains::<Self>() {
             extensions.insert(Self::default());
         }
-        let scopes = &mut extensions.get_mut::<Self>().expect("inserted above").0;
-        let at = scopes.iter().position(|kept| kept.scope.is_of(database.lender())).unwrap_or_else(|| {
-            scopes.push(Kept { scope: Scope::new(database.lender().clone()), transaction: None });
-            scopes.len() - 1
-        });
-        take(&mut scopes[at])
+        let connections = &mut extensions.get_mut::<Self>().expect("inserted above").0;
+        let at =
+            connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
+                connections
+                    .push(PerDatabase { scope: Scope::new(database.lender().clone()), transaction: None });
+                connections.len() - 1
+            });
+        take(&mut connections[at])
     }
 
-    /// The response is ready: the connection to this database ends, and its transaction with it.
+    /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
-        let ended = req.extensions_mut().get_mut::<Self>().and_then(|scopes| {
+        let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
             let Attached(database) = data.get()?;
-            let kept = scopes.0.iter_mut().find(|kept| kept.scope.is_of(database.lender()))?;
-            Some((Arc::clone(&kept.scope), kept.transaction.take()))
+            let entry = connections.0.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
+            Some((Arc::clone(&entry.scope), entry.transaction.take()))
         });
-        // Outside of the borrow of the extensions: whatever is dropped now may look at them.
+        // Outside of the borrow of the extensions, because what is dropped now may look at them.
         let Some((scope, transaction)) = ended else {
             return Ok(Ending::Nothing);
         };
         let begun = transaction.as_ref().and_then(|transaction| transaction.end());
-        // The handles that are left, in a streaming body or a task, share this one.
+        // A handle that is left, in a streaming body or a task, shares it.
         let held = transaction.is_some_and(|transaction| Arc::into_inner(transaction).is_none());
         match begun {
             Some(guard) if success && !held => Ok(Ending::Commit(
@@ -110,14 +112,14 @@ impl RequestConnections {
 
 impl Drop for RequestConnections {
     fn drop(&mut self) {
-        for kept in &self.0 {
-            roll_back(kept.transaction.as_ref().and_then(|transaction| transaction.end()));
-            kept.scope.end();
+        for entry in &self.0 {
+            roll_back(entry.transaction.as_ref().and_then(|transaction| transaction.end()));
+            entry.scope.end();
         }
     }
 }
 
-/// Even if somebody is just using it.
+/// Rolls a transaction back, even while it is in use.
 fn roll_back(begun: Option<Arc<TransactionGuard>>) {
     if let Some(guard) = begun {
         guard.leave();

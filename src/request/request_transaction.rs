@@ -1,4 +1,4 @@
-//! One transaction around a whole request.
+//! One transaction around a transaction request.
 
 use std::fmt;
 use std::future::{Ready, ready};
@@ -52,7 +52,7 @@ use crate::{Error, Result};
 /// [`Error::TransactionEnded`].
 #[derive(Clone)]
 pub struct RequestTransaction {
-    whole: Arc<LazyTransaction>,
+    transaction: Arc<LazyTransaction>,
 }
 
 impl fmt::Debug for RequestTransaction {
@@ -136,11 +136,11 @@ impl RequestTransaction {
 
 impl Executor for RequestTransaction {
     async fn enter(&self) -> Result<Acquired> {
-        Ok(Acquired(self.whole.guard().await?.enter()?))
+        Ok(Acquired(self.transaction.guard().await?.enter()?))
     }
 
     async fn begin(&self) -> Result<Transaction> {
-        let outer = self.whole.guard().await?;
+        let outer = self.transaction.guard().await?;
         let guard = TransactionGuard::begin(outer.enter()?, Some(&outer), "").await?;
         Ok(Transaction::new(Arc::new(guard)))
     }
@@ -156,6 +156,8 @@ impl FromRequest for RequestTransaction {
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
         let database = RequestConnections::database(req);
-        ready(database.map(|database| Self { whole: RequestConnections::transaction_of(req, database) }))
+        ready(
+            database.map(|database| Self { transaction: RequestConnections::transaction_of(req, database) }),
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! The lazy connection of a request: a state machine that borrows on the first use and returns at the end.
+//! The lazy connection of a request: a state machine that borrows on the first use, and returns at the end.
 
 use std::fmt;
 use std::mem;
@@ -29,13 +29,13 @@ pub(crate) struct Scope {
 enum State {
     /// Nothing is borrowed.
     Idle,
-    /// Somebody waits for a session. Everyone who comes now waits with them, and the last to give up ends the wait.
+    /// Statements wait for a session together. The wait ends with the last of them.
     Borrowing(Weak<Borrow>),
     /// A session is borrowed.
     Leased(Arc<Lease>),
-    /// In a sandbox: everybody waits for a turn, but those who come while a transaction, stream or copy has this one.
+    /// In a sandbox: each statement waits for a turn, unless a transaction, stream or copy of this request has one.
     Turns(Weak<Lease>),
-    /// The request is over: every statement borrows and returns by itself.
+    /// The request is over. Every statement borrows and returns by itself.
     Detached,
     /// Closed by the handler for good.
     Closed,
@@ -52,14 +52,14 @@ impl Scope {
         self.lender.is(lender)
     }
 
-    /// What is set on every session that is borrowed from now on, and on the one that is.
+    /// The settings that are applied to every session of the request.
     pub(crate) fn settings(&self) -> &RequestSettings {
         &self.settings
     }
 
-    /// Becomes a user of the request's session, borrowing it if need be.
+    /// Becomes a user of the request's session. Borrows one if there is none.
     ///
-    /// Cancellation safety: a borrow ends with the last future that waits for it; nothing is lost then.
+    /// Cancellation safety: a borrow ends with the last future that waits for it. Nothing is lost then.
     pub(crate) async fn enter(self: &Arc<Self>) -> Result<SessionUse> {
         loop {
             match self.try_enter()? {
@@ -79,7 +79,7 @@ impl Scope {
                     }
                     return lease.enter();
                 }
-                // Boxed, as in a borrow: a statement's future is small for those who need none.
+                // Boxed, because most statements need no borrow and every statement's future contains it.
                 Entry::Alone => return self.lender.acquire(&self.settings).boxed().await?.enter(),
             }
         }
@@ -112,7 +112,7 @@ impl Scope {
         Ok(Entry::Wait(borrow))
     }
 
-    /// For the request, or what is left of it: one of those who wait when the request has ended.
+    /// Borrows a session and keeps it for the request. If the request has ended meanwhile, returns the lease.
     async fn borrow(self: Arc<Self>) -> Result<Option<Arc<Lease>>, AcquireError> {
         let acquired = self.lender.acquire_in_time(&self.settings).await;
         let mut state = self.state();
@@ -123,7 +123,7 @@ impl Scope {
                 return Err(err);
             }
             (State::Detached, acquired) => return acquired.map(Some),
-            // Closed meanwhile: the lease is dropped, outside of the lock.
+            // The connection has been closed meanwhile. The lease is dropped outside of the lock.
             (_, acquired) => {
                 drop(state);
                 return acquired.map(|_| None);
@@ -161,7 +161,7 @@ impl Scope {
         Ok(())
     }
 
-    /// The request is over: the session goes back now, or with its last user.
+    /// Ends the request. The session goes back now, or with its last user.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         if matches!(*state, State::Closed) {
@@ -172,7 +172,7 @@ impl Scope {
         drop(left);
     }
 
-    /// For `Debug`, which may be asked for at any moment.
+    /// The state for `Debug`, which must not wait for the lock.
     pub(super) fn describe(&self) -> &'static str {
         match self.state.try_lock().as_deref() {
             Ok(State::Idle | State::Turns(_)) => "idle",
@@ -199,12 +199,12 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// What a user finds at the door.
+/// The answer to a user who wants to enter.
 enum Entry {
     Acquired(SessionUse),
     Wait(Arc<Borrow>),
-    /// Borrow for one use, which others may join.
+    /// Borrow for one use, which others of the request may join.
     Turn,
-    /// No state to share: borrow for one use.
+    /// Borrow for one use.
     Alone,
 }

@@ -1,9 +1,9 @@
 //! A cancel request, sent as [PQcancel](https://www.postgresql.org/docs/current/libpq-cancel.html) sends it.
 //!
-//! The server closes the connection of a cancel request only after it has signalled the backend. So whoever waits for
-//! that end knows that no later statement can be hit. The end has to be the server's: a pooler that sees this side close
-//! first, by TCP or by TLS's `close_notify`, takes it for a client that left, and PgBouncer 1.18 crashes of it. But the
-//! driver shuts its stream down once the request is sent. [`Patient`] makes of that shutdown a wait.
+//! The server closes the connection of a cancel request only after it has signalled the backend. So a client that waits for
+//! that end knows that no later statement can be hit. The server has to close first: a pooler that sees the client close
+//! first, by TCP or by TLS's `close_notify`, takes it for a client that left, and PgBouncer 1.18 crashes. But the driver
+//! shuts its stream down once the request is sent. [`ServerCloses`] turns that shutdown into a wait.
 
 use std::io;
 use std::pin::Pin;
@@ -32,29 +32,29 @@ pub(crate) async fn cancel(
 ) -> Result<(), Cause> {
     let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
     let handshake = tls.handshake(address.host()).map_err(Cause::from)?;
-    token.cancel_query_raw(Patient(stream), Patient(handshake)).await.map_err(Cause::from)
+    token.cancel_query_raw(ServerCloses(stream), ServerCloses(handshake)).await.map_err(Cause::from)
 }
 
-/// A stream, or what encrypts one, that leaves the first word of farewell to the other side.
-struct Patient<T>(T);
+/// A stream, or its TLS handshake, that lets the server close first.
+struct ServerCloses<T>(T);
 
-impl<S, T: TlsConnect<S>> TlsConnect<S> for Patient<T> {
-    type Stream = Patient<T::Stream>;
+impl<S, T: TlsConnect<S>> TlsConnect<S> for ServerCloses<T> {
+    type Stream = ServerCloses<T::Stream>;
     type Error = T::Error;
-    type Future = MapOk<T::Future, fn(T::Stream) -> Patient<T::Stream>>;
+    type Future = MapOk<T::Future, fn(T::Stream) -> ServerCloses<T::Stream>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        self.0.connect(stream).map_ok(Patient)
+        self.0.connect(stream).map_ok(ServerCloses)
     }
 }
 
-impl<T: TlsStream + Unpin> TlsStream for Patient<T> {
+impl<T: TlsStream + Unpin> TlsStream for ServerCloses<T> {
     fn channel_binding(&self) -> ChannelBinding {
         self.0.channel_binding()
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for ServerCloses<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ServerCloses<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }

@@ -1,4 +1,4 @@
-//! Opens sessions, and cancels what runs on them.
+//! Opens sessions, and sends cancel requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,10 +21,10 @@ use crate::telemetry;
 use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 
-/// How long a session that has been told to end may take before its socket is closed under it.
+/// The longest wait for the server to hang up after a goodbye. The socket is closed then.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Knows how to reach the server, and which sessions are alive.
+/// The way to the server, and the count of the sessions that are alive. The pool holds it.
 #[derive(Debug)]
 pub(crate) struct Connector {
     settings: Settings,
@@ -142,20 +142,20 @@ impl Connector {
         Ok(session)
     }
 
-    /// Asks the server to cancel what the session's backend is running, and returns when it has been told to.
+    /// Asks the server to cancel what a session's backend runs, and returns when the backend has been signalled.
     ///
-    /// So no cancel sent here can reach a later statement. An error is a cancel of which that is not known.
+    /// So no later statement can be hit. After an error the request may still be on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
 
-    /// Sessions whose driver is running, lent ones and those about to end included.
+    /// The number of sessions whose driver runs, with those that are lent and those that are about to end.
     pub(crate) fn alive(&self) -> u32 {
         self.alive.load(Ordering::Relaxed)
     }
 
-    /// Opens no session from now on.
+    /// Refuses to open sessions from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.drivers.close();

@@ -1,10 +1,20 @@
-//! What drives a session's connection, on the runtime of whoever uses the session.
+//! Polls a session's connection, on the runtime of whoever uses the session.
 //!
-//! A driver on another thread costs every statement two hops between threads; one on a worker's thread would stall when
-//! that worker blocks, and die when it stops. So a driver is not tied to the task that polls it. A borrower
-//! [adopts](Driver::adopt) it: from then on a task of the borrower's runtime polls it, and the former task, which need
-//! not run for that, finds nothing left to do. A runtime that stops hands its drivers home, and whatever is done to a
-//! session in the background is done [at home](Driver::go_home).
+//! tokio-postgres splits a session into a client and a connection, and somebody has to poll the connection. A task on another
+//! thread costs every statement two hops between threads. A task on a worker's thread stalls when the worker blocks, and dies
+//! when it stops. So the connection is not tied to the task that polls it:
+//!
+//! ```text
+//!               adopt: the borrower's runtime polls
+//!   ┌──────┐ ─────────────────────────────────────> ┌────────┐
+//!   │ home │                                        │ worker │ ──adopt──> another worker
+//!   └──────┘ <───────────────────────────────────── └────────┘
+//!               go_home, or the worker's runtime stops
+//! ```
+//!
+//! The connection lies in a seat that the tasks share. Each move spawns a new [`DriveTask`] and starts a new epoch; a task of an
+//! earlier epoch that is polled once more finds that it is not its turn, and ends. So a move never waits for the runtime that
+//! is left, which may be blocked.
 
 use std::fmt;
 use std::pin::Pin;
@@ -32,12 +42,12 @@ struct Shared {
     seat: Mutex<Seat>,
 }
 
-/// Who polls the connection.
+/// The connection, and which task polls it.
 struct Seat {
-    /// `None` when it has ended.
+    /// `None` when the connection has ended.
     connection: Option<BoxFuture<'static, ()>>,
-    /// The task with this ticket does; every other has been relieved.
-    ticket: u64,
+    /// The task of this epoch polls. Every earlier one has been relieved.
+    epoch: u64,
     runtime: Id,
     task: Option<AbortHandle>,
 }
@@ -45,7 +55,7 @@ struct Seat {
 impl Driver {
     /// Starts to drive a connection on the current runtime, its home.
     ///
-    /// The connection is told to end through the receiver; `moved` is shared with its stream.
+    /// The connection is told to end through the receiver. `moved` is shared with its stream.
     pub(crate) fn start<F>(
         moved: Arc<AtomicBool>,
         connection: impl FnOnce(oneshot::Receiver<()>) -> F,
@@ -61,7 +71,7 @@ impl Driver {
             connection.await;
         });
         let home = Handle::current();
-        let seat = Seat { connection: Some(connection), ticket: 0, runtime: home.id(), task: None };
+        let seat = Seat { connection: Some(connection), epoch: 0, runtime: home.id(), task: None };
         let shared = Arc::new(Shared { home, moved, seat: Mutex::new(seat) });
         shared.move_to(&shared.home);
         Self { shared, goodbye: Some(goodbye), ended }
@@ -122,16 +132,16 @@ impl Shared {
 
     fn move_to(self: &Arc<Self>, runtime: &Handle) {
         let mut seat = self.seat();
-        seat.ticket += 1;
+        seat.epoch += 1;
         seat.runtime = runtime.id();
         self.moved.store(true, Ordering::Relaxed);
-        let ticket = seat.ticket;
+        let epoch = seat.epoch;
         let relieved = seat.task.take();
         drop(seat);
         // Not under the lock: a runtime that is shutting down drops the task here and now.
-        let task = runtime.spawn(DriveTask { shared: Arc::clone(self), ticket }).abort_handle();
+        let task = runtime.spawn(DriveTask { shared: Arc::clone(self), epoch }).abort_handle();
         let mut seat = self.seat();
-        if seat.ticket == ticket {
+        if seat.epoch == epoch {
             seat.task = Some(task);
         }
         drop(seat);
@@ -144,7 +154,7 @@ impl Shared {
 /// The task that polls a connection until that ends, or another one takes over.
 struct DriveTask {
     shared: Arc<Shared>,
-    ticket: u64,
+    epoch: u64,
 }
 
 impl Future for DriveTask {
@@ -152,7 +162,7 @@ impl Future for DriveTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut seat = self.shared.seat();
-        if seat.ticket != self.ticket {
+        if seat.epoch != self.epoch {
             return Poll::Ready(());
         }
         // Taken out, so that a connection that panics is gone.
@@ -170,7 +180,7 @@ impl Future for DriveTask {
 impl Drop for DriveTask {
     fn drop(&mut self) {
         let mut seat = self.shared.seat();
-        if seat.ticket != self.ticket || seat.connection.is_none() {
+        if seat.epoch != self.epoch || seat.connection.is_none() {
             return;
         }
         // The runtime is shutting down.

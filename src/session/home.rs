@@ -1,8 +1,8 @@
-//! The runtime on which all of bb8's and all work of the background runs.
+//! The runtime on which bb8's and all background work runs.
 //!
-//! A worker of Actix Web is a runtime of its own. In a pool that workers share, what one of them spawned would stall when it
-//! blocks, and die when it stops; so nothing that others depend on is spawned there. A session's
-//! [driver](super::driver) is, for as long as the worker uses the session.
+//! Each worker of Actix Web is a runtime of its own. A task that a worker has spawned stalls when the worker blocks, and dies when
+//! it stops. So nothing that other workers depend on is spawned on one. The exception is a session's [driver](super::driver),
+//! which runs there while the worker uses the session.
 
 use std::future::Future;
 
@@ -18,7 +18,8 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// The current runtime. When it stops, or this is dropped, `end` is called: nobody must wait for sessions that nobody drives.
+    /// The current runtime. `end` is called when it stops or this is dropped, because sessions that nobody drives must not be
+    /// waited for.
     pub(crate) fn current(end: impl FnOnce() + Send + 'static) -> Self {
         let (pool_dropped, dropped) = oneshot::channel();
         let ending = CallOnDrop(Some(end));

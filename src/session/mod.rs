@@ -1,4 +1,4 @@
-//! One physical connection: the client, its statement cache, and the way it ends.
+//! One physical connection: the client, its statement cache, and how it ends.
 
 mod connector;
 mod connect_error;
@@ -31,13 +31,13 @@ use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
 
-/// Dropped, it says goodbye to the server in the background; [`end`](Self::end) waits for that.
+/// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
     address: Address,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
-    /// The server has thrown prepared statements away: the cache, and what the driver keeps for type look-ups, lie.
+    /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     stale: AtomicBool,
     retire_at: Option<Instant>,
     /// When it was opened or last used.
@@ -45,7 +45,7 @@ pub(crate) struct Session {
     driver: Driver,
 }
 
-/// A statement, and what it may leave behind.
+/// A prepared statement, and what it may leave behind on its session.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) statement: Statement,
@@ -53,7 +53,7 @@ pub(crate) struct Prepared {
 }
 
 impl Session {
-    /// Boxed, because it is handed around a lot.
+    /// Boxed, because it is moved often.
     pub(crate) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
@@ -76,12 +76,12 @@ impl Session {
         &self.address
     }
 
-    /// What drives the connection.
+    /// The driver of the connection.
     pub(crate) fn driver(&self) -> &Driver {
         &self.driver
     }
 
-    /// The runtime that does so.
+    /// The runtime that drives the connection.
     pub(crate) fn runtime(&self) -> Id {
         self.driver.runtime()
     }
@@ -143,7 +143,7 @@ impl Session {
         self.retire_at.is_some_and(|at| at <= Instant::now())
     }
 
-    /// The same of one that has just come back, without another look at the clock.
+    /// Whether it had reached its `max_lifetime` when it was last used. Reads no clock.
     pub(crate) fn was_too_old(&self) -> bool {
         self.retire_at.is_some_and(|at| at <= self.idle_since)
     }
@@ -156,7 +156,7 @@ impl Session {
         self.idle_since.elapsed()
     }
 
-    /// Says goodbye and returns when the server has hung up, or has been given up on.
+    /// Says goodbye, and returns when the server has hung up or 5 seconds have passed.
     pub(crate) async fn end(self: Box<Self>) {
         let Self { client, driver, .. } = *self;
         drop(client);
@@ -164,7 +164,7 @@ impl Session {
     }
 }
 
-/// Up to a tenth less, so that sessions that were opened together do not end together.
+/// A lifetime that is up to a tenth shorter, so that sessions that were opened together do not end together.
 fn jittered(lifetime: Duration) -> Duration {
     lifetime.mul_f64(rand::random_range(0.9..=1.0))
 }

@@ -1,4 +1,4 @@
-//! What the server says besides its answers.
+//! Logs the notices of the server, such as those of `RAISE NOTICE`.
 
 use std::future::{Future, poll_fn};
 use std::task::{Poll, ready};

@@ -1,4 +1,17 @@
-//! Whether a session is quiet, and its answers belong to its questions.
+//! Makes a session quiet, and finds out whether its answers belong to its questions.
+//!
+//! A session is quiet when the server runs nothing on it and every answer has been read. Two faults stand in the way. A cancel
+//! request has a connection of its own and may arrive before its statement, or after it. And tokio-postgres may be one answer
+//! behind after a `COPY` that failed. Hence two tools: a cancel that is known to have been carried out, and a question.
+//!
+//! ```text
+//!   cancel ──> the server closes the request's connection ──> probe ──answered──> quiet
+//!     ^                                                         │ no answer within 100 ms, 200 ms …
+//!     └─────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A question is a random number. It is sent behind the statements that matter, in the same message, and the last row has
+//! to be that number. Where it is not, the session is out of step and ends.
 
 use std::time::Duration;
 
@@ -9,22 +22,20 @@ use crate::telemetry;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
 
-/// How long a session of which nothing is known may take to answer before what runs on it is cancelled, and how long after
-/// that before it is cancelled again.
+/// The first wait for a probe's answer. Each further cancel request doubles it.
 const CANCEL_BACKOFF: Duration = Duration::from_millis(100);
 
-/// How a statement that was left comes to its end.
+/// How an abandoned statement comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Abandoned {
     /// It is cancelled at once.
     Cancelled,
-    /// It is given a moment to end by itself, and the session is asked whether its answers belong to its questions: a
-    /// `COPY … FROM STDIN` that fails before the server has asked for its data, by a cancel too, has tokio-postgres take
-    /// every answer for the one before.
+    /// It gets a moment to end by itself, and the session is asked a question. A `COPY … FROM STDIN` that fails before the
+    /// server has asked for its data, by a cancel too, makes tokio-postgres take every answer for the one before.
     Ending,
 }
 
-/// Runs statements, and says whether the session's answers belong to its questions.
+/// Runs statements, and says whether the session is in step.
 ///
 /// A `COPY … FROM STDIN` that is refused once it has been sent leaves tokio-postgres 0.7 one answer behind: it sends a second
 /// Sync, and takes the end of that for the answer to whatever comes next.
@@ -32,7 +43,7 @@ pub(crate) async fn ask(session: &Session, sql: &str) -> Result<bool, Error> {
     Ok(answer(session, sql, "").await?.is_some())
 }
 
-/// The last row that statements are answered with, if it has the number that was asked for.
+/// Runs statements and a question, and returns the last row if it has the number that was asked for. `more` adds columns to it.
 pub(crate) async fn answer(
     session: &Session,
     sql: &str,
@@ -47,13 +58,12 @@ pub(crate) async fn answer(
     Ok(last.filter(|row| row.try_get(0).is_ok_and(|answer| answer == Some(&question))))
 }
 
-/// Cancels what runs on a session until it is quiet; `false` if it cannot be known to be.
+/// Cancels what runs on a session until it is quiet. `false` means that nobody knows, so that the session has to end.
 ///
-/// A request that overtakes its statement is lost: a backend that is reading its next message ignores it. So it is repeated.
+/// A request that overtakes its statement is lost, because a backend that reads its next message ignores it. So it is repeated.
 ///
-/// No later statement can be hit: each request is known to have been carried out before the session is probed, and the
-/// probe that counts was sent after the last of them and is answered by a backend that has seen it. Where that is not known
-/// the session must not be used again.
+/// No later statement can be hit. Each request is known to have been carried out before the session is probed, and the answer
+/// that counts belongs to a probe that was sent after the last request.
 pub(crate) async fn cancel_until_quiet(
     session: &Session,
     connector: &Connector,

@@ -1,6 +1,12 @@
-//! The order at the gate: a lane for each runtime, with the sessions that rest there and those who wait.
+//! The order at the gate: one lane for each runtime, with its resting sessions and its waiters.
 //!
-//! Among the borrowers of one runtime, who came first is served first. One of another runtime is served earlier only within
+//! ```text
+//!   worker 1   resting: s1 s4   waiting: -
+//!   worker 2   resting: -       waiting: 7 9      a session comes back on worker 2: it goes to 7
+//!   home       resting: s2      waiting: 3        … but to 3, if 3 came 5 ms or 128 arrivals before 7
+//! ```
+//!
+//! The borrowers of one runtime are served in the order of arrival. A borrower of another runtime is served earlier only within
 //! [`LEAD`] and [`MAX_OVERTAKES`].
 
 use std::collections::VecDeque;
@@ -8,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
 
-/// How much later than one who waits another may have come and still be served earlier. Short beside the wait of those whom
-/// the database is slow for, and long beside the time in which two workers get out of step.
+/// How much earlier a waiter of another runtime may have come without being served first. Short beside the wait for a slow
+/// statement, and long beside the time in which two workers get out of step.
 pub(super) const LEAD: Duration = Duration::from_millis(5);
 
-/// How many arrivals later; so nobody is passed over more often.
+/// How many arrivals earlier. So nobody is passed over more often than this.
 pub(super) const MAX_OVERTAKES: u64 = 128;
 
-/// `S` is a session, `W` calls one who waits.
+/// The lanes of all runtimes. `S` is a session, `W` ends a wait.
 #[derive(Debug)]
 pub(super) struct Lanes<S, W> {
     lanes: Vec<Lane<S, W>>,
@@ -47,30 +53,30 @@ impl<S, W> Lanes<S, W> {
         self.lane(runtime).resting.push(session);
     }
 
-    /// The session of this runtime that was used last.
+    /// Takes the session that this runtime used last.
     pub(super) fn take(&mut self, runtime: Option<Id>) -> Option<S> {
         self.known(runtime)?.resting.pop()
     }
 
-    /// The session that has rested longest where most of them do.
+    /// Takes the session that has rested longest in the lane that has most of them.
     pub(super) fn take_anywhere(&mut self) -> Option<S> {
         let fullest = self.lanes.iter_mut().max_by_key(|lane| lane.resting.len())?;
         (!fullest.resting.is_empty()).then(|| fullest.resting.remove(0))
     }
 
-    /// Some of the sessions that rest, in each lane those first that have rested longest.
+    /// Takes at most `most` resting sessions, in each lane those first that have rested longest.
     pub(super) fn take_where(&mut self, most: usize, which: impl Fn(&S) -> bool) -> Vec<S> {
         let lanes = self.lanes.iter_mut();
         lanes.flat_map(|lane| lane.resting.extract_if(.., |session| which(session))).take(most).collect()
     }
 
-    /// All who wait.
+    /// Takes all waiters.
     pub(super) fn take_waiting(&mut self) -> Vec<W> {
         let waiting = self.lanes.iter_mut().flat_map(|lane| lane.waiting.drain(..));
         waiting.map(|waiter| waiter.call).collect()
     }
 
-    /// Lets one wait, and returns its number.
+    /// Adds a waiter, and returns its number.
     pub(super) fn wait(&mut self, runtime: Option<Id>, since: Instant, call: W) -> u64 {
         self.arrivals += 1;
         let number = self.arrivals;
@@ -78,14 +84,14 @@ impl<S, W> Lanes<S, W> {
         number
     }
 
-    /// One does not wait any longer.
+    /// Removes a waiter.
     pub(super) fn leave(&mut self, runtime: Option<Id>, number: u64) -> Option<W> {
         let waiting = &mut self.known(runtime)?.waiting;
         let at = waiting.binary_search_by_key(&number, |waiter| waiter.number).ok()?;
         Some(waiting.remove(at)?.call)
     }
 
-    /// The next to be served: the first of this runtime, unless somebody of another came too long before.
+    /// Takes the next waiter: the first of this runtime, unless one of another runtime came too long before it.
     pub(super) fn next(&mut self, runtime: Option<Id>) -> Option<W> {
         let firsts = self.lanes.iter().enumerate();
         let firsts = firsts.filter_map(|(at, lane)| Some((at, lane.waiting.front()?)));

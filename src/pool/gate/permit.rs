@@ -1,4 +1,4 @@
-//! Who holds a place, and what for.
+//! A place of the gate that is held.
 
 use std::sync::Arc;
 
@@ -18,25 +18,25 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Grant<S> {
     pub(crate) session: S,
-    /// The lane that it came from.
+    /// The runtime whose lane it came from.
     pub(super) runtime: Option<Id>,
     pub(crate) permit: Permit<S>,
 }
 
 impl<S> Grant<S> {
-    /// Gives it to the next one.
+    /// Gives the session to the next in line.
     pub(super) fn pass_on(self) {
         self.permit.deliver(self.runtime, self.session);
     }
 
-    /// The session alone: its place is for who has it to keep.
+    /// The session without its place, which the caller accounts for.
     pub(super) fn into_session(mut self) -> S {
         self.permit.gate = None;
         self.session
     }
 }
 
-/// A place that is held. Dropped, it is free.
+/// A place that is held. Its drop frees the place.
 #[derive(Debug)]
 pub(crate) struct Permit<S> {
     /// `None` when the place has been given away.
@@ -49,14 +49,14 @@ impl<S> Permit<S> {
         Self { gate: Some(Arc::clone(gate)), phase }
     }
 
-    /// Gives a session that `runtime` drives to the first in line, or lets it rest there.
+    /// Gives a session that `runtime` drives to the first in line, or lets it rest.
     pub(crate) fn deliver(mut self, runtime: Option<Id>, session: S) {
         if let Some(gate) = self.gate.take() {
             gate.deliver(self.phase, runtime, session);
         }
     }
 
-    /// The session is being ended.
+    /// Records that the session is being ended.
     pub(crate) fn ending(&mut self) {
         if self.phase == Phase::Lent
             && let Some(gate) = &self.gate
@@ -75,7 +75,7 @@ impl<S> Drop for Permit<S> {
     }
 }
 
-/// A session that is being reset, and will come back in a moment.
+/// Counts a session that is being reset, and will come back in a moment.
 #[derive(Debug)]
 pub(crate) struct Resetting<S>(Arc<Gate<S>>);
 

@@ -1,4 +1,4 @@
-//! A place in the queue.
+//! A wait in the queue.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use super::{Gate, Grant};
 use crate::session::ConnectError;
 
-/// One who waits; `None` when the gate has been closed.
+/// The wait of one borrower. `None` when the gate has been closed.
 ///
-/// Cancellation safety: dropped, it leaves the queue, and what it was given already goes to the next.
+/// Cancellation safety: its drop leaves the queue. A session that it was given already goes to the next in line.
 #[derive(Debug)]
 pub(crate) struct Waiting<S> {
     gate: Arc<Gate<S>>,
