@@ -31,27 +31,49 @@
 //! # async fn fetch_avatar() -> &'static str { "" }
 //! ```
 //!
+//! # Where to read on
+//!
+//! - **The [guide]**, ten pages from the first handler to PgBouncer, and what to expect if you come from deadpool-postgres, sqlx,
+//!   axum-sqlx-tx or GINO.
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
 //! - What lives as long as the application: [`Database`], and its [`Status`].
 //! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`].
-//! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]; a
+//! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
-//! - What can fail, and what the client is told: [`Error`]; what the server said, as it may be shown: [`PostgresError`].
+//! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
+//!
+//! # A dropped future is cancelled on the server
+//!
+//! When a client hangs up, a time-out passes or `select!` decides for another branch, the statement that was running ends on the
+//! server too, and the session is clean before its next statement. A transaction that the statement ran in can only be rolled
+//! back from then on. [`Connection`](Connection#cancel-safety) has the details, and each method has a section of that name.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `rustls` | TLS to the server, through rustls with aws-lc-rs: `sslmode` from `require` to `verify-full`, client certificates, SCRAM channel binding |
+//! | `rustls-ring` | the same with ring |
+//! | `rustls-no-provider` | the same with the provider that the application installs |
+//! | `testing` | the module `testing` and `Database::sandbox`: a throwaway PostgreSQL server and fresh databases, for your tests too |
+//!
+//! [`tokio_postgres`] is the driver, re-exported.
 //!
 //! # What `reset = "auto"` cannot see
 //!
 //! A session that ran nothing but plain `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE` and `VALUES`, calling only functions
-//! of a fixed list of built-ins, goes back without a reset. Whoever reads SQL cannot see what a trigger, a rule, a view, a
-//! default, a policy, an operator or a cast runs, nor that a built-in was replaced through `search_path`. If yours change the
-//! session (its settings, its role, its advisory locks), set `reset = "always"`. Whatever is done through
-//! [`Connection::client`] is reset in any case.
-
+//! of a fixed list of built-ins, goes back without a reset. The text of a statement does not show what a trigger, a rule, a view,
+//! a default, a policy, an operator or a cast runs, nor that a built-in was replaced through `search_path`. If yours change the
+//! session (its settings, its role, its advisory locks), set `reset = "always"`. A session whose [`Connection::client`] was lent is
+//! reset in any case.
 //!
 //! # What is logged
 //!
 //! Through [tracing](https://docs.rs/tracing), or `log` where nobody has subscribed to that. Every event is one line that nobody
-//! can forge, and shows no password; parameters, and values that an error is about, only with `echo = true`.
+//! can forge. No line shows a password. Parameters, and values that an error is about, are shown only with `echo = true`.
 //!
 //! | target | what |
 //! |---|---|
@@ -76,6 +98,8 @@ pub mod testing;
 
 #[doc = include_str!("../docs/options.md")]
 pub mod options {}
+
+pub mod guide;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

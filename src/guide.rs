@@ -1,0 +1,44 @@
+//! A guide in ten pages. Each says what problem it is about, shows the code, and ends with what to watch out for.
+//!
+//! 1. [`getting_started`]: connect, wrap, the verbs, the first test
+//! 2. [`lazy_shared_released`]: when a session is borrowed and when it goes back
+//! 3. [`transactions`]: by hand, with retries, around a whole request
+//! 4. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 5. [`settings`]: row-level security with a setting per request
+//! 6. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 7. [`errors`]: what a client sees, what the log has
+//! 8. [`tuning`]: how many sessions, and which option for which symptom
+//! 9. [`pooler`]: behind PgBouncer
+//! 10. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//!
+//! Every option is on the page [`options`](crate::options).
+
+#[doc = include_str!("../docs/guide/getting-started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("../docs/guide/lazy-shared-released.md")]
+pub mod lazy_shared_released {}
+
+#[doc = include_str!("../docs/guide/transactions.md")]
+pub mod transactions {}
+
+#[doc = include_str!("../docs/guide/streaming.md")]
+pub mod streaming {}
+
+#[doc = include_str!("../docs/guide/settings.md")]
+pub mod settings {}
+
+#[doc = include_str!("../docs/guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("../docs/guide/errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("../docs/guide/tuning.md")]
+pub mod tuning {}
+
+#[doc = include_str!("../docs/guide/pooler.md")]
+pub mod pooler {}
+
+#[doc = include_str!("../docs/guide/coming-from.md")]
+pub mod coming_from {}
