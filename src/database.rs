@@ -1,4 +1,4 @@
-//! What lives as long as the application.
+//! The application's handle: what is started and ended with it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +14,25 @@ use crate::{Result, telemetry};
 
 /// The application's database: a pool of sessions, and what makes connections of them.
 ///
-/// A cheap handle; clone it into every worker. The runtime on which [`connect`](Self::connect) is called is the home of all
-/// sessions and has to outlive the workers: call it in `main`, before `HttpServer::run`.
+/// A cheap handle; clone it into every worker. [`middleware`](Self::middleware) gives each request its connection,
+/// [`connection`](Self::connection) makes one outside of requests.
+///
+/// The runtime on which [`connect`](Self::connect) is called is the home of all sessions, and has to outlive the workers: call it in
+/// `main`, before `HttpServer::run`.
+///
+/// ```no_run
+/// use actix_pg::{Config, Database};
+/// use actix_web::{App, HttpServer};
+///
+/// #[actix_web::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let db = Database::connect(Config::from_env()?).await?;
+///     let app = db.clone();
+///     HttpServer::new(move || App::new().wrap(app.middleware())).bind(("127.0.0.1", 8080))?.run().await?;
+///     db.close().await;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Database {
     lender: Lender,
@@ -32,9 +49,35 @@ impl Database {
     ///
     /// [`Error::Config`](crate::Error::Config) before anything is connected, else [`Error::Connect`](crate::Error::Connect).
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the start. What had been opened is closed in the background.
+    ///
     /// # Panics
     ///
     /// Outside of a Tokio (or Actix) runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// use std::time::Duration;
+    ///
+    /// use actix_pg::Config;
+    ///
+    /// let config = Config {
+    ///     pool_max_size: 16,
+    ///     retry_limit: 5, // a database that is starting up beside the application
+    ///     retry_interval: Duration::from_secs(2),
+    ///     ..database.config() // in an application: Config::from_env()?
+    /// };
+    /// let db = Database::connect(config).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(config: Config) -> Result<Self> {
         let settings = config.settings()?;
         let tls = Tls::new(settings.server.ssl.clone())?;
@@ -64,26 +107,89 @@ impl Database {
         })
     }
 
-    /// The pool at this moment.
+    /// Counts the pool's sessions and those who wait for one. Costs next to nothing; see [`Status`] for what it is not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// let conn = db.connection();
+    /// conn.query("SELECT 1", &[]).await?;
+    /// let status = db.status();
+    /// assert_eq!((status.max, status.open, status.used), (10, 5, 1));
+    /// assert_eq!(serde_json::to_value(status)?["idle"], 4);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self) -> Status {
         self.lender.pool().status()
     }
 
-    /// Borrows a session and has the server answer on it.
+    /// Borrows a session and waits for an answer of the server on it: a check for a readiness probe.
+    ///
+    /// In a full pool it waits for a session like everybody, for up to `acquire_timeout`. A probe usually wants a bound of its own.
     ///
     /// # Errors
     ///
     /// What a statement could fail with: [`Error::Acquire`](crate::Error::Acquire),
     /// [`Error::Postgres`](crate::Error::Postgres), [`Error::CommandTimeout`](crate::Error::CommandTimeout).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the session back, or leaves the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use actix_pg::Database;
+    /// use actix_web::{HttpResponse, get, web};
+    /// use tokio::time::timeout;
+    ///
+    /// #[get("/ready")]
+    /// async fn ready(db: web::Data<Database>) -> HttpResponse {
+    ///     match timeout(Duration::from_secs(1), db.ping()).await {
+    ///         Ok(Ok(())) => HttpResponse::Ok().finish(),
+    ///         _ => HttpResponse::ServiceUnavailable().finish(),
+    ///     }
+    /// }
+    /// ```
     pub async fn ping(&self) -> Result<()> {
         let lease = self.lender.acquire(&Arc::default()).await?;
         batch_execute(lease.enter()?, "").await
     }
 
-    /// Stops lending, waits for what is lent, says goodbye to the server.
+    /// Stops lending, waits for what is lent, and says goodbye to the server.
     ///
-    /// Call it when the server has stopped. Waits for `close_timeout` at most; may be called again. Whoever asks for a
-    /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed).
+    /// Call it when the HTTP server has stopped. It waits for `close_timeout` at most, and may be called again. Whoever asks for a
+    /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed). On a sandbox it rolls back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only ends the wait. The database is closed from the first poll on, and each session that is lent ends
+    /// when it comes back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// use actix_pg::{AcquireError, Error};
+    ///
+    /// db.close().await;
+    /// let err = db.connection().query("SELECT 1", &[]).await.unwrap_err();
+    /// assert!(matches!(err, Error::Acquire(AcquireError::DatabaseClosed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(&self) {
         self.lender.close().await;
     }
@@ -105,10 +211,10 @@ impl fmt::Debug for Database {
 
 #[cfg(feature = "testing")]
 impl Database {
-    /// A database for a test: everything that is done with it happens in one transaction, which is rolled back when its last
-    /// handle is dropped or [closed](Self::close). Feature `testing`.
+    /// Makes a database for a test: everything that is done with it happens in one transaction, which is rolled back when its
+    /// last handle is dropped or [closed](Self::close). Feature `testing`.
     ///
-    /// Make the application of it under test, with its middleware; keep a handle to look at what the application did:
+    /// Wrap the application under test in its middleware, and keep a handle to look at what the application did:
     ///
     /// ```
     /// # use actix_pg::{Connection, Database, Result, testing::Postgres};
@@ -137,13 +243,20 @@ impl Database {
     /// ```
     ///
     /// There is one session. Requests, concurrent ones too, take turns on it: a statement, a transaction, a row stream or a copy
-    /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. A transaction is a savepoint
-    /// here, without an isolation level or other options of its own; a deferred constraint is not checked, and the time
-    /// of `now()` stands still. SQL that begins or ends a transaction is [`Error::Sandboxed`](crate::Error::Sandboxed).
+    /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. Other things than in production:
+    ///
+    /// - A transaction is a savepoint, without an isolation level or other options of its own.
+    /// - A deferred constraint is not checked, and the time of `now()` stands still.
+    /// - SQL that begins or ends a transaction is [`Error::Sandboxed`](crate::Error::Sandboxed).
     ///
     /// # Errors
     ///
-    /// [`Error::Acquire`](crate::Error::Acquire) if no session can be had, [`Error::Begin`](crate::Error::Begin) if it refuses to begin.
+    /// [`Error::Acquire`](crate::Error::Acquire) if no session can be had, [`Error::Begin`](crate::Error::Begin) if the server
+    /// refuses to begin.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the session back, without a transaction.
     pub async fn sandbox(&self) -> Result<Self> {
         Ok(Self { lender: self.lender.sandbox().await?, ..self.clone() })
     }

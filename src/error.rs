@@ -1,4 +1,4 @@
-//! What can fail; [what the client is told](response) of it.
+//! What can fail. What the client is told of it: [`response`].
 
 use std::error;
 use std::fmt;
@@ -21,10 +21,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What can fail, in the order in which an application meets it.
 ///
 /// As an [Actix error](actix_web::ResponseError) it becomes a response without a body and one line of the [log](Self::log): the client
-/// sees no SQL, no name and no host (see [`status_code`](actix_web::ResponseError::status_code)). An application with bodies of its own
-/// wraps it in an error of its own, as the example `json_errors` does.
+/// sees no SQL, no name and no host. The status stands at each error below. An application with bodies of its own wraps it in an
+/// error of its own; the page [`errors`](crate::guide::errors) shows how.
 ///
-/// `{err}` is the sentence for this error alone. `{err:#}` and `{err:?}` have its causes too, on one line, which shows no
+/// `{err}` is the sentence for this error alone. `{err:#}` and `{err:?}` append its causes, on one line, which shows no
 /// parameter and no data of a row (see [`PostgresError`]).
 #[non_exhaustive]
 pub enum Error {
@@ -38,25 +38,25 @@ pub enum Error {
     /// Extraction: `use_connection_for_request` is off. 500.
     NoRequestConnection,
 
-    /// Borrowing: no session was to be had. 503 with `Retry-After`.
+    /// Borrowing: no session could be had. 503 with `Retry-After`.
     Acquire(AcquireError),
-    /// The connection is in use in a way that excludes this. 500.
+    /// Using: the connection is in use in a way that excludes this. 500.
     ///
     /// A `release()` or `close()` while a statement, row stream, copy, transaction or client guard of the request is alive;
     /// a statement while a row stream or a copy is open; a second transaction beside one that is open.
     Busy,
-    /// The connection has been closed with [`close`](crate::Connection::close). 500.
+    /// Using: the connection has been closed with [`close`](crate::Connection::close). 500.
     ConnectionClosed,
-    /// The session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
+    /// Using: the session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
     SessionLost,
 
-    /// A statement took longer than `command_timeout`, and has been cancelled. 504.
+    /// Statement: it took longer than `command_timeout`, and is cancelled. 504.
     CommandTimeout(Duration),
-    /// A query for one row, or for at most one, found more. 500.
+    /// Statement: a query for one row, or for at most one, found more. 500.
     TooManyRows,
-    /// A query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
+    /// Statement: a query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
     NoRows,
-    /// The server or the driver refused a statement. 503 if the server is going down, the connection is gone, or after a
+    /// Statement: the server or the driver refused it. 503 if the server is going down, the connection is gone, or after a
     /// serialization failure or a deadlock, which another attempt may not meet; else 500.
     Postgres(PostgresError),
 
@@ -79,24 +79,24 @@ pub enum Error {
     /// [`RequestTransaction`](crate::RequestTransaction). Everything is rolled back. 500.
     TransactionHeld,
 
-    /// Sandbox: SQL that begins or ends a transaction would break out of it. 500.
+    /// Sandbox: SQL that begins or ends a transaction would end the sandbox, and is refused. 500.
     Sandboxed,
 
-    /// Setting: this is no name of a configuration parameter. 500.
+    /// Setting: this is not the name of a configuration parameter. 500.
     SettingName(String),
     /// Setting: a value cannot have a NUL in it. 500.
     SettingValue(String),
-    /// Setting: the driver relies on what this parameter is, as on `client_encoding`. 500.
+    /// Setting: the driver relies on the value of this parameter, `client_encoding`. 500.
     SettingReserved(String),
-    /// Setting: the server does not take it; the statement that needed it was not sent. 503 or 500, as for a statement.
+    /// Setting: the server refuses it, and the statement that it was meant for was not sent. 503 or 500, as for a statement.
     Setting(PostgresError),
 
-    /// There is no such thing: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
+    /// A value is not there: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
     NotFound,
 }
 
 impl Error {
-    /// The [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html) of what the server said.
+    /// Returns the [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html) of what the server said.
     ///
     /// ```
     /// # use actix_pg::tokio_postgres::error::SqlState;
@@ -112,7 +112,24 @@ impl Error {
         self.postgres().and_then(PostgresError::code)
     }
 
-    /// What the server or the driver said, if it is behind this error.
+    /// Returns what the server or the driver said, if that is behind this error.
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database_with("CREATE TABLE users (email text CONSTRAINT one_each UNIQUE)").await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// let insert = "INSERT INTO users VALUES ('ada@example.com')";
+    /// conn.execute(insert, &[]).await?;
+    /// let err = conn.execute(insert, &[]).await.unwrap_err();
+    /// let said = err.postgres().expect("an answer of the server");
+    /// assert_eq!(said.constraint(), Some("one_each"));
+    /// assert_eq!(said.sql(), Some("INSERT INTO users VALUES (?)")); // without literals
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
@@ -124,7 +141,7 @@ impl Error {
         }
     }
 
-    /// Everything that the server said: the data of rows too, so it is not for a log or a client.
+    /// Returns everything that the server said. That may hold the data of rows, so it is not for a log or a client.
     pub fn as_db_error(&self) -> Option<&DbError> {
         self.postgres().and_then(PostgresError::as_db_error)
     }

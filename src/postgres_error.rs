@@ -10,19 +10,26 @@ use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 use crate::tokio_postgres::types::{WasNull, WrongType};
 
-/// What the server or the driver said.
+/// What the server or the driver said about a statement, in a form that may be shown: [`Error::postgres`](crate::Error::postgres).
 ///
 /// `Display` and `Debug` are one line: severity, message and SQLSTATE. They leave out what may hold the data of rows: the
-/// server's DETAIL, HINT, CONTEXT and internal query, which [`as_db_error`](Self::as_db_error) has. In a message about a
-/// value (SQLSTATE class 22) an `…` replaces what stands in quotes, and numbers, unless `echo = true`. There is no
-/// [`source`](Error::source).
+/// server's DETAIL, HINT, CONTEXT and internal query. [`as_db_error`](Self::as_db_error) has those. In a message about a value (SQLSTATE
+/// class 22) an `…` replaces numbers and what stands in quotes, unless `echo = true`. There is no [`source`](Error::source).
 ///
-/// Names are shown, those too that a parameter gives (`$1::regclass`), and so is the text of a `RAISE`: it belongs to whoever wrote
-/// the function.
+/// Names are shown, also one that a parameter gives (`$1::regclass`). So is the text of a `RAISE`: whoever wrote the function
+/// decides what it says.
 ///
 /// ```
-/// # fn is_taken(err: &actix_pg::Error) -> bool {
-/// err.postgres().is_some_and(|said| said.constraint() == Some("users_email_key"))
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let database = Postgres::shared()?.database().await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
+/// let err = conn.query("SELECT $1::text::integer", &[&"secret"]).await.unwrap_err();
+/// let said = err.postgres().expect("an answer of the server");
+/// assert_eq!(said.to_string(), "ERROR: invalid input syntax for type integer: … (SQLSTATE 22P02)");
+/// # Ok(())
 /// # }
 /// ```
 pub struct PostgresError(Box<Said>);
@@ -35,49 +42,49 @@ struct Said {
 }
 
 impl PostgresError {
-    /// How bad it is, if the server said it.
+    /// Returns the severity, if it was the server that said it: `ERROR`, or `FATAL` where the server has hung up after it.
     pub fn severity(&self) -> Option<Severity> {
         self.as_db_error().and_then(DbError::parsed_severity)
     }
 
-    /// The [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html), if the server said it.
+    /// Returns the [SQLSTATE](https://www.postgresql.org/docs/current/errcodes-appendix.html), if it was the server that said it.
     pub fn code(&self) -> Option<&SqlState> {
         self.as_db_error().map(DbError::code)
     }
 
-    /// The message on one line, with `…` for the values in it.
+    /// Returns the message on one line, with `…` for the values in it.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The constraint that does not hold.
+    /// Returns the name of the constraint that does not hold.
     pub fn constraint(&self) -> Option<&str> {
         self.as_db_error().and_then(DbError::constraint)
     }
 
-    /// The table that it is about.
+    /// Returns the name of the table that the error is about.
     pub fn table(&self) -> Option<&str> {
         self.as_db_error().and_then(DbError::table)
     }
 
-    /// The column that it is about.
+    /// Returns the name of the column that the error is about.
     pub fn column(&self) -> Option<&str> {
         self.as_db_error().and_then(DbError::column)
     }
 
-    /// The statement that failed: one line of at most a thousand characters, with `?` for every literal.
+    /// Returns the statement that failed: one line of at most a thousand characters, with `?` for every literal.
     ///
-    /// `None` for what this crate sends by itself, and for an error of the driver's that was converted.
+    /// `None` for what this crate sends by itself, such as COMMIT, and for a driver's error that was converted with `?`.
     pub fn sql(&self) -> Option<&str> {
         self.0.sql.as_deref()
     }
 
-    /// Everything that the server said. Its `Display` has several lines, and the data of rows in them.
+    /// Returns everything that the server said. Its `Display` has several lines, and may have the data of rows in them.
     pub fn as_db_error(&self) -> Option<&DbError> {
         self.0.driver.as_db_error()
     }
 
-    /// Whether the connection was closed already.
+    /// Whether the statement failed because the connection was closed already.
     pub fn is_closed(&self) -> bool {
         self.0.driver.is_closed()
     }

@@ -15,15 +15,23 @@ use crate::tokio_postgres::error::SqlState;
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
 
 impl Error {
-    /// How long a client should wait before it tries again: the header `Retry-After` of a 503. `None` for any other status.
+    /// Returns how long a client should wait before it tries again, the header `Retry-After` of a 503. `None` for any other
+    /// status.
+    ///
+    /// ```
+    /// use actix_pg::{AcquireError, Error};
+    ///
+    /// assert!(Error::from(AcquireError::DatabaseClosed).retry_after().is_some());
+    /// assert!(Error::NotFound.retry_after().is_none());
+    /// ```
     pub fn retry_after(&self) -> Option<Duration> {
         (self.status_code() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
     }
 
     /// Writes the line of the log that stands for a failed request: at ERROR, target `actix_pg::request`.
     ///
-    /// [`error_response`](ResponseError::error_response) does so by itself. An application that makes its responses in
-    /// another way calls it once. [`NotFound`](Self::NotFound) is no failure and is not logged.
+    /// [`error_response`](ResponseError::error_response) does that by itself. An application that makes its responses in
+    /// another way calls it once for each. [`NotFound`](Self::NotFound) is no failure and is not logged.
     pub fn log(&self) {
         if !matches!(self, Self::NotFound) {
             telemetry::request_failed(self, self.postgres());

@@ -7,30 +7,53 @@ use std::time::Duration;
 use crate::session::ConnectError;
 use crate::text::Chain;
 
-/// Why no session could be borrowed.
+/// Why no session could be borrowed: the cause of an [`Error::Acquire`](crate::Error::Acquire), which a client sees as a 503 with
+/// `Retry-After`.
 ///
-/// `{err:#}` and `{err:?}` are the sentence with its causes, on one line.
+/// `{err}` is the sentence for it; `{err:#}` and `{err:?}` append its causes, on one line.
+///
+/// ```
+/// # use actix_pg::{Config, Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let database = Postgres::shared()?.database().await?;
+/// use std::time::Duration;
+///
+/// use actix_pg::{AcquireError, Error};
+///
+/// let acquire_timeout = Duration::from_millis(50);
+/// let config = Config { pool_min_size: 1, pool_max_size: 1, acquire_timeout, ..database.config() };
+/// let db = Database::connect(config).await?;
+/// let busy = db.connection();
+/// busy.query("SELECT 1", &[]).await?; // the only session
+///
+/// let err = db.connection().query("SELECT 1", &[]).await.unwrap_err();
+/// assert!(matches!(err, Error::Acquire(AcquireError::TimedOut { .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// None became free within `acquire_timeout`, which bounds the queue, the login and the check of an idle session together;
-    /// and none could be opened, if there is a `cause`.
+    /// No session became free within `acquire_timeout`. That bounds the wait in the queue, for a login, and for the check of a
+    /// session that has idled, together.
     TimedOut {
-        /// The option.
+        /// How long was waited: the option of that name.
         acquire_timeout: Duration,
-        /// The latest failure to open a session.
+        /// The latest failure to open a session, if there was one.
         cause: Option<ConnectError>,
     },
-    /// `max_waiting` requests wait already.
+    /// As many requests as `max_waiting` allows were waiting already. Said at once.
     QueueFull {
-        /// The option.
+        /// How many may wait: the option of that name.
         max_waiting: u32,
     },
-    /// No session is alive, and none can be opened: said at once, for as long as that is so.
+    /// No session is alive, and none can be opened: the server is down or refuses the login. Said at once, for as long as that
+    /// is so.
     Unavailable(ConnectError),
     /// [`Database::close`](crate::Database::close) has been called.
     DatabaseClosed,
-    /// The session of a sandbox was lost, or broke out of its transaction.
+    /// The session of a sandbox was lost, or left its transaction.
     SandboxLost,
     /// The runtime that called [`Database::connect`](crate::Database::connect), and drives the sessions, has stopped.
     HomeStopped,

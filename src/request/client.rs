@@ -9,10 +9,13 @@ use crate::tokio_postgres::Client;
 
 /// The [`Client`] of a request's session, as [`Connection::client`](crate::Connection::client) lends it.
 ///
-/// While it is alive the session is pinned to the request. A `Statement` or a row stream made with it must not be used
-/// after it: what is left of them is cancelled, or the session is discarded. After a `COPY` of the client's that has
-/// failed, [`release`](crate::Connection::release) the session before the next statement: that finds out whether the driver
-/// has lost count of the answers.
+/// It keeps the session for the request: [`release`](crate::Connection::release) is refused while it is alive.
+///
+/// - A `Statement` or a row stream made with it must not be used after it. What is left of them is cancelled, or the session is
+///   discarded, when it goes back.
+/// - After a `COPY` of the client's that has failed, `release` the session before the next statement: the driver may have lost
+///   count of the answers, and the return finds that out.
+/// - `command_timeout` and `echo` do not apply to what is done with it.
 pub struct ClientGuard {
     session_use: SessionUse,
 }

@@ -19,21 +19,61 @@ use crate::{Database, Error, Result};
 
 /// The lazy PostgreSQL connection of a request.
 ///
-/// As a handler's argument it borrows nothing. The first statement borrows a session from the pool; everything in the
-/// request that extracts a `Connection` shares it, clones included; it goes back when the response is ready, or when the
+/// As a handler's argument it borrows nothing. The first statement borrows a session from the pool. Everything in the request
+/// that extracts a `Connection` shares that session, clones included. It goes back when the response is ready, or when the
 /// handler calls [`release`](Self::release). Statements may run concurrently and are pipelined.
 ///
 /// A handle that outlives its request (a streaming body, a spawned task, a WebSocket) still works, but keeps nothing: each
-/// statement borrows and returns by itself.
+/// statement borrows and returns by itself. [`Database::connection`] makes one outside of any request.
 ///
 /// SQL is prepared once per session and cached. Parameters are those of
 /// [tokio-postgres](crate::tokio_postgres::types::ToSql).
 ///
+/// # Extraction
+///
+/// ```
+/// use actix_pg::{Connection, OrNotFound, Result};
+/// use actix_web::{Responder, get, web};
+///
+/// #[get("/users/{id}")]
+/// async fn user(id: web::Path<i64>, conn: Connection) -> Result<impl Responder> {
+///     conn.query_opt_scalar::<String>("SELECT name FROM users WHERE id = $1", &[&*id]).await?.or_not_found()
+/// }
+/// ```
+///
+/// It fails with [`Error::MissingMiddleware`] where no middleware wraps the route, and with [`Error::NoRequestConnection`] where
+/// `use_connection_for_request` is off. In other extractors and middleware: `Connection::extract(req).into_inner()?`.
+///
 /// # Errors
 ///
-/// Extraction fails with [`Error::MissingMiddleware`] or [`Error::NoRequestConnection`]. Every statement may fail with
-/// [`Error::Acquire`] if it has to borrow, with [`Error::Busy`] while a [`RowStream`] is open, [`Error::ConnectionClosed`] after
-/// [`close`](Self::close), [`Error::CommandTimeout`], and [`Error::Postgres`].
+/// Every statement may fail with:
+///
+/// | error | when |
+/// |---|---|
+/// | [`Acquire`](Error::Acquire) | it has to borrow, and no session could be had |
+/// | [`Busy`](Error::Busy) | a [`RowStream`] or a copy is open |
+/// | [`ConnectionClosed`](Error::ConnectionClosed) | [`close`](Self::close) has been called |
+/// | [`SessionLost`](Error::SessionLost) | the session broke under an earlier statement; [`release`](Self::release) it |
+/// | [`CommandTimeout`](Error::CommandTimeout) | it took longer than `command_timeout` |
+/// | [`Setting`](Error::Setting) | the server refuses what [`set_config`](Self::set_config) has recorded |
+/// | [`TransactionFailed`](Error::TransactionFailed) | an earlier statement of the open transaction was abandoned |
+/// | [`Postgres`](Error::Postgres) | the server or the driver refuses it |
+///
+/// # Cancel safety
+///
+/// The future of a statement may be dropped at any moment: by a time-out, by `select!`, or because the client hung up.
+///
+/// - While it waits for a session, or for its turn on it, nothing has been sent. It leaves the queue, and nobody loses
+///   anything by that.
+/// - Once it has been sent, it is abandoned: it is **cancelled on the server**. Nobody knows whether it took effect. The next
+///   statement on the session waits until the server has confirmed the end. If that takes longer than `reset_timeout`, the
+///   session is discarded.
+/// - **A transaction that it was sent in fails.** Later statements of it, and its commit, are
+///   [`Error::TransactionFailed`]; it can only be rolled back. A savepoint limits that to itself.
+/// - While another statement of the same request is running, nothing is cancelled until that one has ended. A cancel request
+///   names a session, not a statement.
+///
+/// A statement that takes longer than `command_timeout` is abandoned in the same way.
 #[derive(Clone)]
 pub struct Connection {
     scope: Arc<Scope>,
@@ -55,34 +95,79 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server refuses.
+    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server refuses; those of
+    /// [every statement](Self#errors).
+    ///
+    /// # Cancel safety
+    ///
+    /// A transaction whose `BEGIN` was sent when the future is dropped is rolled back before anything else is sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE accounts (id int, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// let tx = conn.transaction().await?;
+    /// tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
+    /// tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
+    /// tx.commit().await?;
+    ///
+    /// drop(conn.transaction().await?); // rolled back
+    /// # let balances: Vec<i32> = conn.query_scalar("SELECT balance FROM accounts ORDER BY id", &[]).await?;
+    /// # assert_eq!(balances, [90, 110]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn transaction(&self) -> Result<Transaction> {
         self.begin().await
     }
 
-    /// A transaction with options: isolation level, read only, deferrable, retries.
+    /// Prepares a transaction with options: isolation level, read only, deferrable, retries.
+    ///
+    /// Sends nothing. [`begin`](TransactionBuilder::begin) begins it; [`run`](TransactionBuilder::run) runs a function in it.
     pub fn build_transaction(&self) -> TransactionBuilder {
         TransactionBuilder::new(self.clone())
     }
 
     /// Runs a function in a transaction: commits on `Ok`, rolls back on `Err`, and runs it again, up to 3 times, if it lost
-    /// against another transaction. More in [`TransactionBuilder::run`].
-    ///
-    /// ```no_run
-    /// # use actix_pg::{Connection, Result, Transaction};
-    /// # async fn transfer(conn: Connection) -> Result<()> {
-    /// conn.transact(async |tx: Transaction| {
-    ///     tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
-    ///     tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
-    ///     Ok(())
-    /// })
-    /// .await
-    /// # }
-    /// ```
+    /// against another transaction. [`TransactionBuilder::run`] says when exactly.
     ///
     /// # Errors
     ///
     /// Those of the function, of [`transaction`](Self::transaction) and of [`Transaction::commit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future rolls back, unless COMMIT had been sent: then all of it was committed or none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE accounts (id int, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// use actix_pg::{Error, Transaction};
+    ///
+    /// let left = conn
+    ///     .transact(async |tx: Transaction| {
+    ///         tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
+    ///         let sql = "UPDATE accounts SET balance = balance - 10 WHERE id = 1 RETURNING balance";
+    ///         Ok::<_, Error>(tx.query_one_scalar::<i32>(sql, &[]).await?)
+    ///     })
+    ///     .await?;
+    /// assert_eq!(left, 90);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn transact<T, E, F, Fut>(&self, transaction: F) -> Result<T, E>
     where
         E: From<Error>,
@@ -95,52 +180,136 @@ impl Connection {
     /// Sets a [configuration parameter](https://www.postgresql.org/docs/current/config-setting.html), such as `app.tenant`
     /// or `statement_timeout`, for the rest of the request.
     ///
-    /// Borrows nothing: it is recorded, and applied to the session before the request's next statement, in one more round
-    /// trip for all that was set; again to every session that is borrowed later on (after [`release`](Self::release), or by
-    /// a handle that outlives the request), and after a rollback. It is gone when the session goes back, whatever the
-    /// option `reset` says.
+    /// Borrows nothing and never waits. The setting is recorded, and applied before the request's next statement, in one extra
+    /// round trip for everything that was set. It is applied again to every session that is borrowed later on (after
+    /// [`release`](Self::release), or by a handle that outlives the request), and after a rollback. It is gone when the session
+    /// goes back, whatever the option `reset` says. The last value of a name counts.
     ///
-    /// What PostgreSQL leaves of a custom setting (one with a dot in its name) is the empty string and not NULL: on a session
-    /// that nobody has set it on `current_setting('app.tenant', true)` is NULL, later it is `''`, which no cast to a number
-    /// takes. A policy has to be written for both:
+    /// A custom setting, one with a dot in its name, is NULL in `current_setting('app.tenant', true)` on a new session. Once a
+    /// session has had it, PostgreSQL leaves the empty string, which is no number. A policy has to take both:
     ///
     /// ```sql
     /// CREATE POLICY own ON notes USING (tenant = nullif(current_setting('app.tenant', true), '')::bigint)
     /// ```
     ///
+    /// The page [`settings`](crate::guide::settings) has a whole application with tenants.
+    ///
     /// # Errors
     ///
-    /// [`Error::SettingName`], [`Error::SettingValue`], and [`Error::SettingReserved`] for `client_encoding`. What the server does not take is an [`Error::Setting`] of every
-    /// following statement, none of which runs, until the setting is set to something else.
+    /// [`Error::SettingName`] and [`Error::SettingValue`]; [`Error::SettingReserved`] for `client_encoding`. A value that the
+    /// server refuses is an [`Error::Setting`] of every following statement. None of them runs, until the setting is set to
+    /// something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// conn.set_config("app.tenant", "42")?;
+    /// let tenant: String = conn.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await?;
+    /// assert_eq!(tenant, "42");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn set_config(&self, name: &str, value: &str) -> Result<()> {
         self.scope.settings().set(name, value)
     }
 
-    /// Lends the [`tokio_postgres::Client`](crate::tokio_postgres::Client) of the request's session, for all that has no
-    /// verb here: typed queries, type look-ups.
+    /// Lends the [`tokio_postgres::Client`](crate::tokio_postgres::Client) of the request's session, for what has no verb here:
+    /// typed queries, type look-ups, code that is generic over tokio-postgres' own `GenericClient`.
     ///
-    /// Nothing is known of what is done with it, so the session is reset when it goes back.
+    /// Nothing is known of what is done with it, so the session is reset when it goes back, whatever the option `reset` says.
+    /// [`ClientGuard`] says what must not outlive it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [every statement](Self#errors), but [`Error::CommandTimeout`]: what is done with the client is not bounded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future lends nothing. A statement of the client's that is abandoned is not cancelled at once, but when the
+    /// session goes back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// use actix_pg::tokio_postgres::types::Type;
+    ///
+    /// let client = conn.client().await?;
+    /// let rows = client.query_typed("SELECT $1", &[(&"text", Type::TEXT)]).await?;
+    /// assert_eq!(rows[0].get::<_, &str>(0), "text");
+    /// drop(client); // until here, `release` is refused
+    /// conn.release()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn client(&self) -> Result<ClientGuard> {
         ClientGuard::of(self.scope.enter().await?).await
     }
 
-    /// Gives the session back now, before something slow; the next statement borrows again, maybe another one.
+    /// Gives the session back now, before something slow. The next statement borrows again, maybe another session.
     ///
-    /// Never waits; does nothing if nothing is borrowed.
+    /// Never waits, and does nothing if nothing is borrowed.
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while a statement, [`RowStream`], transaction or [`ClientGuard`] of the request is alive: it would
+    /// [`Error::Busy`] while a statement, [`RowStream`], copy, transaction or [`ClientGuard`] of the request is alive: it would
     /// be cut in two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// conn.query("SELECT 1", &[]).await?;
+    /// assert_eq!(db.status().used, 1);
+    /// conn.release()?;
+    /// assert_eq!(db.status().used, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn release(&self) -> Result<()> {
         self.scope.release()
     }
 
-    /// Gives the session back for good: later statements of the request fail with [`Error::ConnectionClosed`]. May be repeated.
+    /// Gives the session back for good: later statements of the request fail with [`Error::ConnectionClosed`].
+    ///
+    /// Never waits, and may be called again.
     ///
     /// # Errors
     ///
     /// [`Error::Busy`], as [`release`](Self::release).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// use actix_pg::Error;
+    ///
+    /// conn.close()?;
+    /// assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::ConnectionClosed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) -> Result<()> {
         self.scope.close()
     }
@@ -163,15 +332,55 @@ impl Executor for Connection {
 }
 
 impl Database {
-    /// A connection outside of any request: lazy and shared among its clones, returned by
-    /// [`release`](Connection::release) or with the last of them.
+    /// Makes a connection outside of any request: for jobs, health checks, tests. It is lazy, and shared among its clones.
+    ///
+    /// **It holds its session from the first statement until [`release`](Connection::release), or until its last clone is
+    /// dropped.** One that is stored, in the data of a GraphQL schema or in a repository, is one session for everybody who
+    /// uses it, for ever. Store the `Database`, and make a connection for each piece of work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// let conn = db.connection();
+    /// conn.query("SELECT 1", &[]).await?;
+    /// assert_eq!(db.status().used, 1);
+    /// drop(conn);
+    /// assert_eq!(db.status().used, 0);
+    ///
+    /// db.connection().query("SELECT 1", &[]).await?; // borrowed and returned in one line
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connection(&self) -> Connection {
         Connection::new(Scope::new(self.lender().clone()))
     }
 
-    /// The request's connection to this database, for requests that talk to several.
+    /// Returns the request's connection to this database, for requests that talk to several. The extractor [`Connection`] is that
+    /// of the innermost middleware.
     ///
-    /// The extractor [`Connection`] is that of the innermost middleware.
+    /// It is lazy, and the same one whenever the request asks again. It needs no middleware of this database: it ends with
+    /// the request's extensions, when the last handle to the request is dropped. That is after all middleware, and before the
+    /// body is sent, unless the handler keeps the request. With a middleware it ends when the response has passed that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_pg::{Connection, Database, Result};
+    /// use actix_web::{HttpRequest, HttpResponse, web};
+    ///
+    /// struct Audit(Database); // a second database, in the app data
+    ///
+    /// async fn handler(conn: Connection, audit: web::Data<Audit>, req: HttpRequest) -> Result<HttpResponse> {
+    ///     let name: String = conn.query_one_scalar("SELECT current_user::text", &[]).await?;
+    ///     audit.0.connection_for(&req).execute("INSERT INTO seen VALUES ($1)", &[&name]).await?;
+    ///     Ok(HttpResponse::NoContent().finish())
+    /// }
+    /// ```
     pub fn connection_for(&self, req: &HttpRequest) -> Connection {
         Connection::of(req, self)
     }
@@ -179,7 +388,19 @@ impl Database {
 
 impl GenericClient for Connection {}
 
-verbs!(Connection);
+verbs!(
+    Connection,
+    "conn",
+    "```
+# use actix_pg::{Database, testing::Postgres};
+# #[actix_web::main]
+# async fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let schema = \"CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);
+#     INSERT INTO users VALUES (1, 'ada'), (2, 'grace')\";
+# let database = Postgres::shared()?.database_with(schema).await?;
+# let db = Database::connect(database.config()).await?;
+# let conn = db.connection();"
+);
 
 impl FromRequest for Connection {
     type Error = Error;

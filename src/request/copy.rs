@@ -17,20 +17,31 @@ use crate::lease::SessionUse;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream};
 use crate::{Error, Result};
 
-/// Takes the data of a [`copy_in`](crate::Connection::copy_in).
+/// The sink for the data of a [`copy_in`](crate::Connection::copy_in).
 ///
-/// It pins the session. Nothing is copied unless [`finish`](Self::finish) answers well: dropped before, the copy is undone.
-/// A `finish` that is dropped before its answer has copied all or nothing.
+/// It has the session for itself. Nothing is copied unless [`finish`](Self::finish) returns `Ok`. The pieces need not end where
+/// lines do.
 ///
-/// ```no_run
-/// # async fn import(conn: actix_pg::Connection) -> actix_pg::Result<u64> {
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE users (id bigint, name text)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
 /// use futures_util::SinkExt as _;
 ///
 /// let mut copy = conn.copy_in("COPY users (id, name) FROM STDIN (FORMAT csv)").await?;
 /// copy.send("1,ada\n2,grace\n".into()).await?;
-/// copy.finish().await
+/// assert_eq!(copy.finish().await?, 2);
+/// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+///
+/// Dropped before `finish`, it copies nothing. It fails a transaction that it runs in.
 #[must_use = "a copy that is not finished is undone"]
 #[derive(Debug)]
 pub struct CopyIn {
@@ -48,9 +59,14 @@ impl CopyIn {
     ///
     /// # Errors
     ///
-    /// Whatever the server has to say about the data, or about the end of the transaction that a copy outside of any is: a
-    /// deferred constraint, a serialization failure. Then nothing was copied, unless the connection was lost before the
-    /// server's last word: after that nobody knows.
+    /// [`Error::Postgres`] with what the server reports about the data: a value that does not fit its column (SQLSTATE class 22), a
+    /// constraint that does not hold (class 23), also one that is checked at the commit, a serialization failure. No row is kept
+    /// then. If the connection is lost before the server's last word, nobody knows. [`Error::CopyFailed`] if the copy has
+    /// failed before.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the answer, it has copied all or nothing.
     pub async fn finish(mut self) -> Result<u64> {
         poll_fn(|cx| self.poll_finish(cx)).await
     }
@@ -89,7 +105,7 @@ impl Sink<Bytes> for CopyIn {
         self.data.driven_mut().poll_flush(cx).map_err(Error::from)
     }
 
-    /// As [`finish`](Self::finish), without the number of rows.
+    /// Does what [`finish`](Self::finish) does, without the number of rows.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll_finish(cx).map_ok(drop)
     }
@@ -97,7 +113,28 @@ impl Sink<Bytes> for CopyIn {
 
 /// The data of a [`copy_out`](crate::Connection::copy_out), read from the server as it is asked for.
 ///
-/// It pins the session. Read it to its end, or drop it: then the copy is cancelled on the server.
+/// It has the session for itself, and may outlive the handler, as a response body. Read it to its end, or drop it.
+///
+/// ```
+/// use actix_pg::{Connection, Result};
+/// use actix_web::{HttpResponse, get};
+/// use futures_util::TryStreamExt as _;
+///
+/// #[get("/users.csv")]
+/// async fn export(conn: Connection) -> Result<HttpResponse> {
+///     let csv = conn.copy_out("COPY users TO STDOUT (FORMAT csv, HEADER)").await?;
+///     Ok(HttpResponse::Ok().content_type("text/csv").streaming(csv.map_err(actix_web::Error::from)))
+/// }
+/// ```
+///
+/// # Errors
+///
+/// An item is an [`Error::Postgres`] if the copy fails, or the transaction that a copy outside of any is. It is the last one. A copy is
+/// complete when the stream has ended without one.
+///
+/// # Cancel safety
+///
+/// Dropped before its end, it cancels the copy on the server, and fails a transaction that the copy runs in.
 #[must_use = "a copy that is dropped is cancelled"]
 #[derive(Debug)]
 pub struct CopyOut {

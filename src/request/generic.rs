@@ -33,11 +33,42 @@ pub(crate) mod sealed {
 /// What a [`Connection`](crate::Connection), a [`Transaction`] and a [`RequestTransaction`](crate::RequestTransaction) have
 /// in common, so that a function can take any of them. It cannot be implemented elsewhere.
 ///
-/// ```no_run
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
 /// use actix_pg::{GenericClient, Result};
 ///
-/// async fn pay(client: &impl GenericClient, account: i64, amount: i64) -> Result<u64> {
+/// async fn pay(client: &impl GenericClient, account: i32, amount: i32) -> Result<u64> {
 ///     client.execute("UPDATE accounts SET balance = balance - $2 WHERE id = $1", &[&account, &amount]).await
+/// }
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE accounts (id int, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
+///
+/// pay(&conn, 1, 10).await?; // alone
+/// let tx = conn.transaction().await?;
+/// pay(&tx, 1, 10).await?; // together
+/// pay(&tx, 2, -10).await?;
+/// tx.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// **It is not the trait of this name of tokio-postgres**, nor that of deadpool-postgres. Code that is generic over
+/// tokio-postgres' trait takes the driver's client, which [`Connection::client`](crate::Connection::client) lends:
+///
+/// ```
+/// use actix_pg::{Connection, Result, tokio_postgres};
+///
+/// async fn theirs(client: &impl tokio_postgres::GenericClient) -> Result<i32, tokio_postgres::Error> {
+///     Ok(client.query_one("SELECT 1", &[]).await?.get(0))
+/// }
+///
+/// async fn ours(conn: &Connection) -> Result<i32> {
+///     let client = conn.client().await?;
+///     Ok(theirs(&*client).await?)
 /// }
 /// ```
 pub trait GenericClient: sealed::Executor {

@@ -15,24 +15,25 @@ use pin_project_lite::pin_project;
 use super::request_connections::{Attached, Ending, RequestConnections};
 use crate::Database;
 
-/// Gives every request of an App or a scope its lazy [`Connection`](crate::Connection).
+/// The middleware that gives every request of an App or a scope its lazy [`Connection`](crate::Connection). Made by
+/// [`Database::middleware`].
 ///
-/// Made by [`Database::middleware`]. It registers the [`Database`] as app data, so that handlers may extract
-/// `web::Data<Database>`, and ends a request's connection when its response is ready. A request that extracts no
-/// connection costs no allocation here.
+/// It ends a request's connection when its response is ready, and its [`RequestTransaction`](crate::RequestTransaction) with it. It
+/// registers the [`Database`] as app data, so that handlers may extract `web::Data<Database>`. With two of them, that is the
+/// innermost one's. A request that extracts no connection costs no allocation here.
 #[derive(Debug, Clone)]
 pub struct ConnectionMiddleware {
     database: Database,
 }
 
 impl Database {
-    /// The middleware to wrap an App or a scope in.
+    /// Makes the middleware to wrap an App or a scope in.
     ///
     /// It goes outside of every middleware that uses a connection, so its `.wrap` comes last: in Actix Web the last one is the
     /// outermost. To have the `Database` in the app data is not enough: a request that is not wrapped has no connection, and
     /// extracting one fails with [`Error::MissingMiddleware`](crate::Error::MissingMiddleware).
     ///
-    /// ```no_run
+    /// ```
     /// use actix_pg::{Connection, Database};
     /// use actix_web::body::MessageBody;
     /// use actix_web::dev::{ServiceRequest, ServiceResponse};

@@ -4,22 +4,35 @@ use crate::{Error, Result};
 
 /// Turns `None` into a 404.
 ///
-/// ```no_run
-/// # use actix_pg::{Connection, OrNotFound, Result};
-/// # async fn name(conn: Connection, id: i64) -> Result<String> {
-/// let row = conn.query_opt("SELECT name FROM users WHERE id = $1", &[&id]).await?.or_not_found()?;
-/// # Ok(row.get(0))
+/// ```
+/// # use actix_pg::testing::Postgres;
+/// use actix_pg::{Connection, Database, Error, OrNotFound, Result};
+///
+/// async fn name(conn: &Connection, id: i64) -> Result<String> {
+///     let row = conn.query_opt("SELECT name FROM users WHERE id = $1", &[&id]).await?.or_not_found()?;
+///     Ok(row.get("name"))
+/// }
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE users (id bigint, name text); INSERT INTO users VALUES (1, 'ada')";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
+///
+/// assert_eq!(name(&conn, 1).await?, "ada");
+/// assert!(matches!(name(&conn, 2).await, Err(Error::NotFound)));
+/// # Ok(())
 /// # }
 /// ```
 pub trait OrNotFound {
-    /// What is found.
+    /// The type of the value that is there, or is not.
     type Found;
 
-    /// What is found.
+    /// Returns the value.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], which is a 404 with a short text.
+    /// [`Error::NotFound`] if there is none: a 404 with a short text, which is not logged.
     fn or_not_found(self) -> Result<Self::Found>;
 }
 

@@ -27,7 +27,7 @@ use crate::{Error, Result};
 /// | is answered with 4xx or 5xx, fails, panics or is cancelled | is rolled back |
 ///
 /// If it cannot be committed, the client gets a 5xx instead of the response. All handles of a request are one transaction.
-/// They have to be dropped when the response is ready: if a streaming body or a task still holds one then, the transaction is
+/// They have to be dropped before the response is ready. If a streaming body or a task still holds one, the transaction is
 /// rolled back and the response becomes a 500, [`Error::TransactionHeld`].
 ///
 /// A [`Connection`](crate::Connection) in the same request uses the same session: before the first statement here its
@@ -35,21 +35,44 @@ use crate::{Error, Result};
 /// [`transaction`](crate::Connection::transaction) are refused with [`Error::Busy`].
 ///
 /// ```
-/// use actix_pg::{RequestTransaction, Result};
-/// use actix_web::{HttpResponse, post};
+/// use actix_pg::{Database, RequestTransaction, Result, testing::Postgres};
+/// use actix_web::{App, HttpResponse, post, test};
 ///
 /// #[post("/transfer")]
 /// async fn transfer(tx: RequestTransaction) -> Result<HttpResponse> {
-///     tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
-///     tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
+///     tx.execute("UPDATE accounts SET balance = balance - 70 WHERE id = 1", &[]).await?;
+///     tx.execute("UPDATE accounts SET balance = balance + 70 WHERE id = 2", &[]).await?;
 ///     Ok(HttpResponse::NoContent().finish())
 /// } // committed
+///
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE accounts (id int, balance int CHECK (balance >= 0));
+/// #     INSERT INTO accounts VALUES (1, 100), (2, 100)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// let app = test::init_service(App::new().wrap(db.middleware()).service(transfer)).await;
+/// let post = || test::TestRequest::post().uri("/transfer").to_request();
+/// assert_eq!(test::call_service(&app, post()).await.status(), 204);
+/// assert_eq!(test::call_service(&app, post()).await.status(), 500); // 30 is less than 70: rolled back
+/// # let balances = "SELECT balance FROM accounts ORDER BY id";
+/// # assert_eq!(db.connection().query_scalar::<i32>(balances, &[]).await?, [30, 170]);
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # Errors
 ///
-/// Those of [`Connection`](crate::Connection) and of [`Transaction`]. Of its statements after the request:
+/// Extraction fails as that of a [`Connection`](crate::Connection#extraction). A statement fails as on a
+/// [`Connection`](crate::Connection#errors) and in a [`Transaction`](Transaction#errors); the first one also with
+/// [`Error::Begin`], and with [`Error::Busy`] while another transaction of the request is open. After the request it is
 /// [`Error::TransactionEnded`].
+///
+/// # Cancel safety
+///
+/// A statement whose future is dropped is cancelled on the server, and **the whole transaction can only be rolled back** from
+/// then on: the client gets a 500 instead of the response. [`transaction`](Self::transaction) makes a savepoint, which limits that
+/// to itself. A handler that is dropped, because its client hung up, rolls back.
 #[derive(Clone)]
 pub struct RequestTransaction {
     transaction: Arc<LazyTransaction>,
@@ -128,7 +151,28 @@ impl RequestTransaction {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while another is open in this one.
+    /// As [`Transaction::transaction`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Transaction::transaction`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_pg::{RequestTransaction, Result};
+    ///
+    /// /// Whether the name was free. If not, the request goes on.
+    /// async fn register(tx: &RequestTransaction, name: &str) -> Result<bool> {
+    ///     let attempt = tx.transaction().await?;
+    ///     if attempt.execute("INSERT INTO users (name) VALUES ($1)", &[&name]).await.is_err() {
+    ///         attempt.rollback().await?;
+    ///         return Ok(false);
+    ///     }
+    ///     attempt.commit().await?;
+    ///     Ok(true)
+    /// }
+    /// ```
     pub async fn transaction(&self) -> Result<Transaction> {
         self.begin().await
     }
@@ -148,7 +192,12 @@ impl Executor for RequestTransaction {
 
 impl GenericClient for RequestTransaction {}
 
-verbs!(RequestTransaction);
+verbs!(
+    RequestTransaction,
+    "tx",
+    "```no_run
+# async fn example(tx: actix_pg::RequestTransaction) -> Result<(), Box<dyn std::error::Error>> {"
+);
 
 impl FromRequest for RequestTransaction {
     type Error = Error;

@@ -12,11 +12,17 @@ use crate::tokio_postgres::{self, Row};
 
 /// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for.
 ///
-/// It pins the session. Read it to its end, or drop it: then the query is cancelled on the server, and the session is
-/// made usable again in the background.
+/// It has the session for itself: other statements of the request are refused with [`Error::Busy`](crate::Error::Busy), and it may
+/// outlive the handler, as a response body. Read it to its end, or drop it.
 ///
-/// ```no_run
-/// # async fn sum(conn: actix_pg::Connection) -> actix_pg::Result<i64> {
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE payments (amount bigint); INSERT INTO payments SELECT generate_series(1, 100)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
 /// use futures_util::TryStreamExt as _;
 ///
 /// let mut rows = conn.query_raw("SELECT amount FROM payments", &[]).await?;
@@ -24,9 +30,19 @@ use crate::tokio_postgres::{self, Row};
 /// while let Some(row) = rows.try_next().await? {
 ///     total += row.get::<_, i64>(0);
 /// }
-/// # Ok(total)
+/// assert_eq!(total, 5050);
+/// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// An item is an [`Error::Postgres`](crate::Error::Postgres) if the query fails while its rows are read. It is the last one.
+///
+/// # Cancel safety
+///
+/// Dropped before its end, it cancels the query on the server, and fails a transaction that the query runs in. The session is
+/// made usable again in the background; the next statement on it waits for that.
 #[must_use = "a row stream that is dropped cancels its query"]
 #[derive(Debug)]
 pub struct RowStream(DriverStream<tokio_postgres::RowStream>);
@@ -36,7 +52,7 @@ impl RowStream {
         Self(DriverStream::new(started))
     }
 
-    /// The number of rows that the query affected; `None` before the stream has ended.
+    /// Returns the number of rows that the query affected, or `None` before the stream has ended.
     pub fn rows_affected(&self) -> Option<u64> {
         self.0.driven().rows_affected()
     }

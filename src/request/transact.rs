@@ -23,7 +23,26 @@ const BACK_OFF: Duration = Duration::from_millis(5);
 /// The longest pause before any retry: a request is waiting.
 const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
 
-/// A transaction to be: [`Connection::build_transaction`].
+/// The options of a transaction that has not begun: [`Connection::build_transaction`].
+///
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
+/// use actix_pg::IsolationLevel;
+///
+/// let report = conn.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+/// let tx = report.begin().await?;
+/// let total: i64 = tx.query_one_scalar("SELECT sum(balance) FROM accounts", &[]).await?;
+/// tx.commit().await?;
+/// # assert_eq!(total, 200);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing happens before `begin` or `run`"]
 #[derive(Debug, Clone)]
 pub struct TransactionBuilder {
@@ -39,19 +58,21 @@ impl TransactionBuilder {
         Self { conn, isolation_level: None, read_only: None, deferrable: None, retries: RETRIES }
     }
 
-    /// Sets the isolation level. Defaults to that of the session, see the option `isolation_level`.
+    /// Sets the isolation level. Defaults to that of the session: the option `isolation_level`, else the server's own, usually
+    /// read committed.
     pub fn isolation_level(mut self, level: impl Into<IsolationLevel>) -> Self {
         self.isolation_level = Some(level.into());
         self
     }
 
-    /// Has the server refuse what would write. Defaults to what the session has, usually `false`.
+    /// Makes the server refuse every statement that writes. Defaults to what the session has, usually `false`.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = Some(read_only);
         self
     }
 
-    /// Has a serializable, read-only transaction wait for a moment at which it cannot fail. Has no effect on others.
+    /// Makes a serializable, read-only transaction wait at its start until it cannot fail for the sake of others any more. Has no
+    /// effect on other transactions. Defaults to what the session has, usually `false`.
     pub fn deferrable(mut self, deferrable: bool) -> Self {
         self.deferrable = Some(deferrable);
         self
@@ -63,45 +84,64 @@ impl TransactionBuilder {
         self
     }
 
-    /// Begins the transaction. Retries are for [`run`](Self::run) alone.
+    /// Begins the transaction. [`retries`](Self::retries) has no effect here.
     ///
     /// # Errors
+    ///
+    /// As [`Connection::transaction`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`Connection::transaction`].
     pub async fn begin(&self) -> Result<Transaction> {
         Ok(Transaction::new(Arc::new(self.guard().await?)))
     }
 
-    /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err` or is dropped.
+    /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err`.
     ///
-    /// Where it lost against another transaction, with a serialization failure (40001) or a deadlock (40P01), it is rolled
-    /// back and run again after a short, growing, random pause. It is not run again after any other error, nor when the
-    /// outcome of a commit is unknown. So the function has to be one that may run several times.
+    /// If the transaction lost against another one, with a serialization failure (40001) or a deadlock (40P01), it is rolled back,
+    /// and the function runs again after a short, growing, random pause. It is not run again after any other error, nor when
+    /// the outcome of a commit is unknown. The session is kept during the pause. **So the function has to be one that may
+    /// run several times.**
     ///
-    /// Whoever still holds the [`Transaction`] when the function has failed finds it ended.
-    ///
-    /// The function may end the transaction itself with [`Transaction::commit`] or [`Transaction::rollback`]. It gets the
-    /// transaction by value; dropping that has no effect.
-    ///
-    /// ```no_run
-    /// use actix_pg::{Connection, IsolationLevel, Result, Transaction};
-    ///
-    /// # async fn visit(conn: Connection) -> Result<i64> {
-    /// conn.build_transaction()
-    ///     .isolation_level(IsolationLevel::Serializable)
-    ///     .retries(5)
-    ///     .run(async |tx: Transaction| {
-    ///         let visits: i64 = tx.query_one_scalar("SELECT visits FROM pages WHERE id = 1", &[]).await?;
-    ///         tx.execute("UPDATE pages SET visits = $1 WHERE id = 1", &[&(visits + 1)]).await?;
-    ///         Ok(visits + 1)
-    ///     })
-    ///     .await
-    /// # }
-    /// ```
+    /// The function gets the transaction by value. It may end it with [`Transaction::commit`] or [`Transaction::rollback`];
+    /// dropping it has no effect. One that it has handed on has ended when the function has failed.
     ///
     /// # Errors
     ///
-    /// Those of the function; those of [`begin`](Self::begin) and of [`Transaction::commit`].
+    /// Those of the function; those of [`begin`](Self::begin) and of [`Transaction::commit`]. After the last attempt, that of
+    /// this attempt.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future rolls back, unless COMMIT had been sent: then all of it was committed or none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// use actix_pg::{Error, IsolationLevel, Transaction};
+    ///
+    /// let balance = conn
+    ///     .build_transaction()
+    ///     .isolation_level(IsolationLevel::Serializable)
+    ///     .retries(5)
+    ///     .run(async |tx: Transaction| {
+    ///         let balance: i32 = tx.query_one_scalar("SELECT balance FROM accounts WHERE id = 1", &[]).await?;
+    ///         tx.execute("UPDATE accounts SET balance = $1 WHERE id = 1", &[&(balance / 2)]).await?;
+    ///         Ok::<_, Error>(balance / 2)
+    ///     })
+    ///     .await?;
+    /// assert_eq!(balance, 50);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn run<T, E, F, Fut>(self, mut transaction: F) -> Result<T, E>
     where
         E: From<Error>,

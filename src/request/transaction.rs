@@ -12,28 +12,44 @@ use crate::lease::{Params, TransactionGuard};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 
-/// An open transaction: [`Connection::transaction`](crate::Connection::transaction).
+/// An open transaction, or a savepoint in one: [`Connection::transaction`](crate::Connection::transaction).
 ///
-/// It pins the session: [`release`](crate::Connection::release) is refused while it is alive. Statements that run through
-/// the request's [`Connection`](crate::Connection) meanwhile run in it, because there is one session to a request.
+/// It keeps the session for the request: [`release`](crate::Connection::release) is refused while it is alive. Statements that run
+/// through the request's [`Connection`](crate::Connection) meanwhile run in it, because there is one session to a request.
 ///
-/// Dropped without [`commit`](Self::commit), it is rolled back in the background, before anything else is sent on the
-/// session. If a statement in it is abandoned (its future or [`RowStream`] is dropped, or it takes longer than
-/// `command_timeout`), nobody knows what it did: the transaction can only be rolled back from then on.
+/// Dropped without [`commit`](Self::commit), it is rolled back in the background, before anything else is sent on the session.
 ///
-/// # Errors
-///
-/// Apart from those of every statement: [`Error::TransactionEnded`](crate::Error::TransactionEnded) if the transaction around
-/// this one has ended, [`Error::TransactionFailed`](crate::Error::TransactionFailed) after an abandoned statement.
-///
-/// ```no_run
-/// # async fn transfer(conn: actix_pg::Connection) -> actix_pg::Result<()> {
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let db = Database::connect(database.config()).await?;
+/// # let conn = db.connection();
 /// let tx = conn.transaction().await?;
 /// tx.execute("UPDATE accounts SET balance = balance - 10 WHERE id = 1", &[]).await?;
 /// tx.execute("UPDATE accounts SET balance = balance + 10 WHERE id = 2", &[]).await?;
-/// tx.commit().await
+/// tx.commit().await?;
+/// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+///
+/// Every statement may fail as on a [`Connection`](crate::Connection#errors), and with:
+///
+/// | error | when |
+/// |---|---|
+/// | [`TransactionEnded`](crate::Error::TransactionEnded) | the transaction around this one has ended |
+/// | [`TransactionFailed`](crate::Error::TransactionFailed) | an earlier statement was abandoned |
+/// | [`Postgres`](crate::Error::Postgres) with code 25P02 | an earlier statement failed, and PostgreSQL takes no other before the rollback |
+///
+/// # Cancel safety
+///
+/// A statement whose future or [`RowStream`] is dropped, or that takes longer than `command_timeout`, is cancelled on the server.
+/// Nobody knows what it did. So the transaction that it was sent in **can only be rolled back** from then on: its statements
+/// and its [`commit`](Self::commit) fail. A savepoint limits that to itself.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction {
     guard: Arc<TransactionGuard>,
@@ -55,7 +71,33 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`](crate::Error::Busy) while another is open in this one.
+    /// [`Error::Busy`](crate::Error::Busy) while another is open in this one; [`Error::Begin`](crate::Error::Begin) if the server
+    /// refuses; those of [every statement](Self#errors).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the savepoint was sent when the future is dropped, this transaction can only be rolled back: nobody knows whether the
+    /// savepoint is there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// let tx = conn.transaction().await?;
+    /// let attempt = tx.transaction().await?;
+    /// assert!(attempt.execute("INSERT INTO accounts VALUES (1, 0)", &[]).await.is_err()); // there is one already
+    /// attempt.rollback().await?;
+    /// tx.execute("INSERT INTO accounts VALUES (3, 0)", &[]).await?; // goes on
+    /// tx.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn transaction(&self) -> Result<Self> {
         self.begin().await
     }
@@ -63,7 +105,7 @@ impl Transaction {
     /// Commits, and returns when the server has done so. On any error but
     /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), nothing was committed and everything is rolled back.
     ///
-    /// A savepoint is released: what was done in it is now up to the transaction around it.
+    /// A savepoint is released: what was done in it now belongs to the transaction around it.
     ///
     /// # Errors
     ///
@@ -74,7 +116,12 @@ impl Transaction {
     /// | [`NestedTransactionOpen`](crate::Error::NestedTransactionOpen) | a transaction in this one has not ended |
     /// | [`TransactionEnded`](crate::Error::TransactionEnded) | the one around it has ended, or SQL has ended it |
     /// | [`Busy`](crate::Error::Busy) | a [`RowStream`] or a copy is open |
-    /// | [`OutcomeUnknown`](crate::Error::OutcomeUnknown) | the connection was lost before the answer |
+    /// | [`OutcomeUnknown`](crate::Error::OutcomeUnknown) | the connection was lost, or `command_timeout` passed, before the answer |
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before COMMIT was sent, the future rolls back. Dropped after it, all of the transaction was committed or
+    /// none, and nobody knows which. The session is clean in both cases.
     pub async fn commit(self) -> Result<()> {
         self.guard.commit().await
     }
@@ -83,8 +130,32 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Error::TransactionEnded`](crate::Error::TransactionEnded), [`Error::SessionLost`](crate::Error::SessionLost), and
-    /// [`Error::Busy`](crate::Error::Busy) while a [`RowStream`] or a copy is open: the rollback then follows its end.
+    /// [`Error::TransactionEnded`](crate::Error::TransactionEnded) if it has ended before;
+    /// [`Error::SessionLost`](crate::Error::SessionLost); [`Error::Busy`](crate::Error::Busy) while a [`RowStream`] or a copy is
+    /// open, after which it is rolled back all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the future was polled, the rollback is carried out, whether anybody waits for it or not. Dropped before that, it
+    /// drops the transaction, which rolls back too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE accounts (id int PRIMARY KEY, balance int); INSERT INTO accounts VALUES (1, 100), (2, 100)";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// let tx = conn.transaction().await?;
+    /// tx.execute("DELETE FROM accounts", &[]).await?;
+    /// tx.rollback().await?;
+    /// assert_eq!(conn.query_one_scalar::<i64>("SELECT count(*) FROM accounts", &[]).await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rollback(self) -> Result<()> {
         self.guard.rollback().await
     }
@@ -103,4 +174,9 @@ impl Executor for Transaction {
 
 impl GenericClient for Transaction {}
 
-verbs!(Transaction);
+verbs!(
+    Transaction,
+    "tx",
+    "```no_run
+# async fn example(tx: actix_pg::Transaction) -> Result<(), Box<dyn std::error::Error>> {"
+);

@@ -1,10 +1,33 @@
 //! The query verbs as methods of their own, so that nobody has to import a trait for them.
 
 /// Writes the verbs of a [`GenericClient`](crate::GenericClient) as inherent methods.
+///
+/// The examples call the client `$me`. Each begins with `$begin`, which opens the block of code and makes the client: those
+/// of `Connection` run, the others are compiled.
 macro_rules! verbs {
-    ($client:ty) => {
+    ($client:ty, $me:literal, $begin:literal) => {
         impl $client {
             /// Runs a query and collects its rows.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Postgres`](crate::Error::Postgres) if the server refuses the query or a parameter does not fit;
+            /// those of [every statement](Self#errors).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let rows = ", $me, ".query(\"SELECT id, name FROM users ORDER BY id\", &[]).await?;")]
+            /// let names: Vec<&str> = rows.iter().map(|row| row.get("name")).collect();
+            /// assert_eq!(names, ["ada", "grace"]);
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
                 GenericClient::query(self, sql, params).await
             }
@@ -13,24 +36,71 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::NoRows`](crate::Error::NoRows), and [`Error::TooManyRows`](crate::Error::TooManyRows) as
-            /// [`query_opt`](Self::query_opt).
+            /// [`Error::NoRows`](crate::Error::NoRows) and [`Error::TooManyRows`](crate::Error::TooManyRows); those of
+            /// [`query`](Self::query). Surplus rows are handled as in [`query_opt`](Self::query_opt).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let row = ", $me, ".query_one(\"SELECT name FROM users WHERE id = $1\", &[&1_i64]).await?;")]
+            /// assert_eq!(row.get::<_, &str>("name"), "ada");
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
                 GenericClient::query_one(self, sql, params).await
             }
 
-            /// Runs a query for one row or none.
+            /// Runs a query for one row or none. [`or_not_found`](crate::OrNotFound::or_not_found) makes a 404 of `None`.
             ///
             /// # Errors
             ///
-            /// [`Error::TooManyRows`](crate::Error::TooManyRows). The other rows are not kept. They are read away, so that a
-            /// change takes effect and a transaction goes on; outside of a transaction, many rows of what only reads are
-            /// cancelled.
+            /// [`Error::TooManyRows`](crate::Error::TooManyRows); those of [`query`](Self::query). Surplus rows are read and
+            /// thrown away, so that a change takes effect and a transaction goes on. Outside of a transaction, a query that
+            /// only reads is cancelled instead if there are many.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let row = ", $me, ".query_opt(\"SELECT name FROM users WHERE id = $1\", &[&9_i64]).await?;")]
+            /// assert!(row.is_none());
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_opt(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
                 GenericClient::query_opt(self, sql, params).await
             }
 
             /// Runs a query and collects the first column of its rows.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query`](Self::query). A value that does not fit `T` is an
+            /// [`Error::Postgres`](crate::Error::Postgres); NULL fits `Option<T>` alone.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let names: Vec<String> = ", $me, ".query_scalar(\"SELECT name FROM users ORDER BY id\", &[]).await?;")]
+            /// assert_eq!(names, ["ada", "grace"]);
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
@@ -43,7 +113,21 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::NoRows`](crate::Error::NoRows) and [`Error::TooManyRows`](crate::Error::TooManyRows).
+            /// Those of [`query_one`](Self::query_one) and of [`query_scalar`](Self::query_scalar).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let users: i64 = ", $me, ".query_one_scalar(\"SELECT count(*) FROM users\", &[]).await?;")]
+            /// assert_eq!(users, 2);
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_one_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
@@ -56,7 +140,22 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::TooManyRows`](crate::Error::TooManyRows).
+            /// Those of [`query_opt`](Self::query_opt) and of [`query_scalar`](Self::query_scalar).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// let name: Option<String> =
+            #[doc = concat!("    ", $me, ".query_opt_scalar(\"SELECT name FROM users WHERE id = $1\", &[&2_i64]).await?;")]
+            /// assert_eq!(name.as_deref(), Some("grace"));
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_opt_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
@@ -67,42 +166,145 @@ macro_rules! verbs {
 
             /// Runs a query whose rows are read one by one, so that a large result needs little memory.
             ///
-            /// Until the [`RowStream`] has been read to its end or dropped, other statements of the request are refused
-            /// with [`Error::Busy`](crate::Error::Busy). Dropped early, the query is cancelled on the server, which
-            /// fails a transaction that it runs in. `command_timeout` bounds the wait for the first answer, not the
-            /// reading.
+            /// The [`RowStream`] has the session for itself until it has been read to its end or dropped. Other statements of
+            /// the request are refused with [`Error::Busy`](crate::Error::Busy) meanwhile. `command_timeout` bounds the wait
+            /// for the first answer, not the reading.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query`](Self::query). What fails later, while rows are read, is an item of the stream.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future, or the stream before its end, cancels the query on the server, and fails a transaction that
+            /// it runs in. See [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use futures_util::TryStreamExt as _;
+            ///
+            #[doc = concat!("let mut rows = ", $me, ".query_raw(\"SELECT id FROM users\", &[]).await?;")]
+            /// let mut sum = 0;
+            /// while let Some(row) = rows.try_next().await? {
+            ///     sum += row.get::<_, i64>("id");
+            /// }
+            /// assert_eq!(sum, 3);
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn query_raw(&self, sql: &str, params: Params<'_>) -> Result<RowStream> {
                 GenericClient::query_raw(self, sql, params).await
             }
 
             /// Runs a statement and returns the number of rows it affected.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query`](Self::query).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the statement on the server, and fails a transaction that it runs in. Outside of a
+            /// transaction nobody knows whether it took effect. See [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// let sql = "UPDATE users SET name = $2 WHERE id = $1";
+            #[doc = concat!("assert_eq!(", $me, ".execute(sql, &[&1_i64, &\"lovelace\"]).await?, 1);")]
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
                 GenericClient::execute(self, sql, params).await
             }
 
             /// Runs one or more statements, separated by semicolons, without parameters or results.
             ///
-            /// They are neither prepared nor cached. A `COPY` of the client's data has verbs of its own; here it fails, and costs
-            /// the session. PostgreSQL runs them in
-            /// [one implicit transaction](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT),
-            /// if they are in no other.
+            /// They are neither prepared nor cached. Outside of a transaction, PostgreSQL runs them in
+            /// [one implicit transaction](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT):
+            /// if one fails, none has taken effect.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Postgres`](crate::Error::Postgres) of the first statement that fails; those of
+            /// [every statement](Self#errors). A `COPY` from or to the client fails, and one from the client costs the session: it has
+            /// verbs of its own, [`copy_in`](Self::copy_in) and [`copy_out`](Self::copy_out).
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`execute`](Self::execute): what has not ended is cancelled.
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!($me, ".batch_execute(\"CREATE TABLE pages (id int); INSERT INTO pages VALUES (1)\").await?;")]
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn batch_execute(&self, sql: &str) -> Result<()> {
                 GenericClient::batch_execute(self, sql).await
             }
 
-            /// Starts a `COPY … FROM STDIN`. Until it is finished or dropped, other statements of the request are refused
-            /// with [`Error::Busy`](crate::Error::Busy).
+            /// Starts a `COPY … FROM STDIN`, and returns the sink for its data.
             ///
-            /// One that the server refuses to start costs the session: later statements fail with
-            /// [`Error::SessionLost`](crate::Error::SessionLost) until [`release`](crate::Connection::release). So can one that
-            /// fails later; the session is asked before it is used again. Every session on which a copy was started is reset
-            /// when it goes back, whatever the option `reset` says.
+            /// The copy has the session for itself until it is finished or dropped. Other statements of the request are refused
+            /// with [`Error::Busy`](crate::Error::Busy) meanwhile. The session is reset when it goes back, whatever the option
+            /// `reset` says.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query`](Self::query). A copy that the server refuses to start costs the session: later statements fail
+            /// with [`Error::SessionLost`](crate::Error::SessionLost) until [`release`](crate::Connection::release). One that fails
+            /// later may cost it: the session is checked before it is used again. What is wrong with the data is the error of
+            /// [`CopyIn::finish`].
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future, or the sink before [`finish`](CopyIn::finish), copies nothing, and fails a transaction that the
+            /// copy runs in. See [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use futures_util::SinkExt as _;
+            ///
+            #[doc = concat!("let mut copy = ", $me, ".copy_in(\"COPY users (id, name) FROM STDIN (FORMAT csv)\").await?;")]
+            /// copy.send("3,edsger\n4,barbara\n".into()).await?;
+            /// assert_eq!(copy.finish().await?, 2);
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
                 GenericClient::copy_in(self, sql).await
             }
 
-            /// Starts a `COPY … TO STDOUT`. Until it is read to its end or dropped, other statements of the request are
-            /// refused with [`Error::Busy`](crate::Error::Busy). An error after the data, of a commit too, is its last item.
+            /// Starts a `COPY … TO STDOUT`, and returns the stream of its data.
+            ///
+            /// The copy has the session for itself until it is read to its end or dropped. Other statements of the request are
+            /// refused with [`Error::Busy`](crate::Error::Busy) meanwhile.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query`](Self::query). What fails later, that of a commit too, is the last item of the stream.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future, or the stream before its end, cancels the copy on the server, and fails a transaction that it
+            /// runs in. See [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use futures_util::TryStreamExt as _;
+            ///
+            #[doc = concat!("let copy = ", $me, ".copy_out(\"COPY users TO STDOUT (FORMAT csv)\").await?;")]
+            /// let pieces: Vec<_> = copy.try_collect().await?;
+            /// assert_eq!(pieces.concat(), b"1,ada\n2,grace\n");
+            /// # Ok(())
+            /// # }
+            /// ```
             pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
                 GenericClient::copy_out(self, sql).await
             }

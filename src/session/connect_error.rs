@@ -13,7 +13,23 @@ use crate::tokio_postgres::error::{DbError, SqlState};
 
 /// Why no session could be opened: the address that was tried last, and its cause as [`source`](error::Error::source).
 ///
-/// `{err:#}` and `{err:?}` are the sentence with its cause, on one line.
+/// It stands behind [`Error::Connect`](crate::Error::Connect) at the start and behind
+/// [`AcquireError::Unavailable`](crate::AcquireError::Unavailable) later on. `{err}` names the address, `{err:#}` and `{err:?}`
+/// append the cause, on one line. Causes are: nothing listens there, no route, a name that does not resolve, `connect_timeout`, a
+/// TLS handshake that fails, a refusal of the server ([`postgres`](Self::postgres)), or a server that is not what
+/// `target_session_attrs` asks for.
+///
+/// ```
+/// use actix_pg::{Config, Database, Error};
+///
+/// # #[actix_web::main]
+/// # async fn main() {
+/// let config = Config { host: "127.0.0.1".into(), port: 1, ..Config::default() };
+/// let Err(Error::Connect(err)) = Database::connect(config).await else { panic!("nothing listens there") };
+/// assert_eq!(err.to_string(), "cannot connect to 127.0.0.1:1");
+/// assert!(!err.is_final()); // it may come up: worth another attempt
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ConnectError(Arc<Failed>);
 
@@ -50,7 +66,7 @@ impl ConnectError {
         self.code().is_some_and(|code| code.code().starts_with("28"))
     }
 
-    /// What the server or the driver said, if the connection came so far.
+    /// Returns what the server or the driver said, if the connection came so far.
     pub fn postgres(&self) -> Option<&PostgresError> {
         match &self.0.cause {
             Cause::Postgres(err) => Some(err),
@@ -58,17 +74,19 @@ impl ConnectError {
         }
     }
 
-    /// Everything that the server said, if it was the server that refused.
+    /// Returns everything that the server said, if it was the server that refused.
     pub fn as_db_error(&self) -> Option<&DbError> {
         self.postgres().and_then(PostgresError::as_db_error)
     }
 
-    /// The SQLSTATE of the refusal, if it was the server that refused.
+    /// Returns the SQLSTATE of the refusal, if it was the server that refused: 28P01 for a wrong password, 3D000 for a database
+    /// that does not exist, 53300 for too many connections.
     pub fn code(&self) -> Option<&SqlState> {
         self.as_db_error().map(DbError::code)
     }
 
-    /// Whether another attempt with the same configuration must fail as well.
+    /// Whether another attempt with the same configuration has to fail as well. [`Database::connect`](crate::Database::connect)
+    /// does not retry then.
     ///
     /// | refusal | final |
     /// |---|---|
@@ -76,7 +94,7 @@ impl ConnectError {
     /// | 57P03 the server is starting up or shutting down, 53300 too many connections, 57P01 … 57P02 | no |
     /// | class 28: wrong password, unknown role, no line in `pg_hba.conf` | yes |
     /// | 3D000 no such database, 42501 no right to connect, 42704 and class 22: a wrong setting | yes |
-    /// | the server speaks no TLS but has to, or its certificate does not fit | yes |
+    /// | TLS is asked for and the server has none, or its certificate does not fit | yes |
     pub fn is_final(&self) -> bool {
         match &self.0.cause {
             Cause::Postgres(err) => match err.code() {
