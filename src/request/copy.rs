@@ -1,7 +1,7 @@
 //! `COPY`, in both directions.
 //!
-//! tokio-postgres takes a copy for done when its data is. The answer has an end of its own, where a transaction is committed or
-//! not, and it is read here: what the driver then says of each message is that it did not expect it.
+//! For tokio-postgres a copy has ended when its data has. The server's last messages come after that, and say whether the copy was
+//! committed. They are read here by asking the driver for more: it calls each of them unexpected.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -46,7 +46,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct CopyIn {
     data: DriverStream<CopyInSink<Bytes>>,
-    /// What the server has taken; whether it keeps that is the next that it says.
+    /// The number of rows that the server has taken. Its next message says whether it keeps them.
     rows: Option<u64>,
 }
 
@@ -139,7 +139,7 @@ impl Sink<Bytes> for CopyIn {
 #[derive(Debug)]
 pub struct CopyOut {
     data: DriverStream<CopyOutStream>,
-    /// How many messages have come after the data, whose end is the first.
+    /// How many messages have come after the data. The first is the end of the data.
     end: u8,
 }
 

@@ -1,4 +1,4 @@
-//! The query verbs, for whoever has a session to run them on.
+//! The query verbs as a trait, for functions that run on a connection or in a transaction.
 
 use std::future::Future;
 
@@ -16,16 +16,16 @@ pub(crate) mod sealed {
     use crate::lease::SessionUse;
     use crate::request::Transaction;
 
-    /// Lets somebody in to run statements.
+    /// What statements can run on.
     pub trait Executor: Sync {
-        /// Becomes a user of the session, borrowing or beginning what has to be.
+        /// Becomes a user of the session. Borrows one, or begins the transaction, if that has not been done.
         fn enter(&self) -> impl Future<Output = Result<Acquired>> + Send;
 
         /// Begins a transaction, or a savepoint in the one that this is.
         fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send;
     }
 
-    /// Somebody who has been let in.
+    /// The use of a session, for one statement.
     #[derive(Debug)]
     pub struct Acquired(pub(crate) SessionUse);
 }
