@@ -1,14 +1,12 @@
 //! `Config` -> `Settings`: every option is applied or refused.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::dsn::Parameters;
 use super::enums::Choice;
-use super::parameters::Parameters;
-use super::settings::{PoolSettings, ServerSettings, SessionSettings, StartSettings};
-use super::startup::{self, Startup};
-use super::{Config, ConfigError, Host, OptionSource, Settings, Ssl, SslMode, defaults, hosts, names, tcp};
-use crate::tokio_postgres;
-use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
+use super::settings::{PoolSettings, SessionSettings, Settings, StartSettings};
+use super::{Config, ConfigError, IsolationLevel, OptionSource, defaults, names, server};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
@@ -95,10 +93,15 @@ impl Config {
             Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
             _ => (*connect_timeout, OptionSource::option("connect_timeout")),
         };
-        let startup = startup::settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
+        let startup_options = startup_options(
+            &mut parameters,
+            server_settings,
+            unless_off(*statement_timeout),
+            *isolation_level,
+        )?;
 
         let settings = Settings {
-            server: server(&mut parameters, &startup, positive(connect_timeout)?)?,
+            server: server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?,
             pool: PoolSettings {
                 min_size: *pool_min_size,
                 max_size: *pool_max_size,
@@ -127,58 +130,6 @@ impl Config {
     }
 }
 
-fn server(
-    parameters: &mut Parameters,
-    startup: &Startup,
-    connect_timeout: Duration,
-) -> Result<ServerSettings, ConfigError> {
-    let hosts = hosts::hosts(parameters)?;
-    let mut ssl = Ssl::take(parameters, &hosts)?;
-    if hosts.iter().all(|server| matches!(server.host, Host::Unix(_))) {
-        ssl.mode = SslMode::Disable;
-    }
-
-    let mut driver = tokio_postgres::Config::new();
-    if let Some(user) = parameters.take_text("user") {
-        driver.user(user);
-    }
-    if let Some(password) = parameters.take_text("password") {
-        driver.password(password);
-    }
-    if let Some(database) = parameters.take_text("dbname") {
-        driver.dbname(database);
-    }
-    if let Some(name) = parameters.take_text("application_name") {
-        driver.application_name(name);
-    }
-    let options = startup::options(parameters, startup)?;
-    if !options.is_empty() {
-        driver.options(options);
-    }
-    match parameters.take_as("channel_binding")? {
-        Some((ChannelBinding::Require, source)) if ssl.mode == SslMode::Disable => {
-            let problem = "needs an encrypted connection, as with `ssl = require`";
-            return Err(ConfigError::conflict(source, problem));
-        }
-        Some((binding, _)) => drop(driver.channel_binding(binding)),
-        None => {}
-    }
-    driver.ssl_negotiation(ssl.negotiation);
-
-    let order = parameters.take_as::<LoadBalanceHosts>("load_balance_hosts")?;
-    let attrs = parameters.take_as("target_session_attrs")?;
-    Ok(ServerSettings {
-        hosts,
-        load_balance_hosts: order.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
-        target_session_attrs: attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
-        driver,
-        ssl,
-        connect_timeout,
-        keepalive: tcp::keepalive(parameters)?,
-        tcp_user_timeout: tcp::user_timeout(parameters)?,
-    })
-}
-
 fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
     let (option, problem) = if max == 0 {
         ("pool_max_size", "must be at least 1, not 0".into())
@@ -201,4 +152,80 @@ fn positive((duration, source): (Duration, OptionSource)) -> Result<Duration, Co
 
 fn unless_off(duration: Option<Duration>) -> Option<Duration> {
     duration.filter(|duration| !duration.is_zero()).map(|duration| duration.min(CENTURY))
+}
+
+/// The start-up `options`, which `RESET ALL` comes back to: a user's own, then `-c name=value` for each setting, which thus wins.
+fn startup_options(
+    parameters: &mut Parameters,
+    server_settings: &BTreeMap<String, String>,
+    statement_timeout: Option<Duration>,
+    isolation_level: Option<IsolationLevel>,
+) -> Result<String, ConfigError> {
+    let settings = startup_settings(server_settings, statement_timeout, isolation_level)?;
+    let mut options = Vec::new();
+    if let Some(own) = parameters.take("options").filter(|own| !own.value.is_empty()) {
+        let backslashes = own.value.len() - own.value.trim_end_matches('\\').len();
+        if backslashes % 2 == 1 {
+            return Err(ConfigError::invalid(own.source, "must not end in a single backslash"));
+        }
+        options.push(own.value);
+    }
+    options.extend(settings.iter().map(|(name, value)| format!("-c {name}={}", escaped(value))));
+    Ok(options.join(" "))
+}
+
+/// The server settings by name.
+fn startup_settings(
+    server_settings: &BTreeMap<String, String>,
+    statement_timeout: Option<Duration>,
+    isolation_level: Option<IsolationLevel>,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let source = OptionSource::option("server_settings");
+    let mut settings = BTreeMap::new();
+    for (name, value) in server_settings {
+        let refused = |problem| Err(ConfigError::invalid(source.clone(), problem));
+        if !is_name(name) {
+            return refused(format!("has `{}`, which is no name of a setting", name.escape_debug()));
+        }
+        if value.contains('\0') {
+            return refused(format!("has a NUL character in `{name}`"));
+        }
+        if name.eq_ignore_ascii_case("client_encoding") {
+            return refused("must not contain `client_encoding`: the driver speaks UTF-8 only".into());
+        }
+        settings.insert(name.clone(), value.clone());
+    }
+    let mut add = |option, name: &str, value| match settings.insert(name.into(), value) {
+        Some(_) => Err(ConfigError::twice(OptionSource::option(option), &format!("server_settings.{name}"))),
+        None => Ok(()),
+    };
+    if let Some(timeout) = statement_timeout {
+        // Zero milliseconds would be no bound at all.
+        let milliseconds = timeout.as_millis().clamp(1, i32::MAX as u128);
+        add("statement_timeout", "statement_timeout", milliseconds.to_string())?;
+    }
+    if let Some(level) = isolation_level {
+        add("isolation_level", "default_transaction_isolation", level.word().replace('-', " "))?;
+    }
+    Ok(settings)
+}
+
+/// The server's `pg_split_opts` splits at C's `isspace`, and takes what follows a backslash as it
+/// is.
+fn escaped(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for c in value.chars() {
+        if matches!(c, '\\' | ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+fn is_name(name: &str) -> bool {
+    name.split('.').all(|part| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$')
+    })
 }

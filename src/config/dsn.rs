@@ -1,21 +1,137 @@
-//! A DSN, taken apart into libpq's parameters; what they mean is
-//! [`Parameters`](super::parameters::Parameters)' business.
+//! libpq's parameters, whoever gave them: a DSN, which is taken apart here, or an option.
 //!
 //! `url` cannot read several hosts, and the driver's own parser refuses `verify-full`, reads an `@`
 //! in a parameter as the end of a password, and hands out neither the roots nor the certificates.
 //! No error here quotes the DSN but for names that everybody knows: a misplaced quote or slash could make
 //! any part of it the password.
 
-use std::iter::Peekable;
-use std::str::Chars;
+use std::collections::BTreeMap;
+use std::mem::discriminant;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Config, names};
+use super::value::{FromValue, Value, pairs, push_once};
+use super::{ConfigError, ConfigErrorKind, OptionSource, names};
 
 const SCHEMES: [&str; 3] = ["postgres", "postgresql", "asyncpg"];
 
 const HINT: &str = "; in a user name or password, `:` `/` `?` `@` `%` have to be percent-encoded";
+
+/// Each is taken out when it is applied, so that one that nobody applies is found out.
+#[derive(Default)]
+pub(super) struct Parameters(BTreeMap<String, Given>);
+
+/// A value, and where it was given.
+pub(super) struct Given {
+    pub(super) value: String,
+    pub(super) source: OptionSource,
+}
+
+impl Parameters {
+    pub(super) fn of_dsn(text: &str) -> Result<Self, ConfigError> {
+        let refused = |problem: String| ConfigError::invalid(OptionSource::option("dsn"), problem);
+        let mut parameters = Self::default();
+        for (name, value) in parse(text).map_err(refused)? {
+            if !names::DSN_PARAMETERS.contains(&&*name) && !names::is_parameter(&name) {
+                return Err(unknown(name));
+            }
+            let source = OptionSource::Dsn(name.clone());
+            // As libpq: `ssl=true` comes from JDBC.
+            let value = if name == "ssl" && value == "true" { "require" } else { &value };
+            parameters.give(&name, value, source)?;
+        }
+        Ok(parameters)
+    }
+
+    /// An option replaces what the DSN said. Two names of the same parameter, side by side, are
+    /// refused.
+    pub(super) fn give(&mut self, name: &str, value: &str, source: OptionSource) -> Result<(), ConfigError> {
+        let name = match name {
+            "keepalives_retries" => "keepalives_count",
+            "ssl" => "sslmode",
+            name => name,
+        };
+        if value.contains('\0') {
+            return Err(ConfigError::invalid(source, "must not contain a NUL character"));
+        }
+        match self.0.get(name) {
+            Some(other) if discriminant(&other.source) == discriminant(&source) => {
+                Err(ConfigError::twice(source, other.source.name()))
+            }
+            _ => {
+                self.0.insert(name.to_owned(), Given { value: value.to_owned(), source });
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn give_option(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        self.give(name, value, OptionSource::option(name))
+    }
+
+    /// The server would quote such a value in its answer, and in its log.
+    pub(super) fn refuse(
+        &self,
+        names: &[&str],
+        is_wrong: impl Fn(&str) -> bool,
+        problem: &str,
+    ) -> Result<(), ConfigError> {
+        let wrong = names.iter().filter_map(|name| self.0.get(*name)).find(|given| is_wrong(&given.value));
+        wrong.map_or(Ok(()), |given| Err(ConfigError::invalid(given.source.clone(), problem)))
+    }
+
+    pub(super) fn take(&mut self, name: &str) -> Option<Given> {
+        self.0.remove(name)
+    }
+
+    /// Not given and given empty are the same, as in libpq.
+    pub(super) fn take_text(&mut self, name: &str) -> Option<String> {
+        self.take(name).map(|given| given.value).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn take_as<T: FromValue>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<(T, OptionSource)>, ConfigError> {
+        self.take(name).map(Given::read).transpose()
+    }
+
+    /// Refuses what is left.
+    pub(super) fn finish(self) -> Result<(), ConfigError> {
+        match self.0.into_iter().next() {
+            Some((name, given)) => Err(ConfigError::unknown(given.source, names::nearest(&name))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Given {
+    /// The error does not quote a value of the DSN, which may be a piece of a password with a space in it.
+    pub(super) fn read<T: FromValue>(self) -> Result<(T, OptionSource), ConfigError> {
+        let value = Value::Text(self.value);
+        let quoted = format!(", not {value}");
+        T::from_value(value).map(|value| (value, self.source.clone())).map_err(|problem| {
+            let problem = match &self.source {
+                OptionSource::Dsn(_) => {
+                    problem.strip_suffix(&quoted).unwrap_or("has a wrong value").to_owned()
+                }
+                _ => problem,
+            };
+            ConfigError::invalid(self.source, problem)
+        })
+    }
+}
+
+/// A name that is not everybody's is not quoted: it may be a piece of a password.
+fn unknown(name: String) -> ConfigError {
+    let meant = names::nearest_in_dsn(&name);
+    if names::is_public(&name) {
+        return ConfigError::unknown(OptionSource::Dsn(name), meant);
+    }
+    let hint = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    let problem = format!("has a parameter that is unknown{hint}");
+    ConfigError::new(OptionSource::option("dsn"), ConfigErrorKind::Unknown, problem)
+}
 
 /// The parameters of `postgres://…` in any of its spellings, or of `key=value` pairs.
 ///
@@ -111,73 +227,9 @@ fn query_pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// libpq's `key=value key = 'it\'s a value'`.
-pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
-    let mut pairs = Vec::new();
-    let mut chars = text.chars().peekable();
-    loop {
-        skip_spaces(&mut chars);
-        if chars.peek().is_none() {
-            return Ok(pairs);
-        }
-        let mut name = String::new();
-        while let Some(c) = chars.next_if(|c| *c != '=' && !c.is_whitespace()) {
-            name.push(c);
-        }
-        skip_spaces(&mut chars);
-        if chars.next() != Some('=') {
-            return Err("has a word without a `=` (a value with spaces needs single quotes)".into());
-        }
-        skip_spaces(&mut chars);
-        let value = value(&mut chars)?;
-        push_once(&mut pairs, name, value)?;
-    }
-}
-
-fn value(chars: &mut Peekable<Chars<'_>>) -> Result<String, String> {
-    let quoted = chars.next_if_eq(&'\'').is_some();
-    let mut value = String::new();
-    while let Some(c) = chars.next_if(|c| quoted || !c.is_whitespace()) {
-        match c {
-            '\'' if quoted => return Ok(value),
-            '\\' => value.extend(chars.next()),
-            c => value.push(c),
-        }
-    }
-    if quoted { Err("has a quote that is not closed".into()) } else { Ok(value) }
-}
-
-fn skip_spaces(chars: &mut Peekable<Chars<'_>>) {
-    while chars.next_if(|c| c.is_whitespace()).is_some() {}
-}
-
-fn push_once(pairs: &mut Vec<(String, String)>, name: String, value: String) -> Result<(), String> {
-    let is_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
-    if name.is_empty() || !name.chars().all(is_a_name) {
-        return Err("has a parameter name that is none".into());
-    }
-    if pairs.iter().any(|(known, _)| *known == name) {
-        return Err(match names::is_public(&name) {
-            true => format!("has `{name}` twice"),
-            false => "has a parameter twice".into(),
-        });
-    }
-    pairs.push((name, value));
-    Ok(())
-}
-
 fn decode(text: &str) -> Result<String, String> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err("has percent-encoding that is not UTF-8".into()),
     }
-}
-
-/// The DSN as pairs without the password, or nothing of it where it is refused.
-pub(super) fn masked(dsn: &str) -> String {
-    let (Ok(pairs), Ok(_)) = (parse(dsn), Config::from_dsn(dsn)) else {
-        return "***".into();
-    };
-    let shown = pairs.iter().map(|(name, value)| format!("{name}={}", names::masked(name, value)));
-    shown.collect::<Vec<_>>().join(" ")
 }

@@ -1,20 +1,17 @@
 //! What the application asks for: options, DSN, ssl.
 
+mod sources;
+mod redacted;
+mod check;
+mod server;
+mod settings;
+mod dsn;
 mod options;
 pub mod defaults;
 mod enums;
-mod error;
-mod env;
 mod value;
 mod names;
-mod dsn;
-mod parameters;
-mod check;
-mod hosts;
-mod tcp;
-mod startup;
-mod ssl;
-mod settings;
+mod error;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +20,3 @@ pub use enums::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, OptionSource};
 pub use options::Config;
 pub(crate) use settings::*;
-#[cfg(feature = "rustls-no-provider")]
-pub(crate) use ssl::PemFile;
-pub(crate) use ssl::Ssl;

@@ -117,12 +117,6 @@ fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a &'static str> + Cl
         .map(|(_, known)| (*known).to_owned())
 }
 
-/// The value as it may be shown: hidden if it is a password, a whole URL in the place of a name, or if nobody knows what it is.
-pub(super) fn masked<'a>(name: &str, value: &'a str) -> &'a str {
-    let is_known = is_parameter(name) || DSN_PARAMETERS.contains(&name);
-    if value.is_empty() || (is_known && name != "password" && !is_url(value)) { value } else { "***" }
-}
-
 /// Somebody's DSN, with a password in it as a rule.
 pub(super) fn is_url(value: &str) -> bool {
     value.contains("://")

@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
-
-use super::names::{self, masked};
-use super::value::{FromValue, Value, scalar};
-use super::{ConfigError, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults, dsn};
+use super::value::{FromValue, Value};
+use super::{Echo, IsolationLevel, Reset, SslMode, defaults};
 
 /// What an application asks of its database.
 ///
@@ -168,41 +165,6 @@ impl Default for Config {
     }
 }
 
-impl Config {
-    /// The defaults, with the DSN in the place of host, port, user, password and database.
-    ///
-    /// # Errors
-    ///
-    /// A DSN that cannot be read, and a parameter in it that is unknown or has an impossible value.
-    pub fn from_dsn(dsn: &str) -> Result<Self, ConfigError> {
-        let config = Self { dsn: Some(dsn.to_owned()), ..Self::default() };
-        config.settings()?;
-        Ok(config)
-    }
-
-    /// Sets the option or driver parameter of that name.
-    pub(super) fn set(&mut self, name: &str, source: OptionSource, value: Value) -> Result<(), ConfigError> {
-        let problem = match self.set_option(name, value.clone()) {
-            Some(result) => result,
-            None if names::is_parameter(name) => {
-                scalar(&value).map(|text| drop(self.driver_options.insert(name.to_owned(), text)))
-            }
-            None => return Err(ConfigError::unknown(source, names::nearest(name))),
-        };
-        problem.map_err(|problem| ConfigError::invalid(source, problem))
-    }
-}
-
-impl<'de> Deserialize<'de> for Config {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut config = Self::default();
-        for (name, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
-            config.set(&name, OptionSource::option(&name), value).map_err(D::Error::custom)?;
-        }
-        Ok(config)
-    }
-}
-
 /// What has to be said of each option, once: a field that is missing here does not compile.
 macro_rules! options {
     ($($name:ident)*) => {
@@ -211,14 +173,14 @@ macro_rules! options {
 
         impl Config {
             /// `None` if there is no such option; an error is the rest of a sentence that begins with its name.
-            fn set_option(&mut self, name: &str, value: Value) -> Option<Result<(), String>> {
+            pub(super) fn set_option(&mut self, name: &str, value: Value) -> Option<Result<(), String>> {
                 match name {
                     $(stringify!($name) => Some(FromValue::from_value(value).map(|value| self.$name = value)),)*
                     _ => None,
                 }
             }
 
-            fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            pub(super) fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let Self { $($name,)* driver_options } = self;
                 let mut debug = f.debug_struct("Config");
                 $(debug.field(stringify!($name), $name);)*
@@ -233,19 +195,4 @@ options! {
     retry_interval connect_timeout acquire_timeout max_waiting idle_timeout max_lifetime test_after_idle
     statement_cache_size reset reset_timeout close_timeout command_timeout statement_timeout isolation_level server_settings
     application_name
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.clone();
-        shown.password = masked("password", &self.password).into();
-        for name in [&mut shown.driver, &mut shown.host, &mut shown.user, &mut shown.database] {
-            *name = masked("host", name).into();
-        }
-        shown.dsn = self.dsn.as_deref().map(dsn::masked);
-        for (name, value) in &mut shown.driver_options {
-            *value = masked(name, value).into();
-        }
-        shown.debug(f)
-    }
 }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Ssl;
+use super::{Echo, OptionSource, Reset, SslMode};
 use crate::tokio_postgres;
-use crate::tokio_postgres::config::TargetSessionAttrs;
+use crate::tokio_postgres::config::{SslNegotiation, TargetSessionAttrs};
 
 /// Every option in the form in which it is used; made by [`Config::settings`](super::Config).
 #[derive(Debug, Clone)]
@@ -75,6 +75,45 @@ impl fmt::Display for Host {
     }
 }
 
+/// How the connection to the server is to be encrypted.
+#[derive(Clone)]
+pub(crate) struct Ssl {
+    pub(crate) mode: SslMode,
+    /// Where the mode was given.
+    pub(crate) source: OptionSource,
+    /// The certificates that vouch for the server's. `None` is the system's.
+    pub(crate) root: Option<PemFile>,
+    /// The certificate and the key that the server is shown when it asks.
+    pub(crate) client: Option<(PemFile, PemFile)>,
+    pub(crate) negotiation: SslNegotiation,
+    /// Every host is this machine: nobody can listen in between.
+    #[cfg_attr(
+        feature = "rustls-no-provider",
+        allow(dead_code, reason = "only who cannot encrypt has to warn")
+    )]
+    pub(crate) is_local: bool,
+}
+
+/// A file with certificates or a key, and where it was named.
+#[derive(Debug, Clone)]
+pub(crate) struct PemFile {
+    pub(crate) path: PathBuf,
+    pub(crate) source: OptionSource,
+}
+
+/// Without where the mode was given: what asks for the same looks the same.
+impl fmt::Debug for Ssl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, source: _, root, client, negotiation, is_local: _ } = self;
+        f.debug_struct("Ssl")
+            .field("mode", mode)
+            .field("root", root)
+            .field("client", client)
+            .field("negotiation", negotiation)
+            .finish_non_exhaustive()
+    }
+}
+
 /// TCP keepalive; `None` leaves a value to the operating system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Keepalive {
@@ -111,8 +150,8 @@ pub(crate) struct SessionSettings {
     /// 0 = no cache.
     pub(crate) statement_cache_size: usize,
     pub(crate) command_timeout: Option<Duration>,
-    pub(crate) reset: super::Reset,
+    pub(crate) reset: Reset,
     /// Bound on a reset, and on the repair after a cancelled statement.
     pub(crate) reset_timeout: Duration,
-    pub(crate) echo: super::Echo,
+    pub(crate) echo: Echo,
 }

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::iter::Peekable;
+use std::str::Chars;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::enums::{Choice, Echo};
+use super::names;
 
 /// Anything that TOML, YAML, JSON or a variable can say.
 #[derive(Debug, Clone, Deserialize)]
@@ -155,7 +158,7 @@ impl FromValue for BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
         match &value {
             Value::Map(map) => flatten("", map, &mut settings)?,
-            Value::Text(text) => settings.extend(super::dsn::pairs(text)?),
+            Value::Text(text) => settings.extend(pairs(text)?),
             _ => return value.refused("a table or `name=value` pairs"),
         }
         Ok(settings)
@@ -187,4 +190,63 @@ pub(super) fn scalar(value: &Value) -> Result<String, String> {
         Value::Bool(_) | Value::Integer(_) | Value::Float(_) => Ok(value.to_string()),
         _ => value.refused("a string, a number or a boolean"),
     }
+}
+
+/// libpq's `key=value key = 'it\'s a value'`.
+pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        skip_spaces(&mut chars);
+        if chars.peek().is_none() {
+            return Ok(pairs);
+        }
+        let mut name = String::new();
+        while let Some(c) = chars.next_if(|c| *c != '=' && !c.is_whitespace()) {
+            name.push(c);
+        }
+        skip_spaces(&mut chars);
+        if chars.next() != Some('=') {
+            return Err("has a word without a `=` (a value with spaces needs single quotes)".into());
+        }
+        skip_spaces(&mut chars);
+        let value = value(&mut chars)?;
+        push_once(&mut pairs, name, value)?;
+    }
+}
+
+fn value(chars: &mut Peekable<Chars<'_>>) -> Result<String, String> {
+    let quoted = chars.next_if_eq(&'\'').is_some();
+    let mut value = String::new();
+    while let Some(c) = chars.next_if(|c| quoted || !c.is_whitespace()) {
+        match c {
+            '\'' if quoted => return Ok(value),
+            '\\' => value.extend(chars.next()),
+            c => value.push(c),
+        }
+    }
+    if quoted { Err("has a quote that is not closed".into()) } else { Ok(value) }
+}
+
+fn skip_spaces(chars: &mut Peekable<Chars<'_>>) {
+    while chars.next_if(|c| c.is_whitespace()).is_some() {}
+}
+
+pub(super) fn push_once(
+    pairs: &mut Vec<(String, String)>,
+    name: String,
+    value: String,
+) -> Result<(), String> {
+    let is_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    if name.is_empty() || !name.chars().all(is_a_name) {
+        return Err("has a parameter name that is none".into());
+    }
+    if pairs.iter().any(|(known, _)| *known == name) {
+        return Err(match names::is_public(&name) {
+            true => format!("has `{name}` twice"),
+            false => "has a parameter twice".into(),
+        });
+    }
+    pairs.push((name, value));
+    Ok(())
 }

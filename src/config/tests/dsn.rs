@@ -121,7 +121,7 @@ proptest! {
     #[test]
     fn no_dsn_panics(dsn in "(postgres(ql)?(\\+[a-z]*)?://)?[\\PC]*") {
         let _ = Config::from_dsn(&dsn);
-        let _ = crate::config::dsn::masked(&dsn);
+        let _ = redacted::masked_dsn(&dsn);
     }
 
     #[test]

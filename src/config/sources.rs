@@ -1,9 +1,11 @@
-//! The environment -> `Config`.
+//! The environment, a DSN or any format of serde's -> `Config`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::value::Value;
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use super::value::{Value, scalar};
 use super::{Config, ConfigError, OptionSource, names};
 
 const DSN_VARIABLE: &str = "DATABASE_URL";
@@ -31,6 +33,17 @@ impl Config {
     /// not loaded yet.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(std::env::vars_os())
+    }
+
+    /// The defaults, with the DSN in the place of host, port, user, password and database.
+    ///
+    /// # Errors
+    ///
+    /// A DSN that cannot be read, and a parameter in it that is unknown or has an impossible value.
+    pub fn from_dsn(dsn: &str) -> Result<Self, ConfigError> {
+        let config = Self { dsn: Some(dsn.to_owned()), ..Self::default() };
+        config.settings()?;
+        Ok(config)
     }
 
     pub(super) fn from_vars(
@@ -76,6 +89,28 @@ impl Config {
                 _ => Err(err),
             },
         }
+    }
+
+    /// Sets the option or driver parameter of that name.
+    pub(super) fn set(&mut self, name: &str, source: OptionSource, value: Value) -> Result<(), ConfigError> {
+        let problem = match self.set_option(name, value.clone()) {
+            Some(result) => result,
+            None if names::is_parameter(name) => {
+                scalar(&value).map(|text| drop(self.driver_options.insert(name.to_owned(), text)))
+            }
+            None => return Err(ConfigError::unknown(source, names::nearest(name))),
+        };
+        problem.map_err(|problem| ConfigError::invalid(source, problem))
+    }
+}
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut config = Self::default();
+        for (name, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
+            config.set(&name, OptionSource::option(&name), value).map_err(D::Error::custom)?;
+        }
+        Ok(config)
     }
 }
 
