@@ -1,6 +1,24 @@
 //! Which names there are, and what somebody may have meant by another one.
 
-use super::options::OPTIONS;
+/// Calls a macro with the names of the options: the fields of `Config`, but for `driver_options`, in their order.
+macro_rules! with_options {
+    ($then:ident) => {
+        $then! {
+            driver host port user password database dsn pool_min_size pool_max_size echo ssl use_connection_for_request
+            retry_limit retry_interval connect_timeout acquire_timeout max_waiting idle_timeout max_lifetime test_after_idle
+            statement_cache_size reset reset_timeout close_timeout command_timeout statement_timeout isolation_level
+            server_settings application_name
+        }
+    };
+}
+pub(super) use with_options;
+
+macro_rules! as_text {
+    ($($name:ident)*) => { &[$(stringify!($name)),*] };
+}
+
+/// The names of the options.
+pub(super) const OPTIONS: &[&str] = with_options!(as_text);
 
 /// The driver parameters that may stand beside the options, and in a DSN.
 pub(super) const PARAMETERS: &[&str] = &[

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::names::with_options;
 use super::value::{FromValue, Value};
 use super::{Echo, IsolationLevel, Reset, SslMode, defaults};
 
@@ -165,13 +166,12 @@ impl Default for Config {
     }
 }
 
-/// What has to be said of each option, once: a field that is missing here does not compile.
+/// Reads and shows every option by its name. A field that [`with_options`] does not list does not compile.
 macro_rules! options {
     ($($name:ident)*) => {
-        /// The names of the options.
-        pub(super) const OPTIONS: &[&str] = &[$(stringify!($name)),*];
-
         impl Config {
+            /// Sets the option of that name.
+            ///
             /// `None` if there is no such option; an error is the rest of a sentence that begins with its name.
             pub(super) fn set_option(&mut self, name: &str, value: Value) -> Option<Result<(), String>> {
                 match name {
@@ -180,6 +180,7 @@ macro_rules! options {
                 }
             }
 
+            /// Shows every field as it is, passwords too: for a copy that hides them.
             pub(super) fn debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let Self { $($name,)* driver_options } = self;
                 let mut debug = f.debug_struct("Config");
@@ -190,9 +191,4 @@ macro_rules! options {
     };
 }
 
-options! {
-    driver host port user password database dsn pool_min_size pool_max_size echo ssl use_connection_for_request retry_limit
-    retry_interval connect_timeout acquire_timeout max_waiting idle_timeout max_lifetime test_after_idle
-    statement_cache_size reset reset_timeout close_timeout command_timeout statement_timeout isolation_level server_settings
-    application_name
-}
+with_options!(options);

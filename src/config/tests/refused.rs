@@ -177,7 +177,7 @@ fn a_wrong_option_is_refused_in_one_sentence() {
 
 #[test]
 fn a_slip_is_told_the_nearest_name() {
-    for name in options::OPTIONS.iter().chain(names::PARAMETERS) {
+    for name in names::OPTIONS.iter().chain(names::PARAMETERS) {
         let slip = format!("{}{}", &name[..1], &name[2..]);
         let err =
             serde_json::from_value::<Config>(serde_json::json!({ slip.clone(): 1 })).unwrap_err().to_string();

@@ -126,7 +126,7 @@ fn the_options_page_and_the_struct_are_equal() {
         .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect())
         .collect();
     let listed: Vec<&str> = rows.iter().map(|row| row[0]).collect();
-    let known: Vec<&str> = options::OPTIONS.iter().chain(names::PARAMETERS).copied().collect();
+    let known: Vec<&str> = names::OPTIONS.iter().chain(names::PARAMETERS).copied().collect();
     assert_eq!(listed, known);
     let mut config = Config { driver: String::new(), ..Config::default() };
     for row in rows.iter().filter(|row| row[2] != "none") {
