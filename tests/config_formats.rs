@@ -1,10 +1,13 @@
 //! `Config` reads the same from every format that applications keep their configuration in.
 
 use std::collections::HashMap;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
 use std::time::Duration;
 
-use actix_pg::{Config, Echo, IsolationLevel, SslMode};
+use actix_pg::{Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode};
 use config::{Environment, File, FileFormat, Source as _};
+use serde::{Deserialize, Serialize};
 
 const TOML: &str = r#"
 host = "db.example.com"
@@ -142,4 +145,111 @@ fn every_format_names_the_option_that_is_wrong() {
     }
     let err = read("pool_maxsize = 3", FileFormat::Toml).unwrap_err().to_string();
     assert!(err.contains("option `pool_maxsize` is unknown; did you mean `pool_max_size`?"), "{err}");
+}
+
+#[test]
+fn every_word_of_an_option_reads_back() {
+    fn reads_back<T>(words: &[(&str, T)])
+    where
+        T: FromStr<Err = ConfigError>
+            + Display
+            + Debug
+            + Copy
+            + PartialEq
+            + Serialize
+            + for<'de> Deserialize<'de>,
+    {
+        for (word, value) in words {
+            assert_eq!((word.parse::<T>().unwrap(), value.to_string().as_str()), (*value, *word));
+            assert_eq!(word.to_uppercase().replace('-', " ").parse::<T>().unwrap(), *value);
+            assert_eq!(format!("{value:>20}"), format!("{word:>20}"));
+            for (text, format) in [
+                (format!("option = \"{word}\""), FileFormat::Toml),
+                (format!("option: {word}"), FileFormat::Yaml),
+                (format!("{{\"option\": \"{word}\"}}"), FileFormat::Json),
+            ] {
+                let source = File::from_str(&text, format);
+                let read = config::Config::builder().add_source(source).build().unwrap();
+                assert_eq!(read.get::<T>("option").unwrap(), *value, "{text}");
+            }
+            let json = serde_json::to_string(value).unwrap();
+            assert_eq!(
+                (json.as_str(), serde_json::from_str(&json).unwrap()),
+                (&*format!("{word:?}"), *value)
+            );
+        }
+    }
+    reads_back(&[
+        ("disable", SslMode::Disable),
+        ("prefer", SslMode::Prefer),
+        ("require", SslMode::Require),
+        ("verify-ca", SslMode::VerifyCa),
+        ("verify-full", SslMode::VerifyFull),
+    ]);
+    reads_back(&[("auto", Reset::Auto), ("always", Reset::Always), ("never", Reset::Never)]);
+    reads_back(&[("false", Echo::Off), ("statements", Echo::Statements), ("true", Echo::Full)]);
+    reads_back(&[
+        ("read-uncommitted", IsolationLevel::ReadUncommitted),
+        ("read-committed", IsolationLevel::ReadCommitted),
+        ("repeatable-read", IsolationLevel::RepeatableRead),
+        ("serializable", IsolationLevel::Serializable),
+    ]);
+}
+
+#[test]
+fn a_wrong_word_is_told_the_right_ones() {
+    fn refused<T: FromStr<Err = ConfigError> + Debug>(word: &str) -> ConfigError {
+        word.parse::<T>().expect_err(word)
+    }
+    for (err, option, text) in [
+        (
+            refused::<SslMode>("on"),
+            "ssl",
+            "one of disable, prefer, require, verify-ca, verify-full, not `on`",
+        ),
+        (refused::<Reset>(""), "reset", "one of auto, always, never, not ``"),
+        (refused::<Echo>("all"), "echo", "true, false or \"statements\", not `all`"),
+        (
+            refused::<IsolationLevel>("snapshot"),
+            "isolation_level",
+            "one of read-uncommitted, read-committed, repeatable-read, serializable, not `snapshot`",
+        ),
+    ] {
+        assert_eq!(err.to_string(), format!("option `{option}` must be {text}"));
+        assert_eq!((err.kind(), err.option().name()), (ConfigErrorKind::Invalid, option));
+    }
+    let err = serde_json::from_str::<Reset>("\"sometimes\"").unwrap_err().to_string();
+    assert_eq!(err, "option `reset` must be one of auto, always, never, not `sometimes`");
+    let err = serde_json::from_str::<SslMode>("true").unwrap_err().to_string();
+    assert!(err.ends_with("verify-full, not true"), "{err}");
+}
+
+#[test]
+fn echo_may_be_a_boolean() {
+    for (json, echo) in
+        [("true", Echo::Full), ("false", Echo::Off), ("1", Echo::Full), ("\"off\"", Echo::Off)]
+    {
+        assert_eq!(serde_json::from_str::<Echo>(json).unwrap(), echo, "{json}");
+    }
+}
+
+#[test]
+fn an_option_that_is_not_given_has_its_default() {
+    let config = Config::default();
+    assert_eq!((config.echo, config.reset), (Echo::default(), Reset::default()));
+    assert_eq!(
+        (Echo::default(), Reset::default(), SslMode::default()),
+        (Echo::Off, Reset::Auto, SslMode::Prefer)
+    );
+}
+
+#[test]
+fn a_config_is_parsed_from_a_dsn() {
+    let dsn = "postgres://alice@db.example.com/shop?connect_timeout=3";
+    let expected = Config::from_dsn(dsn).unwrap();
+    assert_eq!(dsn.parse::<Config>().unwrap(), expected);
+    assert_eq!(Config::try_from(dsn).unwrap(), expected);
+    let err = "mysql://db".parse::<Config>().unwrap_err();
+    assert_eq!(err.option(), &OptionSource::Option("dsn".to_owned()));
+    assert_eq!(err.to_string(), "option `dsn` must begin with postgres:// or postgresql://");
 }

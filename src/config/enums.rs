@@ -1,5 +1,12 @@
-//! Options that are one word out of a few.
+//! Options that are one word out of a few: their types, and one table of the words for each.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::value::{FromValue, Value};
+use super::{ConfigError, OptionSource};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
@@ -9,11 +16,13 @@ use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotia
 /// The words are [libpq's](https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). All but
 /// `Disable`, and `Prefer`, which then is plain, need a feature of TLS, such as `rustls`. A Unix-domain socket is
 /// never encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SslMode {
     /// Never encrypt.
     Disable,
     /// Encrypt if the server can, and trust any certificate; plain otherwise.
+    #[default]
     Prefer,
     /// Encrypt or fail. Any certificate is trusted, unless `sslrootcert` is given: then as
     /// `VerifyCa`, as in libpq.
@@ -27,9 +36,11 @@ pub enum SslMode {
 }
 
 /// When a session is reset at its return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Reset {
     /// Unless every statement it ran is known to leave nothing behind.
+    #[default]
     Auto,
     /// Always.
     Always,
@@ -39,9 +50,11 @@ pub enum Reset {
 }
 
 /// What is logged of each statement, whether it ends well or fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Echo {
     /// Nothing. Written `false`.
+    #[default]
     Off,
     /// The SQL, its duration and its rows, without the parameters. Written `"statements"`.
     Statements,
@@ -52,6 +65,7 @@ pub enum Echo {
 
 /// The isolation level of transactions that do not name their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum IsolationLevel {
     /// PostgreSQL treats it as `ReadCommitted`.
     ReadUncommitted,
@@ -75,14 +89,19 @@ impl From<tokio_postgres::IsolationLevel> for IsolationLevel {
     }
 }
 
-/// The words of a choice, in the order in which an error lists them.
+/// A type whose values are words.
 pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// In the order in which an error lists them.
     const WORDS: &'static [(&'static str, Self)];
+
+    /// What else is read, and never written.
+    const ALIASES: &'static [(&'static str, Self)] = &[];
 
     /// Upper case, spaces and underscores are as good as lower case and hyphens.
     fn from_word(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase().replace([' ', '_'], "-");
-        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
+        let mut words = Self::WORDS.iter().chain(Self::ALIASES);
+        words.find(|(known, _)| *known == word).map(|(_, choice)| *choice)
     }
 
     fn word(self) -> &'static str {
@@ -93,6 +112,60 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
         let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| *word).collect();
         format!("one of {}", words.join(", "))
     }
+}
+
+impl<T: Choice> FromValue for T {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let choice = match &value {
+            Value::Text(word) => T::from_word(word),
+            // `echo = true`, and `echo = 1`.
+            Value::Bool(_) | Value::Integer(_) => T::from_word(&value.to_string()),
+            _ => None,
+        };
+        choice.map_or_else(|| value.refused(T::expected()), Ok)
+    }
+}
+
+/// Writes and reads the public type of an option by the words of its [`Choice`].
+macro_rules! written_as_words {
+    ($($type:ident of $option:literal)*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ConfigError;
+
+            fn from_str(word: &str) -> Result<Self, ConfigError> {
+                Self::from_value(Value::Text(word.to_owned()))
+                    .map_err(|problem| ConfigError::invalid(OptionSource::option($option), problem))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let value = Value::deserialize(deserializer)?;
+                Self::from_value(value).map_err(|problem| {
+                    de::Error::custom(ConfigError::invalid(OptionSource::option($option), problem))
+                })
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
+            }
+        }
+    )*};
+}
+
+written_as_words! {
+    SslMode of "ssl"
+    Reset of "reset"
+    Echo of "echo"
+    IsolationLevel of "isolation_level"
 }
 
 impl Choice for SslMode {
@@ -108,6 +181,25 @@ impl Choice for SslMode {
 impl Choice for Reset {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+}
+
+impl Choice for Echo {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("true", Self::Full), ("false", Self::Off), ("statements", Self::Statements)];
+
+    /// As of every boolean.
+    const ALIASES: &'static [(&'static str, Self)] = &[
+        ("on", Self::Full),
+        ("yes", Self::Full),
+        ("1", Self::Full),
+        ("off", Self::Off),
+        ("no", Self::Off),
+        ("0", Self::Off),
+    ];
+
+    fn expected() -> String {
+        r#"true, false or "statements""#.into()
+    }
 }
 
 impl Choice for IsolationLevel {

@@ -97,7 +97,8 @@ impl OptionSource {
         Self::Option(name.into())
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// Returns the name under which the option was given: `pool_max_size`, `DB_POOL_MAX_SIZE`, or `sslmode`.
+    pub fn name(&self) -> &str {
         let (Self::Option(name) | Self::Variable(name) | Self::Dsn(name)) = self;
         name
     }

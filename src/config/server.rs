@@ -212,7 +212,7 @@ fn ssl(parameters: &mut Parameters, hosts: &[Server]) -> Result<Ssl, ConfigError
             return conflict(system.source, "can only be `system` with `ssl = verify-full`");
         }
         Some(_) => SslMode::VerifyFull,
-        None => mode.unwrap_or(SslMode::Prefer),
+        None => mode.unwrap_or_default(),
     };
     if mode == SslMode::VerifyCa && root.is_none() {
         return conflict(source, "needs a `sslrootcert`, or better be `verify-full`");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
@@ -101,6 +102,24 @@ impl Config {
             None => return Err(ConfigError::unknown(source, names::nearest(name))),
         };
         problem.map_err(|problem| ConfigError::invalid(source, problem))
+    }
+}
+
+/// A DSN, as in [`Config::from_dsn`].
+impl FromStr for Config {
+    type Err = ConfigError;
+
+    fn from_str(dsn: &str) -> Result<Self, ConfigError> {
+        Self::from_dsn(dsn)
+    }
+}
+
+/// A DSN, as in [`Config::from_dsn`].
+impl TryFrom<&str> for Config {
+    type Error = ConfigError;
+
+    fn try_from(dsn: &str) -> Result<Self, ConfigError> {
+        Self::from_dsn(dsn)
     }
 }
 

@@ -12,7 +12,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::enums::{Choice, Echo};
 use super::names;
 
 /// Anything that TOML, YAML, JSON or a variable can say.
@@ -38,7 +37,7 @@ pub(super) trait FromValue: Sized {
 }
 
 impl Value {
-    fn refused<T>(&self, expected: impl fmt::Display) -> Result<T, String> {
+    pub(super) fn refused<T>(&self, expected: impl fmt::Display) -> Result<T, String> {
         Err(format!("must be {expected}, not {self}"))
     }
 }
@@ -128,27 +127,6 @@ impl FromValue for Duration {
             _ => None,
         };
         duration.map_or_else(|| value.refused(r#"seconds, or a duration such as "500ms" or "5m""#), Ok)
-    }
-}
-
-impl<T: Choice> FromValue for T {
-    fn from_value(value: Value) -> Result<Self, String> {
-        match &value {
-            Value::Text(word) => T::from_word(word).map_or_else(|| value.refused(T::expected()), Ok),
-            _ => value.refused(T::expected()),
-        }
-    }
-}
-
-impl FromValue for Echo {
-    fn from_value(value: Value) -> Result<Self, String> {
-        match &value {
-            Value::Text(word) if word == "statements" => Ok(Echo::Statements),
-            _ => match bool::from_value(value.clone()) {
-                Ok(full) => Ok(if full { Echo::Full } else { Echo::Off }),
-                Err(_) => value.refused(r#"true, false or "statements""#),
-            },
-        }
     }
 }
 
