@@ -1,4 +1,4 @@
-//! `Config` -> `Settings`: every option is applied or refused.
+//! Checks a `Config` and makes the [`Settings`] of it. Every option is applied or refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,11 +12,13 @@ const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg
 
 const IS_URL: &str = "is a URL; that is what `dsn` is for";
 
-/// What a bound is cut to, lest an addition to the present time overflow: as good as for ever.
+/// The longest bound. Added to the present time, a longer one could overflow.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Config {
-    /// Checks everything that can be checked without a connection and without reading a file.
+    /// Checks everything that needs neither a connection nor a file.
+    ///
+    /// The pattern names every field, so an option that is not looked at does not compile.
     pub(crate) fn settings(&self) -> Result<Settings, ConfigError> {
         let Self {
             driver,
@@ -143,6 +145,7 @@ fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
     Err(ConfigError::invalid(OptionSource::option(option), problem))
 }
 
+/// Refuses zero.
 fn positive((duration, source): (Duration, OptionSource)) -> Result<Duration, ConfigError> {
     if duration.is_zero() {
         return Err(ConfigError::invalid(source, "must be longer than zero"));
@@ -150,11 +153,13 @@ fn positive((duration, source): (Duration, OptionSource)) -> Result<Duration, Co
     Ok(duration.min(CENTURY))
 }
 
+/// Zero is `None`.
 fn unless_off(duration: Option<Duration>) -> Option<Duration> {
     duration.filter(|duration| !duration.is_zero()).map(|duration| duration.min(CENTURY))
 }
 
-/// The start-up `options`, which `RESET ALL` comes back to: a user's own, then `-c name=value` for each setting, which thus wins.
+/// Joins the start-up parameter `options`: those of the user, then `-c name=value` for each setting, which wins because it is last.
+/// `RESET ALL` restores these values.
 fn startup_options(
     parameters: &mut Parameters,
     server_settings: &BTreeMap<String, String>,
@@ -174,7 +179,7 @@ fn startup_options(
     Ok(options.join(" "))
 }
 
-/// The server settings by name.
+/// Checks the server settings, and adds those that have an option of their own.
 fn startup_settings(
     server_settings: &BTreeMap<String, String>,
     statement_timeout: Option<Duration>,
@@ -210,8 +215,7 @@ fn startup_settings(
     Ok(settings)
 }
 
-/// The server's `pg_split_opts` splits at C's `isspace`, and takes what follows a backslash as it
-/// is.
+/// Escapes what the server's `pg_split_opts` would split at, C's `isspace`, and the backslash itself.
 fn escaped(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for c in value.chars() {
@@ -223,6 +227,7 @@ fn escaped(value: &str) -> String {
     escaped
 }
 
+/// Whether it is the name of a setting, such as `work_mem` or `app.tenant`.
 fn is_name(name: &str) -> bool {
     name.split('.').all(|part| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

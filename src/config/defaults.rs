@@ -1,59 +1,63 @@
-//! What an option is when nobody says otherwise, and why.
+//! The value of each option when nobody sets it, with the reason for it.
+//!
+//! A doc names the projects that have the same default, so that a reader can check it, or says what the number follows from.
 
 use std::time::Duration;
 
-/// The reference's; whoever runs a server on his own machine needs no configuration at all.
+/// This machine: a server on it needs no configuration. The default of gino-starlette.
 pub const HOST: &str = "localhost";
-/// PostgreSQL's own.
+/// The port that IANA has registered for PostgreSQL, and the default of its server.
 pub const PORT: u16 = 5432;
-/// PostgreSQL's own superuser, as in the reference.
+/// The superuser that most packages of PostgreSQL create. The default of gino-starlette.
 pub const USER: &str = "postgres";
-/// The database that every server has, as in the reference.
+/// The database that `initdb` creates for users and tools. The default of gino-starlette.
 pub const DATABASE: &str = "postgres";
 /// The driver that this crate is built on.
 pub const DRIVER: &str = "tokio-postgres";
 
-/// The reference's: enough that a burst after a pause does not have to log in first.
+/// Half of [`POOL_MAX_SIZE`]: a burst of requests after a quiet time finds sessions that have logged in already. The default of
+/// gino-starlette.
 pub const POOL_MIN_SIZE: u32 = 5;
-/// The reference's; PostgreSQL serves few sessions better than many.
+/// The default of asyncpg, bb8 and sqlx. Nine processes with it fit a server with PostgreSQL's defaults: `max_connections = 100`,
+/// three of which are reserved for superusers.
 pub const POOL_MAX_SIZE: u32 = 10;
 
-/// The reference's: one attempt in all, so that a wrong host is known at once.
+/// One attempt, so that a wrong host fails the start at once. The default of gino-starlette. Raise it where the application may
+/// start before its server.
 pub const RETRY_LIMIT: u32 = 1;
-/// The reference's; a server that is starting up takes a few of these.
+/// The default of gino-starlette.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A third of [`ACQUIRE_TIMEOUT`], so that whoever waits still hears why, and a second host gets
-/// its turn.
+/// A third of [`ACQUIRE_TIMEOUT`], so that a request that waits can outlast two hosts that do not answer. Linux sends a lost SYN
+/// packet again at least three times within it (after 1, 3 and 7 seconds).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// As long as browsers and proxies are patient; the reference waits for ever.
+/// The default of bb8 and sqlx. asyncpg waits without a bound.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The reference's; also below the 350 s and 4 min after which cloud load balancers forget a silent
-/// connection.
+/// The default of asyncpg (`max_inactive_connection_lifetime`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// Lets a pool drift to servers and addresses that came later, and bounds what a backend's memory
-/// grows to.
+/// The default of bb8 and sqlx. It bounds the memory that the caches of a backend grow to, and moves the pool to servers that a
+/// name has pointed to since.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// Under load no session is idle so long; and keepalive needs this long to begin asking, so that
-/// until then a check is the only way to notice that a server is gone.
+/// As long as [`KEEPALIVES_IDLE`]. The system sends no keepalive before, so nothing else can have noticed that the server is gone.
 pub const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
 
-/// The reference's.
+/// The default of asyncpg and sqlx.
 pub const STATEMENT_CACHE_SIZE: u32 = 100;
-/// A reset takes a millisecond; a server that needs thousands of them is ill, and its session
-/// better discarded.
+/// A reset is one round trip. A server that needs seconds for it is overloaded or gone, and opening another session is cheaper.
 pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
-/// What Actix Web grants its own workers at a graceful stop.
+/// As long as Actix Web waits for its workers at a graceful stop (`HttpServer::shutdown_timeout`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// With the two below, a server that vanished silently is noticed within a minute, instead of the
-/// operating system's two hours; the messages cost nothing.
+/// Well below the 240 seconds after which the load balancers of Azure forget a silent connection, and the 350 seconds of AWS.
+///
+/// With [`KEEPALIVES_INTERVAL`] and [`KEEPALIVES_COUNT`], a server that vanished is noticed after 30 + 3 × 10 = 60 seconds. With the
+/// defaults of Linux that takes 7200 + 9 × 75 seconds, more than two hours.
 pub const KEEPALIVES_IDLE: Duration = Duration::from_secs(30);
 /// See [`KEEPALIVES_IDLE`].
 pub const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(10);
-/// See [`KEEPALIVES_IDLE`]; three, because one or two may be lost on the way.
+/// Two messages may be lost on the way. See [`KEEPALIVES_IDLE`].
 pub const KEEPALIVES_COUNT: u32 = 3;
-/// What a statement was sent with goes unacknowledged no longer than three keepalives do. A
-/// statement that runs for hours is not touched: its arrival was acknowledged.
+/// [`KEEPALIVES_COUNT`] times [`KEEPALIVES_INTERVAL`]: data that was sent goes unacknowledged as long as keepalives do. A statement
+/// that runs for hours is not affected, because its arrival was acknowledged.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);

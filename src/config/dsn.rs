@@ -1,9 +1,9 @@
-//! libpq's parameters, whoever gave them: a DSN, which is taken apart here, or an option.
+//! libpq's parameters, given by a DSN, which is taken apart here, or by options.
 //!
 //! `url` cannot read several hosts, and the driver's own parser refuses `verify-full`, reads an `@`
 //! in a parameter as the end of a password, and hands out neither the roots nor the certificates.
-//! No error here quotes the DSN but for names that everybody knows: a misplaced quote or slash could make
-//! any part of it the password.
+//! An error quotes nothing of the DSN but names that are publicly known: with a misplaced quote or slash, any
+//! part of it could be the password.
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;
@@ -17,11 +17,11 @@ const SCHEMES: [&str; 3] = ["postgres", "postgresql", "asyncpg"];
 
 const HINT: &str = "; in a user name or password, `:` `/` `?` `@` `%` have to be percent-encoded";
 
-/// Each is taken out when it is applied, so that one that nobody applies is found out.
+/// The parameters that were given. Each is taken out when it is applied, so that the rest can be refused.
 #[derive(Default)]
 pub(super) struct Parameters(BTreeMap<String, Given>);
 
-/// A value, and where it was given.
+/// The value of a parameter, with the place where it was given.
 pub(super) struct Given {
     pub(super) value: String,
     pub(super) source: OptionSource,
@@ -43,8 +43,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// An option replaces what the DSN said. Two names of the same parameter, side by side, are
-    /// refused.
+    /// Adds a parameter. An option replaces one of the DSN; two names of the same parameter in one place are refused.
     pub(super) fn give(&mut self, name: &str, value: &str, source: OptionSource) -> Result<(), ConfigError> {
         let name = match name {
             "keepalives_retries" => "keepalives_count",
@@ -69,7 +68,7 @@ impl Parameters {
         self.give(name, value, OptionSource::option(name))
     }
 
-    /// The server would quote such a value in its answer, and in its log.
+    /// Refuses values that the server would quote in its answer and in its log.
     pub(super) fn refuse(
         &self,
         names: &[&str],
@@ -84,7 +83,7 @@ impl Parameters {
         self.0.remove(name)
     }
 
-    /// Not given and given empty are the same, as in libpq.
+    /// Takes out a text. An empty one is as good as none, as in libpq.
     pub(super) fn take_text(&mut self, name: &str) -> Option<String> {
         self.take(name).map(|given| given.value).filter(|value| !value.is_empty())
     }
@@ -96,7 +95,7 @@ impl Parameters {
         self.take(name).map(Given::read).transpose()
     }
 
-    /// Refuses what is left.
+    /// Refuses the parameters that nobody has taken.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         match self.0.into_iter().next() {
             Some((name, given)) => Err(ConfigError::unknown(given.source, names::nearest(&name))),
@@ -106,7 +105,7 @@ impl Parameters {
 }
 
 impl Given {
-    /// The error does not quote a value of the DSN, which may be a piece of a password with a space in it.
+    /// Reads the value by its type. The error quotes no value of a DSN: it may be a piece of a password with a space in it.
     pub(super) fn read<T: FromValue>(self) -> Result<(T, OptionSource), ConfigError> {
         let value = Value::Text(self.value);
         let quoted = format!(", not {value}");
@@ -122,7 +121,7 @@ impl Given {
     }
 }
 
-/// A name that is not everybody's is not quoted: it may be a piece of a password.
+/// The error about an unknown name. One that is not publicly known may be a piece of a password, and is not quoted.
 fn unknown(name: String) -> ConfigError {
     let meant = names::nearest_in_dsn(&name);
     if names::is_public(&name) {
@@ -133,11 +132,10 @@ fn unknown(name: String) -> ConfigError {
     ConfigError::new(OptionSource::option("dsn"), ConfigErrorKind::Unknown, problem)
 }
 
-/// The parameters of `postgres://…` in any of its spellings, or of `key=value` pairs.
+/// Takes apart `postgres://…` in any of its spellings, or `key=value` pairs.
 ///
-/// Later ones win over earlier ones only where a query parameter repeats what stands before the
-/// `?`, as in `postgres://localhost/db?host=/run/postgresql`. The error is the rest of a sentence
-/// about the DSN.
+/// A parameter behind the `?` replaces what stands before it, as in `postgres://localhost/db?host=/run/postgresql`. Other
+/// repetitions are refused. The error is the rest of a sentence about the DSN.
 pub(super) fn parse(dsn: &str) -> Result<Vec<(String, String)>, String> {
     match dsn.split_once("://") {
         Some((scheme, rest)) if !scheme.contains(|c: char| c == '=' || c.is_whitespace()) => {
@@ -156,7 +154,7 @@ pub(super) fn parse(dsn: &str) -> Result<Vec<(String, String)>, String> {
 
 fn url(rest: &str) -> Result<Vec<(String, String)>, String> {
     let (authority, path, query) = split(rest);
-    // A password with a raw `/` or `?` in it goes on to here.
+    // A password with a raw `/` or `?` in it reaches up to here.
     if path.contains('@') || (query.contains('@') && authority.contains(':')) {
         return Err(format!("has an `@` after the host{HINT}"));
     }
@@ -189,7 +187,7 @@ fn url(rest: &str) -> Result<Vec<(String, String)>, String> {
     Ok(given)
 }
 
-/// `host:port/path?query` without the separators.
+/// Splits `host:port/path?query` into the three.
 fn split(rest: &str) -> (&str, &str, &str) {
     let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(authority_end);

@@ -10,70 +10,80 @@ use super::{ConfigError, OptionSource};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
-/// How the connection to the server is encrypted, and how much of the server's certificate is
-/// checked.
+/// The encryption of the connection to the server, and how the server proves who it is.
 ///
-/// The words are [libpq's](https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION). All but
-/// `Disable`, and `Prefer`, which then is plain, need a feature of TLS, such as `rustls`. A Unix-domain socket is
-/// never encrypted.
+/// The words are those of [libpq](https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION): `disable`,
+/// `prefer`, `require`, `verify-ca`, `verify-full`. `Require` and stricter modes need a feature for TLS, such as `rustls`; without
+/// one, `Prefer` does not encrypt. A Unix-domain socket is never encrypted.
+///
+/// ```
+/// use actix_pg::SslMode;
+///
+/// assert_eq!("verify-full".parse::<SslMode>()?, SslMode::VerifyFull);
+/// assert_eq!(SslMode::VerifyFull.to_string(), "verify-full");
+/// # Ok::<(), actix_pg::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SslMode {
-    /// Never encrypt.
+    /// Does not encrypt.
     Disable,
-    /// Encrypt if the server can, and trust any certificate; plain otherwise.
+    /// Encrypts if the server can, and trusts any certificate, unless `sslrootcert` is given: then like `VerifyCa`. Does not
+    /// encrypt otherwise.
     #[default]
     Prefer,
-    /// Encrypt or fail. Any certificate is trusted, unless `sslrootcert` is given: then as
-    /// `VerifyCa`, as in libpq.
+    /// Encrypts or fails. Trusts any certificate, unless `sslrootcert` is given: then like `VerifyCa`, as in libpq.
     Require,
-    /// Encrypt, and trust only a certificate that `sslrootcert` vouches for, whatever name it
-    /// bears.
+    /// Encrypts or fails, and trusts a certificate only if one in `sslrootcert` vouches for it, whatever name it bears.
     VerifyCa,
-    /// Encrypt, and trust only a certificate that the roots vouch for and that bears the host's
-    /// name.
+    /// Encrypts or fails, and trusts a certificate only if the roots vouch for it and it bears the name of the host.
     VerifyFull,
 }
 
-/// When a session is reset at its return.
+/// The rule by which a session is reset when it comes back to the pool.
+///
+/// The words are `auto`, `always` and `never`. An open transaction is rolled back under each of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reset {
-    /// Unless every statement it ran is known to leave nothing behind.
+    /// Resets a session, unless every statement that ran on it is known to leave nothing behind.
     #[default]
     Auto,
-    /// Always.
+    /// Resets every session that was used.
     Always,
-    /// Never, but where settings of the request were applied or a `COPY` may have been started. An open transaction is
-    /// rolled back all the same.
+    /// Resets a session only where settings of the request were applied, or a `COPY` may have been started.
     Never,
 }
 
-/// What is logged of each statement, whether it ends well or fails.
+/// What is logged of each statement, whether it succeeds or fails.
+///
+/// The words are `false`, `statements` and `true`; booleans are read as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Echo {
-    /// Nothing. Written `false`.
+    /// Logs nothing. Its word is `false`.
     #[default]
     Off,
-    /// The SQL, its duration and its rows, without the parameters. Written `"statements"`.
+    /// Logs the SQL, the number of rows and the duration. Its word is `statements`.
     Statements,
-    /// The SQL, its duration, its rows and its parameters. Errors show the values that they are about. Written
-    /// `true`.
+    /// Logs the parameters too, and shows in errors the values that they are about. Its word is `true`.
     Full,
 }
 
-/// The isolation level of transactions that do not name their own.
+/// The isolation level of a transaction.
+///
+/// The words are `read-uncommitted`, `read-committed`, `repeatable-read` and `serializable`; SQL's spelling, as in
+/// `REPEATABLE READ`, is read as well. There is no default: without one, the server's `default_transaction_isolation` holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IsolationLevel {
-    /// PostgreSQL treats it as `ReadCommitted`.
+    /// Is `ReadCommitted` in PostgreSQL.
     ReadUncommitted,
-    /// Each statement sees what was committed before it began.
+    /// Lets each statement see what was committed before it began.
     ReadCommitted,
-    /// Each transaction sees what was committed before its first statement.
+    /// Lets the whole transaction see what was committed before its first statement.
     RepeatableRead,
-    /// As if transactions ran one after the other; some fail with 40001 and are to be repeated.
+    /// Behaves as if transactions ran one after the other. Some fail with SQLSTATE 40001 and have to be repeated.
     Serializable,
 }
 
@@ -89,15 +99,15 @@ impl From<tokio_postgres::IsolationLevel> for IsolationLevel {
     }
 }
 
-/// A type whose values are words.
+/// An option whose value is one word of a table. This table is all that reading and writing it needs.
 pub(super) trait Choice: Copy + PartialEq + 'static {
-    /// In the order in which an error lists them.
+    /// Each value with the word that it is written as, in the order in which an error lists them.
     const WORDS: &'static [(&'static str, Self)];
 
-    /// What else is read, and never written.
+    /// Further words that are read, and never written.
     const ALIASES: &'static [(&'static str, Self)] = &[];
 
-    /// Upper case, spaces and underscores are as good as lower case and hyphens.
+    /// Finds the value of a word. Upper case, spaces and underscores are as good as lower case and hyphens.
     fn from_word(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase().replace([' ', '_'], "-");
         let mut words = Self::WORDS.iter().chain(Self::ALIASES);
@@ -118,7 +128,7 @@ impl<T: Choice> FromValue for T {
     fn from_value(value: Value) -> Result<Self, String> {
         let choice = match &value {
             Value::Text(word) => T::from_word(word),
-            // `echo = true`, and `echo = 1`.
+            // For `echo = true` and `echo = 1`.
             Value::Bool(_) | Value::Integer(_) => T::from_word(&value.to_string()),
             _ => None,
         };
@@ -126,7 +136,7 @@ impl<T: Choice> FromValue for T {
     }
 }
 
-/// Writes and reads the public type of an option by the words of its [`Choice`].
+/// Gives public option types their `FromStr`, `Display`, `Deserialize` and `Serialize` by the words of [`Choice`].
 macro_rules! written_as_words {
     ($($type:ident of $option:literal)*) => {$(
         impl fmt::Display for $type {
@@ -187,7 +197,7 @@ impl Choice for Echo {
     const WORDS: &'static [(&'static str, Self)] =
         &[("true", Self::Full), ("false", Self::Off), ("statements", Self::Statements)];
 
-    /// As of every boolean.
+    /// The words of every boolean.
     const ALIASES: &'static [(&'static str, Self)] = &[
         ("on", Self::Full),
         ("yes", Self::Full),

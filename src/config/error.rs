@@ -1,4 +1,4 @@
-//! What can be wrong with an option.
+//! The error about an option: which one, where it was given, what is wrong with it.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,32 @@ use std::sync::Arc;
 
 use crate::text::{Chain, Escaped};
 
-/// An option that cannot be applied: which one, where it was given, and what it should be.
+/// The error about an option that cannot be applied: which one, where it was given, and what it should be.
 ///
-/// The text is one sentence for a log or a terminal; `{err:#}` and `{err:?}` have its cause too. It
-/// shows no password, no DSN and nothing of unknown meaning.
+/// It comes from [`Config::from_env`](crate::Config::from_env), [`Config::from_dsn`](crate::Config::from_dsn), the deserialization of a
+/// [`Config`](crate::Config), and from [`Database::connect`](crate::Database::connect) as
+/// [`Error::Config`](crate::Error::Config), before anything is connected. Its causes, each a [`ConfigErrorKind`]:
+///
+/// - a name that no option and no driver parameter has, as a rule a slip;
+/// - a value of the wrong type, or one that the option cannot take;
+/// - two values that contradict each other, or one thing under two names;
+/// - TLS without a feature for it;
+/// - a file with a certificate or a key that cannot be used.
+///
+/// The text is one sentence for a log or a terminal. `{err:#}` and `{err:?}` add the cause, where a file has one. No form shows a
+/// password, a value of a DSN or a name that is not publicly known.
+///
+/// ```
+/// use actix_pg::{Config, ConfigErrorKind, OptionSource};
+///
+/// let err = Config::from_dsn("postgres://db.example.com/shop?connect_timeout=soon").unwrap_err();
+/// assert_eq!(err.kind(), ConfigErrorKind::Invalid);
+/// assert_eq!(err.option(), &OptionSource::Dsn("connect_timeout".into()));
+/// assert_eq!(
+///     err.to_string(),
+///     r#"DSN parameter `connect_timeout` must be seconds, or a duration such as "500ms" or "5m""#
+/// );
+/// ```
 #[derive(Clone)]
 pub struct ConfigError {
     option: OptionSource,
@@ -18,27 +40,27 @@ pub struct ConfigError {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What kind of mistake a [`ConfigError`] is about.
+/// The kind of mistake that a [`ConfigError`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConfigErrorKind {
     /// No option or driver parameter has this name.
     Unknown,
-    /// The value has the wrong type, or is none that the option can take.
+    /// The value has the wrong type, or the option cannot take it.
     Invalid,
-    /// The value is fine by itself, and contradicts another one.
+    /// The value is possible by itself, but contradicts another one, or says the same as another name.
     Conflict,
-    /// The option needs a Cargo feature that this build of `actix-pg` lacks.
+    /// The option needs a Cargo feature of `actix-pg`, such as `rustls`, that this build lacks.
     MissingFeature,
     /// A file that the option names is missing, unreadable, or holds something else.
     File,
 }
 
-/// Where an option was given, and under which name.
+/// The place where an option was given, with its name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionSource {
-    /// A field of [`Config`](crate::Config), or a key of the file it was read from.
+    /// A field of [`Config`](crate::Config), or the key of a file that it was read from.
     Option(String),
     /// An environment variable.
     Variable(String),
@@ -47,12 +69,12 @@ pub enum OptionSource {
 }
 
 impl ConfigError {
-    /// What kind of mistake this is.
+    /// Returns the kind of the mistake.
     pub fn kind(&self) -> ConfigErrorKind {
         self.kind
     }
 
-    /// Which option is wrong, and where it was given.
+    /// Returns the option that is wrong, and where it was given.
     pub fn option(&self) -> &OptionSource {
         &self.option
     }
@@ -69,7 +91,7 @@ impl ConfigError {
         Self::new(option, ConfigErrorKind::Conflict, problem)
     }
 
-    /// `other` is another name of the same.
+    /// The same thing was given under two names; `other` is the other one.
     pub(crate) fn twice(option: OptionSource, other: &str) -> Self {
         Self::conflict(option, format!("says the same as `{other}`; give one of them"))
     }
@@ -85,7 +107,7 @@ impl ConfigError {
         self
     }
 
-    /// Says that the option was read from somewhere else than the code that checked it believed.
+    /// Names another place for the option than the code that checked it knew of.
     pub(super) fn at(mut self, option: OptionSource) -> Self {
         self.option = option;
         self
@@ -97,7 +119,12 @@ impl OptionSource {
         Self::Option(name.into())
     }
 
-    /// Returns the name under which the option was given: `pool_max_size`, `DB_POOL_MAX_SIZE`, or `sslmode`.
+    /// Returns the name alone, as it was given: `pool_max_size`, `DB_POOL_MAX_SIZE`, or `sslmode`.
+    ///
+    /// ```
+    /// let err = actix_pg::Config::from_dsn("postgres://db.example.com?port=none").unwrap_err();
+    /// assert_eq!((err.option().name(), err.option().to_string().as_str()), ("port", "DSN parameter `port`"));
+    /// ```
     pub fn name(&self) -> &str {
         let (Self::Option(name) | Self::Variable(name) | Self::Dsn(name)) = self;
         name

@@ -1,16 +1,27 @@
-//! What the application asks for: options, DSN, ssl.
+//! What the application asks for. Every option is applied or refused, and the rest of the crate reads only [`Settings`].
+//!
+//! ```text
+//! environment, DSN, file ──> Config ──> Settings
+//!              sources.rs  options.rs  check.rs
+//! ```
+//!
+//! `sources` reads each value by its name (`names`) and by the type of its option (`value`, `enums`). `check` puts the options and
+//! the parameters of the DSN (`dsn`) into one list, from which `server` takes what it knows; the rest is refused. No error and
+//! no `Debug` (`redacted`) shows a password, or a text that could be a piece of one.
+//!
+//! The modules below are in reading order. No two of them use each other, directly or through others.
 
+mod options;
+pub mod defaults;
 mod sources;
-mod redacted;
 mod check;
 mod server;
 mod settings;
 mod dsn;
-mod options;
-pub mod defaults;
 mod enums;
 mod value;
 mod names;
+mod redacted;
 mod error;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which names there are, and what somebody may have meant by another one.
+//! The names of the options and parameters, and which of them a misspelt name may mean.
 
 /// Calls a macro with the names of the options: the fields of `Config`, but for `driver_options`, in their order.
 macro_rules! with_options {
@@ -20,7 +20,7 @@ macro_rules! as_text {
 /// The names of the options.
 pub(super) const OPTIONS: &[&str] = with_options!(as_text);
 
-/// The driver parameters that may stand beside the options, and in a DSN.
+/// The driver parameters: keys beside the options, and parameters of a DSN.
 pub(super) const PARAMETERS: &[&str] = &[
     "channel_binding",
     "hostaddr",
@@ -40,11 +40,11 @@ pub(super) const PARAMETERS: &[&str] = &[
     "tcp_user_timeout",
 ];
 
-/// The parameters that stand in a DSN only, because they are options of their own.
+/// The parameters of a DSN that are options elsewhere.
 pub(super) const DSN_PARAMETERS: &[&str] =
     &["application_name", "connect_timeout", "dbname", "host", "password", "port", "ssl", "user"];
 
-/// Parameters of libpq's that are refused.
+/// The parameters of libpq that are refused.
 const OTHERS_OF_LIBPQ: &[&str] = &[
     "client_encoding",
     "fallback_application_name",
@@ -78,7 +78,7 @@ const OTHERS_OF_LIBPQ: &[&str] = &[
     "sslsni",
 ];
 
-/// What other libraries call it, and what is too far off for a comparison of letters.
+/// Names that other libraries use, or that are too far off for a comparison of letters.
 const ALIASES: &[(&str, &str)] = &[
     ("database", "dbname"),
     ("dbname", "database"),
@@ -98,7 +98,7 @@ pub(super) fn is_parameter(name: &str) -> bool {
     PARAMETERS.contains(&name)
 }
 
-/// Whether everybody knows the name, whoever wrote it down.
+/// Whether the name is publicly known, so that it cannot be a piece of a password.
 pub(super) fn is_public(name: &str) -> bool {
     is_known(name)
         || DSN_PARAMETERS.contains(&name)
@@ -110,12 +110,12 @@ pub(super) fn is_known(name: &str) -> bool {
     OPTIONS.contains(&name) || is_parameter(name)
 }
 
-/// The option or parameter that `name` is a slip of.
+/// Finds the option or driver parameter that a misspelt name may mean.
 pub(super) fn nearest(name: &str) -> Option<String> {
     nearest_of(name, OPTIONS.iter().chain(PARAMETERS))
 }
 
-/// The parameter that `name` is a slip of, within a DSN.
+/// Finds the parameter of a DSN that a misspelt name may mean.
 pub(super) fn nearest_in_dsn(name: &str) -> Option<String> {
     nearest_of(name, DSN_PARAMETERS.iter().chain(PARAMETERS))
 }
@@ -135,7 +135,7 @@ fn nearest_of<'a>(name: &str, known: impl Iterator<Item = &'a &'static str> + Cl
         .map(|(_, known)| (*known).to_owned())
 }
 
-/// Somebody's DSN, with a password in it as a rule.
+/// Whether it is a URL: as a rule somebody's DSN, with a password in it.
 pub(super) fn is_url(value: &str) -> bool {
     value.contains("://")
 }

@@ -1,4 +1,4 @@
-//! The options of an application.
+//! The options of an application, and how each is set and shown by its name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,124 +8,157 @@ use super::names::with_options;
 use super::value::{FromValue, Value};
 use super::{Echo, IsolationLevel, Reset, SslMode, defaults};
 
-/// What an application asks of its database.
+/// The options of an application: where its database is, how large the pool is, and how long things may take.
 ///
-/// Made from the environment, a DSN, any format that serde reads, or by hand:
+/// [`Database::connect`](crate::Database::connect) takes it. It is read [from the environment](Self::from_env),
+/// [from a DSN](Self::from_dsn) or from any format of serde's, or written by hand:
 ///
-/// ```no_run
+/// ```
 /// use actix_pg::Config;
 ///
-/// # fn main() -> Result<(), actix_pg::ConfigError> {
-/// let from_env = Config::from_env()?;
-/// let from_dsn = Config::from_dsn("postgres://alice@db.example.com/shop?connect_timeout=3")?;
-/// let by_hand = Config { host: "db.example.com".into(), pool_max_size: 20, ..Config::default() };
-/// # Ok(())
-/// # }
+/// let by_hand = Config { host: "db.example.com".into(), pool_max_size: 20, ..Default::default() };
+/// let from_dsn: Config = "postgres://alice@db.example.com/shop?connect_timeout=3".parse()?;
+/// # Ok::<(), actix_pg::ConfigError>(())
 /// ```
 ///
-/// The page [`options`](crate::options) has every option with its default, unit, and name in the
-/// environment.
+/// The page [`options`](crate::options) lists every option with its default, its unit and its name in the environment.
 ///
-/// Deserializing accepts durations as seconds (`30`, `0.5`) or text (`"500ms"`, `"5m"`), and
-/// numbers and booleans as text too. A key that is no option has to be a driver parameter and goes
-/// to [`driver_options`](Self::driver_options). Every option is applied or refused: a name that
-/// nobody knows, a wrong type or a value out of range is a [`ConfigError`] that names it, before
-/// any connection is tried.
+/// # A literal ends with `..Default::default()`
 ///
-/// `Debug` shows neither the password nor the one within the DSN.
+/// A new option is a new field, and it may come with any release: that is no breaking change. So end every literal with
+/// `..Default::default()`, and every pattern with `..`.
+///
+/// # Deserialization
+///
+/// A duration is a number of seconds (`30`, `0.5`) or text (`"500ms"`, `"5m"`). Numbers and booleans may be text, as they are in
+/// the environment. A key that is no option has to be a driver parameter, and goes to [`driver_options`](Self::driver_options).
+///
+/// ```
+/// let config: actix_pg::Config = serde_json::from_str(r#"{"pool_max_size": 20, "idle_timeout": "5m", "keepalives_idle": 20}"#)?;
+/// assert_eq!(config.pool_max_size, 20);
+/// assert_eq!(config.idle_timeout, Some(std::time::Duration::from_secs(300)));
+/// assert_eq!(config.driver_options["keepalives_idle"], "20");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// Every option is applied or refused, before any connection is tried. An unknown name, a wrong type, an impossible value and two
+/// options that contradict each other are a [`ConfigError`](crate::ConfigError) that names the option. Deserialization finds unknown
+/// names and wrong types; the rest is checked by [`from_env`](Self::from_env), [`from_dsn`](Self::from_dsn) and
+/// [`Database::connect`](crate::Database::connect).
+///
+/// `Debug` hides the password, and the one within the DSN.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `tokio-postgres`, the only driver there is. The reference's `asyncpg` and a URL's
-    /// `postgres` and `postgresql` are accepted in its stead.
+    /// Names the driver. `tokio-postgres` is the only one; `asyncpg`, `postgres` and `postgresql` mean the same.
     /// Defaults to [`DRIVER`](defaults::DRIVER).
     pub driver: String,
-    /// Name or address, several of them separated by commas, or the directory of a Unix-domain
-    /// socket.
+    /// Names the server: a host name, an IP address, or the directory of a Unix-domain socket.
+    ///
+    /// Several, separated by commas, are tried in this order until one will do. A refused login ends the search.
     /// Defaults to [`HOST`](defaults::HOST).
     pub host: String,
-    /// The port at each host.
-    /// Defaults to [`PORT`](defaults::PORT).
+    /// Sets the port at every host. Zero is refused. Defaults to [`PORT`](defaults::PORT).
     pub port: u16,
-    /// Who logs in.
+    /// Sets the role that logs in. Empty means the operating system's user that the process runs as.
     /// Defaults to [`USER`](defaults::USER).
     pub user: String,
-    /// What `user` proves it with; empty for none.
+    /// Sets the password of `user`. Empty, the default, means that there is none. It is never logged or shown.
     pub password: String,
-    /// Where `user` works.
+    /// Sets the database to work in. Empty means the one that has the name of `user`.
     /// Defaults to [`DATABASE`](defaults::DATABASE).
     pub database: String,
-    /// `postgres://user:password@host:port/database?parameter=value`, or libpq's `key=value`.
+    /// Replaces `driver`, `host`, `port`, `user`, `password` and `database`: a URL
+    /// `postgres://user:password@host:port/database?parameter=value`, or libpq's pairs `key=value`. Defaults to `None`.
     ///
-    /// Replaces the six options above. A driver parameter that is given here and as an option is
-    /// taken from the option.
+    /// A driver parameter that is given here and as an option is taken from the option.
     pub dsn: Option<String>,
-    /// Keeps at least this many sessions open, lent or idle. Defaults to [`POOL_MIN_SIZE`](defaults::POOL_MIN_SIZE).
+    /// Keeps at least this many sessions open, lent or idle. Each occupies a backend of the server.
+    ///
+    /// At most `pool_max_size`. Defaults to [`POOL_MIN_SIZE`](defaults::POOL_MIN_SIZE).
     pub pool_min_size: u32,
-    /// Opens no more sessions than this, as the server counts them. Defaults to
-    /// [`POOL_MAX_SIZE`](defaults::POOL_MAX_SIZE).
+    /// Opens no more sessions than this at any moment, as the server counts them. A request that needs one more waits for
+    /// `acquire_timeout`.
+    ///
+    /// At least 1. Every process of an application has a pool of its own, so the server's `max_connections` has to allow for all
+    /// of them. Defaults to [`POOL_MAX_SIZE`](defaults::POOL_MAX_SIZE).
     pub pool_max_size: u32,
-    /// What is logged of each statement, at INFO. Defaults to nothing.
+    /// Logs each statement with its duration, at INFO, with or without its parameters. Defaults to [`Echo::Off`].
     pub echo: Echo,
-    /// Encryption. `None` is what the DSN says, else [`SslMode::Prefer`].
+    /// Sets whether the connection is encrypted, and how the server proves who it is. `None`, the default, takes the mode of the
+    /// DSN, or [`SslMode::Prefer`] where it has none.
     pub ssl: Option<SslMode>,
-    /// Whether the middleware puts a lazy connection on each request. Defaults to `true`.
+    /// Puts a lazy [`Connection`](crate::Connection) on each request that passes the middleware. Defaults to `true`.
+    ///
+    /// With `false`, extracting one fails with [`Error::NoRequestConnection`](crate::Error::NoRequestConnection).
     pub use_connection_for_request: bool,
-    /// How often a start is tried, in all.
+    /// Tries this many times in all to reach the database at the start. At least 1.
+    ///
+    /// An error that another attempt cannot cure, such as a wrong password, ends the start at once.
     /// Defaults to [`RETRY_LIMIT`](defaults::RETRY_LIMIT).
     pub retry_limit: u32,
-    /// How long a start pauses between two attempts.
+    /// Waits this long between two attempts of a start. Zero does not wait.
     /// Defaults to [`RETRY_INTERVAL`](defaults::RETRY_INTERVAL).
     pub retry_interval: Duration,
-    /// Bound on one attempt at one address: TCP, TLS and login together, and at the first address of a name its look-up too.
-    /// Defaults to [`CONNECT_TIMEOUT`](defaults::CONNECT_TIMEOUT).
+    /// Bounds one attempt to connect to one address: TCP, TLS and login together, and the look-up of the name where it is its first
+    /// address.
+    ///
+    /// Zero is refused. Defaults to [`CONNECT_TIMEOUT`](defaults::CONNECT_TIMEOUT).
     pub connect_timeout: Duration,
-    /// Bound on the wait for a session: in the queue, for a login and for the check of one that has idled, together. Past it, the
-    /// request is answered 503.
-    /// Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
+    /// Bounds the wait for a session as a whole: in the queue, for a login, and for the check of an idle session. Past it, the
+    /// request is answered with 503.
+    ///
+    /// Zero is refused; `max_waiting = 0` lets nobody wait. Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
     pub acquire_timeout: Duration,
-    /// How many may wait for a session, beyond those for whom one can be opened; one more is answered 503 at once. `None` is no
-    /// limit.
+    /// Lets at most this many requests wait for a session, beyond those for whom one can be opened. One more is answered with 503
+    /// at once. `None`, the default, sets no limit.
     pub max_waiting: Option<u32>,
-    /// A session that was idle this long is closed, unless it belongs to the `pool_min_size`. `None` or zero is never.
+    /// Closes a session that nobody has used for this long, down to `pool_min_size` sessions. `None` or zero never does.
     /// Defaults to [`IDLE_TIMEOUT`](defaults::IDLE_TIMEOUT).
     pub idle_timeout: Option<Duration>,
-    /// A session this old is closed and replaced, at once if it is idle, else when it comes back. Each has up to a tenth less, so
-    /// that they do not end together. `None` or zero is never.
-    /// Defaults to [`MAX_LIFETIME`](defaults::MAX_LIFETIME).
+    /// Closes a session that is this old and opens another in its place: at once if it is idle, else when it comes back.
+    ///
+    /// The bound of each session is up to a tenth shorter, so that those that were opened together do not end together. `None` or
+    /// zero sets no bound. Defaults to [`MAX_LIFETIME`](defaults::MAX_LIFETIME).
     pub max_lifetime: Option<Duration>,
-    /// A session that was idle longer is checked by a round trip before it is lent. Zero checks
-    /// each time.
+    /// Checks a session by one round trip before it is lent, if it has been idle for this long. Zero checks every time.
     /// Defaults to [`TEST_AFTER_IDLE`](defaults::TEST_AFTER_IDLE).
     pub test_after_idle: Duration,
-    /// How many prepared statements a session keeps. Zero keeps none.
+    /// Keeps this many prepared statements on each session; the one that was used least recently makes room for the next.
+    ///
+    /// A statement that is kept costs one round trip instead of two, and memory of the backend. Zero keeps none.
     /// Defaults to [`STATEMENT_CACHE_SIZE`](defaults::STATEMENT_CACHE_SIZE).
     pub statement_cache_size: u32,
-    /// When a session is reset at its return. Defaults to [`Reset::Auto`].
+    /// Sets when a session is reset before it goes back to the pool. Defaults to [`Reset::Auto`].
     pub reset: Reset,
-    /// Bound on a reset, and on the repair after an abandoned statement; past it, the session is
-    /// discarded.
-    /// Defaults to [`RESET_TIMEOUT`](defaults::RESET_TIMEOUT).
+    /// Bounds a reset, and the repair of a session after an abandoned statement. Past it, the session is closed.
+    ///
+    /// Zero is refused. Defaults to [`RESET_TIMEOUT`](defaults::RESET_TIMEOUT).
     pub reset_timeout: Duration,
-    /// How long closing waits for the sessions in use. Zero does not wait.
+    /// Bounds how long [`Database::close`](crate::Database::close) waits for the sessions in use. Zero does not wait.
     /// Defaults to [`CLOSE_TIMEOUT`](defaults::CLOSE_TIMEOUT).
     pub close_timeout: Duration,
-    /// Bound on a statement, kept by the client, which then cancels it on the server. `None` or
-    /// zero is none.
+    /// Cancels a statement that has taken this long, counted by the client, which fails with
+    /// [`Error::CommandTimeout`](crate::Error::CommandTimeout). `None`, the default, or zero sets no bound.
     pub command_timeout: Option<Duration>,
-    /// Bound on a statement, kept by the server. `None` or zero leaves it to the server's own
-    /// setting.
+    /// Has the server cancel a statement that has taken this long, counted in whole milliseconds. `None`, the default, or zero
+    /// leaves the server's own `statement_timeout`.
     pub statement_timeout: Option<Duration>,
-    /// Isolation of transactions that do not name theirs. `None` leaves it to the server's own
-    /// setting.
+    /// Sets the isolation of transactions that do not name theirs. `None`, the default, leaves the server's own
+    /// `default_transaction_isolation`.
     pub isolation_level: Option<IsolationLevel>,
-    /// Server settings of every session, such as `search_path`. They survive a reset.
+    /// Sets parameters of the server on every session, such as `search_path`. They survive a reset. Defaults to none.
+    ///
+    /// A bare number has the unit that the server gives to the parameter.
     pub server_settings: BTreeMap<String, String>,
-    /// How the sessions call themselves in `pg_stat_activity`.
+    /// Sets the name that `pg_stat_activity` and the server's log show for the sessions. Defaults to `None`.
     pub application_name: Option<String>,
-    /// Any further key: libpq's parameters `channel_binding`, `hostaddr`, `keepalives`,
-    /// `keepalives_idle`, `keepalives_interval`, `keepalives_count` (or `keepalives_retries`),
-    /// `load_balance_hosts`, `options`, `sslcert`, `sslkey`, `sslmode`, `sslnegotiation`,
-    /// `sslrootcert`, `target_session_attrs`, `tcp_user_timeout`.
+    /// Holds the driver parameters: libpq's `channel_binding`, `hostaddr`, `keepalives`, `keepalives_idle`, `keepalives_interval`,
+    /// `keepalives_count` (or `keepalives_retries`), `load_balance_hosts`, `options`, `sslcert`, `sslkey`, `sslmode`,
+    /// `sslnegotiation`, `sslrootcert`, `target_session_attrs`, `tcp_user_timeout`. Defaults to none.
+    ///
+    /// Any other name is refused. [Driver parameters](crate::options#driver-parameters) has their meanings and defaults.
     pub driver_options: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! What of a `Config` may be shown.
+//! What of a `Config` may be shown: its `Debug`, without passwords.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The DSN as pairs without the password, or nothing of it where it is refused.
+/// Shows the DSN as pairs without the password, and nothing of one that is refused: any part of that may be the password.
 pub(super) fn masked_dsn(dsn: &str) -> String {
     let (Ok(pairs), Ok(_)) = (dsn::parse(dsn), Config::from_dsn(dsn)) else {
         return "***".into();
@@ -28,7 +28,7 @@ pub(super) fn masked_dsn(dsn: &str) -> String {
     shown.collect::<Vec<_>>().join(" ")
 }
 
-/// The value as it may be shown: hidden if it is a password, a whole URL in the place of a name, or if nobody knows what it is.
+/// Hides a password, a URL in the place of a name, and the value of an unknown parameter.
 fn masked<'a>(name: &str, value: &'a str) -> &'a str {
     let is_known = names::is_parameter(name) || names::DSN_PARAMETERS.contains(&name);
     if value.is_empty() || (is_known && name != "password" && !names::is_url(value)) { value } else { "***" }

@@ -1,4 +1,4 @@
-//! Parameters -> where the server is, how a server that vanished is noticed, and how much TLS is wanted.
+//! Takes from the parameters where the server is, how one that vanished is noticed, and how the connection is encrypted.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use super::{
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
 
-/// What Linux takes.
+/// The largest values that Linux takes.
 const MOST_SECONDS: u64 = i16::MAX as u64;
 const MOST_RETRIES: u32 = 127;
 const MOST_MILLISECONDS: u128 = i32::MAX as u128;
 
-/// The operating systems' own, for which an explicit zero asks.
+/// The default of the operating systems, which zero asks for.
 const SYSTEM_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// Reads everything about the server. What the parameters hold besides stays in them.
 pub(super) fn settings(
     parameters: &mut Parameters,
     startup_options: String,
@@ -69,8 +70,8 @@ pub(super) fn settings(
     })
 }
 
-/// As many as there are names; a single port is every host's, and an address without a name is its
-/// own name.
+/// Pairs names, addresses and ports by their position. A single port is that of every host, and an address without a name
+/// is its own name.
 fn hosts(parameters: &mut Parameters) -> Result<Vec<Server>, ConfigError> {
     let [names, addresses, ports] = ["host", "hostaddr", "port"].map(|name| List::take(parameters, name));
     let count = names.len().max(addresses.len()).max(1);
@@ -101,8 +102,7 @@ fn hosts(parameters: &mut Parameters) -> Result<Vec<Server>, ConfigError> {
     (0..count).map(server).collect()
 }
 
-/// The error does not quote the text, which may hold a part of a password that a raw `@` or `/` has
-/// torn apart.
+/// Reads one host. The error does not quote it: a raw `@` or `/` in a password puts the rest of the password here.
 fn host(text: &str) -> Result<Host, &'static str> {
     if text.starts_with('/') {
         return match cfg!(unix) {
@@ -116,7 +116,7 @@ fn host(text: &str) -> Result<Host, &'static str> {
     Ok(Host::Tcp(text.into()))
 }
 
-/// A value with commas; an empty entry stands for the default.
+/// A value with commas, split. An empty entry stands for the default.
 struct List {
     source: OptionSource,
     entries: Vec<String>,
@@ -142,6 +142,7 @@ impl List {
     }
 }
 
+/// Reads `keepalives` and what belongs to it. Zero is the default of the system.
 fn keepalive(parameters: &mut Parameters) -> Result<Option<Keepalive>, ConfigError> {
     if let Some((false, switch)) = parameters.take_as::<bool>("keepalives")? {
         let mut others = ["keepalives_idle", "keepalives_interval", "keepalives_count"].into_iter();
@@ -167,6 +168,7 @@ fn keepalive(parameters: &mut Parameters) -> Result<Option<Keepalive>, ConfigErr
     }))
 }
 
+/// Reads whole seconds, as sockets take them.
 fn seconds(parameters: &mut Parameters, name: &str, default: Duration) -> Result<Duration, ConfigError> {
     match parameters.take_as::<Duration>(name)? {
         Some((duration, source)) if duration.subsec_nanos() != 0 || duration.as_secs() > MOST_SECONDS => {
@@ -176,8 +178,8 @@ fn seconds(parameters: &mut Parameters, name: &str, default: Duration) -> Result
     }
 }
 
-/// Zero is off. Any other bare number is refused: it is milliseconds to libpq and seconds to
-/// tokio-postgres.
+/// Reads `tcp_user_timeout`. Zero switches it off. Any other bare number is refused, because it is milliseconds to libpq and
+/// seconds to tokio-postgres.
 fn user_timeout(parameters: &mut Parameters) -> Result<Option<Duration>, ConfigError> {
     let name = "tcp_user_timeout";
     let Some(given) = parameters.take(name) else {
@@ -198,6 +200,7 @@ fn user_timeout(parameters: &mut Parameters) -> Result<Option<Duration>, ConfigE
     }
 }
 
+/// Reads what concerns encryption, and refuses what has no effect together.
 fn ssl(parameters: &mut Parameters, hosts: &[Server]) -> Result<Ssl, ConfigError> {
     let conflict = |source, problem| Err(ConfigError::conflict(source, problem));
     let (mode, source) = match parameters.take_as("sslmode")? {
@@ -206,8 +209,7 @@ fn ssl(parameters: &mut Parameters, hosts: &[Server]) -> Result<Ssl, ConfigError
     };
     let mut root = file(parameters, "sslrootcert");
     let mode = match root.take_if(|root| root.path.as_os_str() == "system") {
-        // As libpq sees it: the system's authorities give anybody a certificate, only not with
-        // this name.
+        // As in libpq: the system's authorities certify anybody, so the name has to be checked.
         Some(system) if mode.is_some_and(|mode| mode != SslMode::VerifyFull) => {
             return conflict(system.source, "can only be `system` with `ssl = verify-full`");
         }
@@ -237,6 +239,7 @@ fn ssl(parameters: &mut Parameters, hosts: &[Server]) -> Result<Ssl, ConfigError
     Ok(Ssl { mode, source, root, client, negotiation, is_local })
 }
 
+/// Takes out the name of a file. An empty one is as good as none, as in libpq.
 fn file(parameters: &mut Parameters, name: &str) -> Option<PemFile> {
     let given = parameters.take(name).filter(|given| !given.value.is_empty())?;
     Some(PemFile { path: given.value.into(), source: given.source })

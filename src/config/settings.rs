@@ -1,4 +1,4 @@
-//! A [`Config`](super::Config) that has been checked: what the rest of the crate reads.
+//! A [`Config`](super::Config) after its check, in the form in which the rest of the crate reads it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::{Echo, OptionSource, Reset, SslMode};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{SslNegotiation, TargetSessionAttrs};
 
-/// Every option in the form in which it is used; made by [`Config::settings`](super::Config).
+/// All options; made by [`Config::settings`](super::Config).
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) server: ServerSettings,
@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) use_connection_for_request: bool,
 }
 
-/// Where the server is and how it is talked to.
+/// The options of connecting: where the server is, and how it is talked to.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerSettings {
     /// Tried in this order, or in a random one with `load_balance_hosts`.
@@ -28,9 +28,9 @@ pub(crate) struct ServerSettings {
     pub(crate) target_session_attrs: TargetSessionAttrs,
     /// User, password, database, start-up options, channel binding; no host, no ssl mode.
     pub(crate) driver: tokio_postgres::Config,
-    /// Its files are read before anything is connected.
+    /// `session` reads its files before anything is connected.
     pub(crate) ssl: Ssl,
-    /// Bound on one attempt at one address: TCP, TLS and login together, for the first also the name's look-up.
+    /// Bounds one attempt at one address: TCP, TLS and login together, for the first also the look-up of the name.
     pub(crate) connect_timeout: Duration,
     pub(crate) keepalive: Option<Keepalive>,
     pub(crate) tcp_user_timeout: Option<Duration>,
@@ -40,7 +40,7 @@ pub(crate) struct ServerSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Server {
     pub(crate) host: Host,
-    /// Where to connect without asking DNS; `host` still names the server in its certificate.
+    /// The address to connect to without asking DNS. `host` is still the name that the certificate has to bear.
     pub(crate) hostaddr: Option<IpAddr>,
     pub(crate) port: u16,
 }
@@ -75,18 +75,18 @@ impl fmt::Display for Host {
     }
 }
 
-/// How the connection to the server is to be encrypted.
+/// The options of encryption.
 #[derive(Clone)]
 pub(crate) struct Ssl {
     pub(crate) mode: SslMode,
-    /// Where the mode was given.
+    /// The place where the mode was given.
     pub(crate) source: OptionSource,
-    /// The certificates that vouch for the server's. `None` is the system's.
+    /// The certificates that vouch for that of the server. `None` means those of the system.
     pub(crate) root: Option<PemFile>,
-    /// The certificate and the key that the server is shown when it asks.
+    /// The certificate and the key that prove to the server who the client is.
     pub(crate) client: Option<(PemFile, PemFile)>,
     pub(crate) negotiation: SslNegotiation,
-    /// Every host is this machine: nobody can listen in between.
+    /// Whether every host is this machine, where nobody can listen in between.
     #[cfg_attr(
         feature = "rustls-no-provider",
         allow(dead_code, reason = "only who cannot encrypt has to warn")
@@ -94,14 +94,14 @@ pub(crate) struct Ssl {
     pub(crate) is_local: bool,
 }
 
-/// A file with certificates or a key, and where it was named.
+/// A file with certificates or a key, with the place where it was named.
 #[derive(Debug, Clone)]
 pub(crate) struct PemFile {
     pub(crate) path: PathBuf,
     pub(crate) source: OptionSource,
 }
 
-/// Without where the mode was given: what asks for the same looks the same.
+/// Leaves out where the mode was given, so that what asks for the same looks the same.
 impl fmt::Debug for Ssl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { mode, source: _, root, client, negotiation, is_local: _ } = self;
@@ -122,13 +122,13 @@ pub(crate) struct Keepalive {
     pub(crate) retries: Option<u32>,
 }
 
-/// Who gets a session, and for how long sessions live.
+/// The options of the pool: who gets a session, and how long sessions live.
 #[derive(Debug, Clone)]
 pub(crate) struct PoolSettings {
     pub(crate) min_size: u32,
     pub(crate) max_size: u32,
     pub(crate) acquire_timeout: Duration,
-    /// `None` = no limit.
+    /// `None` means no limit.
     pub(crate) max_waiting: Option<u32>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
@@ -136,7 +136,7 @@ pub(crate) struct PoolSettings {
     pub(crate) close_timeout: Duration,
 }
 
-/// How often a start is tried.
+/// The options of the start.
 #[derive(Debug, Clone)]
 pub(crate) struct StartSettings {
     /// Attempts in all, at least 1.
@@ -144,14 +144,14 @@ pub(crate) struct StartSettings {
     pub(crate) retry_interval: Duration,
 }
 
-/// What happens on a session.
+/// The options of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionSettings {
-    /// 0 = no cache.
+    /// Zero means no cache.
     pub(crate) statement_cache_size: usize,
     pub(crate) command_timeout: Option<Duration>,
     pub(crate) reset: Reset,
-    /// Bound on a reset, and on the repair after a cancelled statement.
+    /// Bounds a reset, and the repair after an abandoned statement.
     pub(crate) reset_timeout: Duration,
     pub(crate) echo: Echo,
 }

@@ -1,4 +1,4 @@
-//! The environment, a DSN or any format of serde's -> `Config`.
+//! What a `Config` is read from: the environment, a DSN, or any format of serde's.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,41 +12,69 @@ use super::{Config, ConfigError, OptionSource, names};
 const DSN_VARIABLE: &str = "DATABASE_URL";
 const PREFIX: &str = "DB_";
 
-/// What a DSN replaces.
+/// The options that a DSN replaces.
 const CONNECT_ARGUMENTS: [&str; 6] = ["driver", "host", "port", "user", "password", "database"];
 
 impl Config {
-    /// The defaults, changed by the environment.
+    /// Reads the options from the environment; what it does not name keeps its default.
     ///
-    /// `DATABASE_URL` is the [`dsn`](Self::dsn). Every option and every driver parameter is also
-    /// read from `DB_` and its name in upper case: `DB_HOST`, `DB_POOL_MAX_SIZE`,
-    /// `DB_ACQUIRE_TIMEOUT`, `DB_SSLROOTCERT` … Both may be given; what a DSN replaces
-    /// (`DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_DATABASE`, `DB_DRIVER`) then has no
-    /// effect. `DB_SERVER_SETTINGS` holds `name=value` pairs with spaces between them.
+    /// `DATABASE_URL` is the [`dsn`](Self::dsn). Every option and every driver parameter is read from `DB_` and its name in upper
+    /// case: `DB_HOST`, `DB_POOL_MAX_SIZE`, `DB_ACQUIRE_TIMEOUT`, `DB_SSLROOTCERT`, … . `DB_SERVER_SETTINGS` holds `name=value`
+    /// pairs with spaces between them.
     ///
-    /// A variable that is empty counts as not set. Other variables whose names begin with `DB_` may
-    /// be there for other programs and are left alone, unless they look like a slip:
-    /// `DB_POOL_MAXSIZE`, or `DB_NAME` for `DB_DATABASE`.
+    /// With a DSN, `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_DATABASE` and `DB_DRIVER` have no effect, because it replaces
+    /// them. An empty variable counts as not set. Other variables that begin with `DB_` may be meant for other programs and are left
+    /// alone, unless they look like a slip, such as `DB_POOL_MAXSIZE`, or `DB_NAME` for `DB_DATABASE`.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), actix_pg::ConfigError> {
+    /// let config = actix_pg::Config { pool_max_size: 20, ..actix_pg::Config::from_env()? };
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// The [`ConfigError`] names the variable. The whole is checked, except that certificates are
-    /// not loaded yet.
+    /// Fails if a variable looks like a slip, if its value is not UTF-8 or impossible, or if two variables contradict each other. The
+    /// [`ConfigError`] names the variable, or the parameter within the DSN. Files, such as certificates, are read by
+    /// [`Database::connect`](crate::Database::connect).
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(std::env::vars_os())
     }
 
-    /// The defaults, with the DSN in the place of host, port, user, password and database.
+    /// Reads a DSN; every option that it cannot hold keeps its default. [`FromStr`] and [`TryFrom`] do the same.
+    ///
+    /// The DSN is a URL or libpq's `key=value` pairs, as the page [`options`](crate::options#dsn) describes. It is kept in
+    /// [`dsn`](Self::dsn), and replaces `host`, `port`, `user`, `password` and `database`.
+    ///
+    /// ```
+    /// use actix_pg::Config;
+    ///
+    /// let config = Config::from_dsn("postgres://alice:secret@a.example.com,b.example.com/shop?target_session_attrs=read-write")?;
+    /// let config = Config { pool_max_size: 20, ..config };
+    /// assert_eq!(Config::from_dsn("host=/run/postgresql dbname=shop")?, "host=/run/postgresql dbname=shop".parse()?);
+    /// # Ok::<(), actix_pg::ConfigError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// A DSN that cannot be read, and a parameter in it that is unknown or has an impossible value.
+    /// Fails if the DSN cannot be read, if it has a parameter that is unknown or given twice, or if a value is impossible. The
+    /// [`ConfigError`] quotes no value of the DSN.
+    ///
+    /// ```
+    /// let err = actix_pg::Config::from_dsn("postgres://alice:secret@db.example.com/shop?sslmode=on").unwrap_err();
+    /// assert_eq!(
+    ///     err.to_string(),
+    ///     "DSN parameter `sslmode` must be one of disable, prefer, require, verify-ca, verify-full"
+    /// );
+    /// ```
     pub fn from_dsn(dsn: &str) -> Result<Self, ConfigError> {
         let config = Self { dsn: Some(dsn.to_owned()), ..Self::default() };
         config.settings()?;
         Ok(config)
     }
 
+    /// Reads these variables, as [`from_env`](Self::from_env) reads those of the process.
     pub(super) fn from_vars(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
@@ -92,7 +120,7 @@ impl Config {
         }
     }
 
-    /// Sets the option or driver parameter of that name.
+    /// Sets the option or the driver parameter of that name; fails if there is neither, or if the value has the wrong type.
     pub(super) fn set(&mut self, name: &str, source: OptionSource, value: Value) -> Result<(), ConfigError> {
         let problem = match self.set_option(name, value.clone()) {
             Some(result) => result,
@@ -105,7 +133,7 @@ impl Config {
     }
 }
 
-/// A DSN, as in [`Config::from_dsn`].
+/// Reads a DSN, as [`Config::from_dsn`] does.
 impl FromStr for Config {
     type Err = ConfigError;
 
@@ -114,7 +142,7 @@ impl FromStr for Config {
     }
 }
 
-/// A DSN, as in [`Config::from_dsn`].
+/// Reads a DSN, as [`Config::from_dsn`] does.
 impl TryFrom<&str> for Config {
     type Error = ConfigError;
 

@@ -1,7 +1,6 @@
-//! A value as a file, a variable or a DSN gives it, before anyone knows what it is for.
+//! The value of an option as a file, a variable or a DSN gives it, and how each type is read from it.
 //!
-//! serde's derive would neither take `"5"` for a number, as the environment needs, nor name the
-//! option in its errors.
+//! serde's derive would neither take `"5"` for a number, as the environment needs, nor name the option in its errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::names;
 
-/// Anything that TOML, YAML, JSON or a variable can say.
+/// Any value of TOML, YAML, JSON or the environment.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Value {
@@ -27,10 +26,9 @@ pub(super) enum Value {
     Map(BTreeMap<String, Value>),
 }
 
-/// A type that an option can have. The error is the rest of a sentence that begins with the
-/// option's name.
+/// A type that an option can have. The error is the rest of a sentence that begins with the name of the option.
 pub(super) trait FromValue: Sized {
-    /// Whether `"off"`, `"none"` and `"never"` mean that there is none of it.
+    /// Whether an optional one may be `"off"`, `"none"` or `"never"`.
     const CAN_BE_OFF: bool = false;
 
     fn from_value(value: Value) -> Result<Self, String>;
@@ -66,8 +64,7 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
-/// Numbers are refused: `password = 0123` would silently lose its zero. The value stays out of the
-/// error.
+/// Refuses numbers, because `password = 0123` would lose its zero. The error does not quote the value.
 impl FromValue for String {
     fn from_value(value: Value) -> Result<Self, String> {
         match value {
@@ -130,7 +127,7 @@ impl FromValue for Duration {
     }
 }
 
-/// A table, whose own tables become dotted names, or `name=value` pairs as in a DSN.
+/// Reads a table, whose inner tables become dotted names, or `name=value` pairs as in a DSN.
 impl FromValue for BTreeMap<String, String> {
     fn from_value(value: Value) -> Result<Self, String> {
         let mut settings = BTreeMap::new();
@@ -161,7 +158,7 @@ fn flatten(
     Ok(())
 }
 
-/// A value that goes on as text, to the server or to the parser of a driver parameter.
+/// Reads a value that is passed on as text.
 pub(super) fn scalar(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(text) => Ok(text.clone()),
@@ -170,7 +167,7 @@ pub(super) fn scalar(value: &Value) -> Result<String, String> {
     }
 }
 
-/// libpq's `key=value key = 'it\'s a value'`.
+/// Splits libpq's pairs, as in `key=value key = 'it\'s a value'`.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     let mut chars = text.chars().peekable();
@@ -210,6 +207,7 @@ fn skip_spaces(chars: &mut Peekable<Chars<'_>>) {
     while chars.next_if(|c| c.is_whitespace()).is_some() {}
 }
 
+/// Adds a pair, unless its name is there already. The error quotes the name only if it is publicly known.
 pub(super) fn push_once(
     pairs: &mut Vec<(String, String)>,
     name: String,
