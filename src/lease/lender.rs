@@ -72,7 +72,7 @@ impl Lender {
         match self {
             Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(pool.acquire_in_time().await?), settings)),
             #[cfg(feature = "testing")]
-            Self::Sandbox(sandbox) => sandbox.turn(settings).await,
+            Self::Sandbox(sandbox) => Ok(Lease::new(Loan::Turn(sandbox.turn(settings).await?), settings)),
         }
     }
 

@@ -10,8 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::Lease;
-use super::lender::Loan;
 use super::request_settings::RequestSettings;
 use super::reset::{self, RESET};
 use super::state::{Health, LeaseState};
@@ -67,31 +65,29 @@ impl Sandbox {
     }
 
     /// Waits for a turn, for `acquire_timeout` at most.
-    pub(super) async fn turn(
-        self: &Arc<Self>,
-        whose: &Arc<RequestSettings>,
-    ) -> Result<Arc<Lease>, AcquireError> {
+    pub(super) async fn turn(self: &Arc<Self>, whose: &Arc<RequestSettings>) -> Result<Turn, AcquireError> {
         let permit = self.pool.within_acquire_timeout(Arc::clone(&self.turns).acquire_owned()).await?;
         let permit = permit.map_err(|_| AcquireError::DatabaseClosed)?;
         let resting = self.resting().take();
         let Resting { pooled, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
         let turn = Turn { pooled, sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
         let strange = marked_by.is_some_and(|owner| !owner.ptr_eq(&turn.whose));
-        let lease = Lease::new(Loan::Turn(turn), whose);
-        if strange { self.cleaned(lease).await } else { Ok(lease) }
+        if strange { self.cleaned(turn).await } else { Ok(turn) }
     }
 
     /// Cleans the session at home, because the waiter may give up.
-    async fn cleaned(&self, lease: Arc<Lease>) -> Result<Arc<Lease>, AcquireError> {
+    async fn cleaned(&self, turn: Turn) -> Result<Turn, AcquireError> {
         let (ready, cleaned) = oneshot::channel();
         self.pool.home().spawn(async move {
-            lease.session().driver().go_home();
+            let session = turn.pooled.session();
+            session.driver().go_home();
             let clean = format!("{RESET}; {KEEP}");
-            if matches!(reset::reset(lease.session(), &clean).await, Ok(true)) {
-                let _ = ready.send(lease);
+            if matches!(reset::reset(session, &clean).await, Ok(true)) {
+                let _ = ready.send(Cleaned(Some(turn)));
             }
         });
-        cleaned.await.map_err(|_| AcquireError::SandboxLost)
+        let turn = cleaned.await.ok().and_then(|mut cleaned| cleaned.0.take());
+        turn.ok_or(AcquireError::SandboxLost)
     }
 
     /// Waits for the current turn, and rolls back.
@@ -115,6 +111,17 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.roll_back();
+    }
+}
+
+/// A turn on its way to the waiter. If the waiter has given up, its drop ends the turn.
+struct Cleaned(Option<Turn>);
+
+impl Drop for Cleaned {
+    fn drop(&mut self) {
+        if let Some(turn) = self.0.take() {
+            turn.end(&LeaseState::nested());
+        }
     }
 }
 
