@@ -13,7 +13,10 @@ use crate::text::Chain;
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, SqlState};
 
+mod busy_with;
 mod response;
+
+pub use busy_with::BusyWith;
 
 /// A [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,8 +46,9 @@ pub enum Error {
     /// Using: the connection is in use in a way that excludes this. 500.
     ///
     /// A `release()` or `close()` while a statement, row stream, copy, transaction or client guard of the request is alive;
-    /// a statement while a row stream or a copy is open; a second transaction beside one that is open.
-    Busy,
+    /// a statement while a row stream or a copy is open; a second transaction beside one that is open. [`BusyWith`] says
+    /// which.
+    Busy(BusyWith),
     /// Using: the connection has been closed with [`close`](crate::Connection::close). 500.
     ConnectionClosed,
     /// Using: the session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
@@ -210,9 +214,8 @@ impl fmt::Display for Error {
                  use `Database::connection()`, or turn it on"
             }
             Self::Acquire(_) => "no database session could be borrowed",
-            Self::Busy => {
-                "the connection is busy: a statement, row stream, copy, transaction or client guard of this request is alive; \
-                 finish or drop it first"
+            Self::Busy(with) => {
+                return write!(f, "the connection is busy with {with}: {}", with.remedy());
             }
             Self::ConnectionClosed => "the connection has been closed for the rest of this request",
             Self::SessionLost => "the session was lost under an earlier statement; release the connection and try again",

@@ -110,7 +110,7 @@ pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
 };
 pub use database::Database;
-pub use error::{Error, Result};
+pub use error::{BusyWith, Error, Result};
 pub use pool::{AcquireError, Status};
 pub use postgres_error::PostgresError;
 #[doc(hidden)]

@@ -28,3 +28,19 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
     let err = Error::OutcomeUnknown(lost());
     assert_eq!(error::Error::source(&err).map(ToString::to_string), Some(lost().to_string()));
 }
+
+/// The text names what is alive and what ends it.
+#[test]
+fn a_busy_connection_says_what_to_do() {
+    for (with, text) in [
+        (BusyWith::Statement, "busy with a statement: await it"),
+        (BusyWith::RowStream, "busy with a row stream: read it to its end or drop it"),
+        (BusyWith::Copy, "busy with a copy: finish it"),
+        (BusyWith::Transaction, "busy with a transaction: commit it, roll it back or drop it"),
+        (BusyWith::ClientGuard, "busy with a client guard: drop it"),
+    ] {
+        let err = Error::Busy(with);
+        assert!(err.to_string().contains(text), "{err}");
+        assert_eq!(err.status_code(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -37,6 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::error::BusyWith;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Session, cancel_until_quiet};
 use crate::{Error, Result, telemetry};
@@ -77,23 +78,21 @@ impl Lease {
     /// Becomes a user of the session. Fails while a row stream or a copy is open.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<SessionUse> {
         let mut state = self.state();
-        if state.streaming {
-            return Err(Error::Busy);
-        }
+        state.check_quiet()?;
         state.users += 1;
         drop(state);
         Ok(SessionUse::new(Arc::clone(self)))
     }
 
-    /// Whether a statement, row stream, copy, transaction or client guard is alive.
-    pub(crate) fn in_use(&self) -> bool {
-        self.state().users > 0
+    /// What is alive of statements, row streams, copies, transactions and client guards, if anything is.
+    pub(crate) fn busy_with(&self) -> Option<BusyWith> {
+        self.state().busy_with()
     }
 
     /// Whether a transaction, a row stream, a copy or a client guard keeps the session for its owner.
     pub(crate) fn is_kept(&self) -> bool {
         let state = self.state();
-        state.in_transaction() || state.streaming || (state.untracked && state.users > 0)
+        state.in_transaction() || state.streaming.is_some() || (state.untracked && state.users > 0)
     }
 
     pub(crate) fn settings(&self) -> &RequestSettings {

@@ -209,7 +209,9 @@ impl SessionUse {
     /// Waits until the client may be lent. Nothing is known of the statements that are sent through it.
     pub(crate) async fn lend_client(&mut self) -> Result<()> {
         self.send(SideEffects::UNKNOWN, Reply::Whole).await?;
-        self.lease.state().mark_untracked();
+        let mut state = self.lease.state();
+        state.mark_untracked();
+        state.client_guards += 1;
         Ok(())
     }
 
@@ -217,7 +219,10 @@ impl SessionUse {
     ///
     /// Until now it counted as a statement in flight, because a cancel could have hit what was done with it.
     pub(crate) fn client_returned(&mut self) {
-        self.lease.state().invalidate_settings();
+        let mut state = self.lease.state();
+        state.invalidate_settings();
+        state.client_guards -= 1;
+        drop(state);
         if !thread::panicking() {
             let _ = self.answered(Ok(()));
         }
@@ -231,7 +236,7 @@ impl SessionUse {
 
     /// Fails while a row stream or a copy is open.
     pub(crate) fn check_quiet(&self) -> Result<()> {
-        if self.lease.state().streaming { Err(Error::Busy) } else { Ok(()) }
+        self.lease.state().check_quiet()
     }
 }
 

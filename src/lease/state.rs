@@ -1,6 +1,7 @@
 //! What is in flight on a lent session, and who may send on it.
 
 use super::transaction_stack::{FrameId, TransactionStack};
+use crate::error::BusyWith;
 use crate::session::Abandoned;
 use crate::sql::SideEffects;
 use crate::{Error, Result};
@@ -15,8 +16,12 @@ pub(crate) struct LeaseState {
     /// Users whose statement is being prepared. It belongs to the transaction in which it was admitted, so no other transaction
     /// begins or ends before it is sent.
     preparing: u32,
-    /// A row stream or a copy is open. The answers of later statements would be stuck behind it.
-    pub(crate) streaming: bool,
+    /// The users that are transactions.
+    pub(crate) transaction_guards: u32,
+    /// The users that are client guards.
+    pub(crate) client_guards: u32,
+    /// The row stream or copy that is open. The answers of later statements would be stuck behind it.
+    pub(crate) streaming: Option<BusyWith>,
     /// A statement was dropped before its answer was read, and may still run.
     abandoned: Option<Abandoned>,
     pub(crate) health: Health,
@@ -53,8 +58,10 @@ pub(crate) enum Reply {
     Prepare,
     /// The answer is read row by row. No statement may be sent before it has been read.
     Stream,
+    /// As `Stream`, of a copy's data.
+    CopyOut,
     /// As `Stream`, and the client sends data meanwhile. Abandoned, it ends by itself.
-    Copy,
+    CopyIn,
     /// The answer decides which transaction later statements belong to. They wait for it.
     Control,
 }
@@ -102,9 +109,7 @@ impl LeaseState {
             Health::Held => return Ok(Admission::Wait),
             Health::Broken => return Err(Error::SessionLost),
         }
-        if self.streaming {
-            return Err(Error::Busy);
-        }
+        self.check_quiet()?;
         if self.transactions.has_pending_rollback() {
             return Ok(Admission::Wait);
         }
@@ -125,7 +130,11 @@ impl LeaseState {
             return Ok(Admission::Settings(self.generation));
         }
         self.side_effects = self.side_effects.union(side_effects);
-        self.streaming = matches!(answer, Reply::Stream | Reply::Copy);
+        self.streaming = match answer {
+            Reply::Stream => Some(BusyWith::RowStream),
+            Reply::CopyIn | Reply::CopyOut => Some(BusyWith::Copy),
+            Reply::Whole | Reply::Prepare | Reply::Control => None,
+        };
         if answer == Reply::Control {
             self.health = Health::Held;
         }
@@ -135,6 +144,22 @@ impl LeaseState {
         self.preparing += u32::from(answer == Reply::Prepare);
         self.preparing -= u32::from(prepared);
         Ok(Admission::Sent)
+    }
+
+    /// Fails while a row stream or a copy is open.
+    pub(crate) fn check_quiet(&self) -> Result<()> {
+        self.streaming.map_or(Ok(()), |with| Err(Error::Busy(with)))
+    }
+
+    /// What is alive, if anything is: of several, the one that has to end first.
+    pub(crate) fn busy_with(&self) -> Option<BusyWith> {
+        if self.users == 0 {
+            return None;
+        }
+        let guards =
+            [(self.client_guards, BusyWith::ClientGuard), (self.transaction_guards, BusyWith::Transaction)];
+        let guard = guards.into_iter().find(|(alive, _)| *alive > 0).map(|(_, with)| with);
+        Some(self.streaming.or(guard).unwrap_or(BusyWith::Statement))
     }
 
     /// Records that settings are in force, unless a new generation has begun meanwhile.
@@ -155,7 +180,7 @@ impl LeaseState {
         self.in_flight -= 1;
         match sent {
             Reply::Whole | Reply::Prepare => {}
-            Reply::Stream | Reply::Copy => self.streaming = false,
+            Reply::Stream | Reply::CopyIn | Reply::CopyOut => self.streaming = None,
             Reply::Control if self.health == Health::Held => self.health = Health::Sound,
             Reply::Control => {}
         }
@@ -167,7 +192,7 @@ impl LeaseState {
         if sent == Reply::Control {
             self.transactions.no_conflict();
         }
-        if sent == Reply::Copy {
+        if sent == Reply::CopyIn {
             return self.doubt(sent);
         }
         self.abandoned = self.abandoned.max(Some(Abandoned::Cancelled));

@@ -129,7 +129,7 @@ pub(crate) async fn copy_in(
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let echo = Started::new(&session_use, sql, &[]);
     let sink = bounded(session_use.command_timeout(), async {
-        let prepared = prepared(&mut session_use, sql, Reply::Copy).await?;
+        let prepared = prepared(&mut session_use, sql, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&prepared.statement).await;
         sink.map_err(|err| {
             session_use.give_up();
@@ -147,7 +147,7 @@ pub(crate) async fn copy_in(
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let echo = Started::new(&session_use, sql, &[]);
     let stream = bounded(session_use.command_timeout(), async {
-        let prepared = prepared(&mut session_use, sql, Reply::Stream).await?;
+        let prepared = prepared(&mut session_use, sql, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })

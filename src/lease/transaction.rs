@@ -1,9 +1,11 @@
 //! Begins, commits and rolls back transactions and savepoints.
 
 use std::fmt::Display;
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session_use::SessionUse;
+use super::state::LeaseState;
 use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
 use crate::tokio_postgres::error::{Severity, SqlState};
@@ -29,7 +31,12 @@ impl TransactionGuard {
         outer: Option<&Self>,
         start: impl Display,
     ) -> Result<Self> {
-        let frame = session_use.lease().state().transactions.reserve(outer.map(|outer| outer.frame))?;
+        let frame = {
+            let mut state = session_use.lease().state();
+            let frame = state.transactions.reserve(outer.map(|outer| outer.frame))?;
+            state.transaction_guards += 1;
+            frame
+        };
         let mut guard = Self {
             session_use,
             frame,
@@ -118,7 +125,10 @@ impl TransactionGuard {
 
     /// Rolls back in the background, before anything else is sent. Does nothing after the end of the transaction.
     pub(crate) fn leave(&self) {
-        let mut state = self.session_use.lease().state();
+        self.leave_in(self.session_use.lease().state());
+    }
+
+    fn leave_in(&self, mut state: MutexGuard<'_, LeaseState>) {
         state.transactions.leave(self.frame);
         self.session_use.lease().repair_if_due(state);
     }
@@ -139,7 +149,9 @@ impl TransactionGuard {
 
 impl Drop for TransactionGuard {
     fn drop(&mut self) {
-        self.leave();
+        let mut state = self.session_use.lease().state();
+        state.transaction_guards -= 1;
+        self.leave_in(state);
     }
 }
 

@@ -10,6 +10,7 @@
 //! A statement belongs to the innermost frame that the server knows when it is sent. Abandoned, it fails that frame: whatever is
 //! in it can only be rolled back.
 
+use crate::error::BusyWith;
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
 
@@ -73,7 +74,7 @@ impl TransactionStack {
             }
         };
         if at != self.open.len() {
-            return Err(Error::Busy);
+            return Err(Error::Busy(BusyWith::Transaction));
         }
         if self.failed() {
             return Err(Error::TransactionFailed);

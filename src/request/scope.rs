@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
+use crate::error::BusyWith;
 use crate::lease::{Lease, Lender, RequestSettings, SessionUse};
 use crate::pool::AcquireError;
 use crate::{Error, Result};
@@ -145,15 +146,16 @@ impl Scope {
 
     fn leave(&self, next: State) -> Result<()> {
         let mut state = self.state();
-        match &*state {
-            State::Leased(lease) if lease.in_use() => return Err(Error::Busy),
-            State::Borrowing(borrow) if borrow.strong_count() > 0 => return Err(Error::Busy),
-            State::Turns(turn) if turn.upgrade().is_some_and(|lease| lease.in_use()) => {
-                return Err(Error::Busy);
-            }
+        let busy_with = match &*state {
+            State::Leased(lease) => lease.busy_with(),
+            State::Borrowing(borrow) => (borrow.strong_count() > 0).then_some(BusyWith::Statement),
+            State::Turns(turn) => turn.upgrade().and_then(|lease| lease.busy_with()),
             State::Closed => return Ok(()),
             State::Detached if !matches!(next, State::Closed) => return Ok(()),
-            _ => {}
+            State::Idle | State::Detached => None,
+        };
+        if let Some(busy_with) = busy_with {
+            return Err(Error::Busy(busy_with));
         }
         let left = mem::replace(&mut *state, next);
         drop(state);

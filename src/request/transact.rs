@@ -153,7 +153,7 @@ impl TransactionBuilder {
         loop {
             let guard = match (self.guard().await, lost.take()) {
                 // The function has left something open on the connection.
-                (Err(Error::Busy), Some(lost)) => return Err(lost),
+                (Err(Error::Busy(_)), Some(lost)) => return Err(lost),
                 (guard, _) => Arc::new(guard?),
             };
             let err = match transaction(Transaction::new(Arc::clone(&guard))).await {

@@ -1,6 +1,6 @@
 //! Several statements on the connection of one request.
 
-use actix_pg::{Connection, Error, Result};
+use actix_pg::{BusyWith, Connection, Error, Result};
 use actix_web::web;
 use futures_util::TryStreamExt;
 use futures_util::future::{join_all, try_join_all};
@@ -83,7 +83,7 @@ async fn a_statement_beside_an_open_row_stream_is_refused_at_once() {
         soon("a refusal", conn.query_raw("SELECT 1", &[])).await.map(drop),
         soon("a refusal", conn.client()).await.map(drop),
     ] {
-        assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+        assert!(matches!(refused, Err(Error::Busy(BusyWith::RowStream))), "{refused:?}");
     }
     assert_eq!(db.status().used, 1);
     let mut left = 0;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_pg::testing::Postgres;
-use actix_pg::{AcquireError, Config, Connection, Database, Error, OrNotFound, Result};
+use actix_pg::{AcquireError, BusyWith, Config, Connection, Database, Error, OrNotFound, Result};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{ResponseError, body, web};
@@ -56,7 +56,7 @@ async fn no_error_has_a_body_that_tells() {
         (AcquireError::HomeStopped.into(), 503, ""),
         (Error::MissingMiddleware, 500, ""),
         (Error::NoRequestConnection, 500, ""),
-        (Error::Busy, 500, ""),
+        (Error::Busy(BusyWith::RowStream), 500, ""),
         (Error::ConnectionClosed, 500, ""),
         (Error::SessionLost, 503, ""),
         (Error::CommandTimeout(Duration::from_secs(3)), 504, ""),

@@ -1,9 +1,12 @@
 //! Giving the session back before the request ends.
 
-use actix_pg::{Connection, Database, Error, Result};
+use std::pin::pin;
+
+use actix_pg::{BusyWith, Connection, Database, Error, Result};
 use actix_web::http::StatusCode;
 use actix_web::web;
 use futures_util::TryStreamExt;
+use futures_util::future::poll_immediate;
 
 use crate::support::{
     Latch, Observer, TestApp, all_returned, assert_whole, backend, borrow_all, connect, eventually, log, soon,
@@ -54,9 +57,9 @@ async fn neither_is_granted_while_something_runs() {
     let (database, db) = connect(2).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
-    let refused = |what: &str| {
-        assert!(matches!(conn.release(), Err(Error::Busy)), "release with a {what}");
-        assert!(matches!(conn.close(), Err(Error::Busy)), "close with a {what}");
+    let refused = |what: BusyWith| {
+        assert!(matches!(conn.release(), Err(Error::Busy(with)) if with == what), "release with {what}");
+        assert!(matches!(conn.close(), Err(Error::Busy(with)) if with == what), "close with {what}");
         assert_eq!(db.status().used, 1);
     };
 
@@ -65,7 +68,7 @@ async fn neither_is_granted_while_something_runs() {
         tokio::spawn(async move { conn.execute("SELECT pg_sleep(3602)", &[]).await })
     };
     observer.sees("pg_sleep(3602)").await;
-    refused("statement");
+    refused(BusyWith::Statement);
     sleeping.abort();
     assert!(sleeping.await.is_err());
     conn.release().expect("nobody uses it");
@@ -73,16 +76,81 @@ async fn neither_is_granted_while_something_runs() {
     all_returned(&db).await;
 
     let mut rows = conn.query_raw("SELECT generate_series(1, 3)", &[]).await.expect("rows");
-    refused("row stream");
+    refused(BusyWith::RowStream);
     while rows.try_next().await.expect("a row").is_some() {}
     conn.release().expect("a stream that was read to its end is no use");
     drop(rows);
     all_returned(&db).await;
 
     let client = conn.client().await.expect("a client");
-    refused("client guard");
+    refused(BusyWith::ClientGuard);
     drop(client);
     conn.close().expect("nobody uses it");
+    assert_whole(&db).await;
+}
+
+/// P5, P8: the error says what is alive, and of several things which one has to end first.
+#[actix_web::test]
+async fn a_busy_connection_says_what_keeps_it_busy() {
+    let (database, db) = connect(1).await;
+    let observer = Observer::of(&database).await;
+    let conn = db.connection();
+    conn.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
+    let busy_with = || match (conn.release(), conn.close()) {
+        (Err(Error::Busy(release)), Err(Error::Busy(close))) if release == close => release,
+        other => panic!("{other:?}"),
+    };
+
+    let mut statement = pin!(conn.execute("SELECT pg_sleep(3603)", &[]));
+    assert!(poll_immediate(&mut statement).await.is_none());
+    assert_eq!(busy_with(), BusyWith::Statement, "one that is prepared");
+    tokio::select! {
+        _ = &mut statement => panic!("an hour has passed"),
+        () = observer.sees("pg_sleep(3603)") => {}
+    }
+    assert_eq!(busy_with(), BusyWith::Statement, "one that runs");
+    statement.set(conn.execute("SELECT 1", &[]));
+    statement.await.expect("an answer");
+
+    let rows = conn.query_raw("SELECT 1", &[]).await.expect("rows");
+    assert_eq!(busy_with(), BusyWith::RowStream);
+    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(Error::Busy(BusyWith::RowStream))));
+    drop(rows);
+
+    let copy = conn.copy_in("COPY t FROM STDIN").await.expect("a copy");
+    assert_eq!(busy_with(), BusyWith::Copy);
+    assert!(matches!(conn.execute("SELECT 1", &[]).await, Err(Error::Busy(BusyWith::Copy))));
+    copy.finish().await.expect("a copy");
+    let copy = conn.copy_out("COPY t TO STDOUT").await.expect("a copy");
+    assert_eq!(busy_with(), BusyWith::Copy);
+    drop(copy);
+
+    let client = conn.client().await.expect("a client");
+    assert_eq!(busy_with(), BusyWith::ClientGuard);
+    drop(client);
+
+    let tx = conn.transaction().await.expect("a transaction");
+    assert_eq!(busy_with(), BusyWith::Transaction);
+    assert!(matches!(conn.transaction().await, Err(Error::Busy(BusyWith::Transaction))));
+    let client = conn.client().await.expect("a client");
+    assert_eq!(busy_with(), BusyWith::ClientGuard, "a client in a transaction");
+    let rows = tx.query_raw("SELECT 1", &[]).await.expect("rows");
+    assert_eq!(busy_with(), BusyWith::RowStream, "a stream beside a client in a transaction");
+    drop((rows, client));
+    assert_eq!(busy_with(), BusyWith::Transaction);
+    drop(tx);
+
+    // One that its function has handed on has ended, and is alive.
+    let mut escaped = None;
+    let failed = conn.transact(|tx| {
+        escaped = Some(tx);
+        async { Err::<(), _>(Error::NoRows) }
+    });
+    assert!(matches!(failed.await, Err(Error::NoRows)));
+    assert_eq!(busy_with(), BusyWith::Transaction, "a transaction that has ended");
+    drop(escaped);
+
+    conn.release().expect("nothing is alive");
     assert_whole(&db).await;
 }
 
@@ -140,8 +208,8 @@ async fn a_release_that_races_with_a_borrow_loses_nothing() {
             tokio::spawn(async move { conn.query_one_scalar::<i32>("SELECT 1", &[]).await })
         };
         eventually("it waits", async || db.status().pending_requests == 1).await;
-        assert!(matches!(conn.release(), Err(Error::Busy)));
-        assert!(matches!(conn.close(), Err(Error::Busy)));
+        assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::Statement))));
+        assert!(matches!(conn.close(), Err(Error::Busy(BusyWith::Statement))));
         if round % 2 == 0 {
             drop(all);
             assert_eq!(soon("a borrow", borrowing).await.expect("joined").expect("a row"), 1);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_pg::testing::TestDatabase;
-use actix_pg::{Connection, Database, Error, GenericClient, RequestTransaction, Result};
+use actix_pg::{BusyWith, Connection, Database, Error, GenericClient, RequestTransaction, Result};
 use actix_web::dev::{Service, ServiceRequest};
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
@@ -124,8 +124,8 @@ async fn both(
 ) -> Result<HttpResponse> {
     insert(&conn, *id).await?;
     insert(&tx, *id + 1).await?;
-    assert!(matches!(conn.release(), Err(Error::Busy)));
-    assert!(matches!(conn.transaction().await, Err(Error::Busy)));
+    assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::Transaction))));
+    assert!(matches!(conn.transaction().await, Err(Error::Busy(BusyWith::Transaction))));
     insert(&conn, *id + 2).await?;
     let seen: i64 = again.query_one_scalar("SELECT count(*) FROM t", &[]).await?;
     assert_eq!(seen, 3);

@@ -2,7 +2,9 @@
 
 use actix_pg::testing::TestDatabase;
 use actix_pg::tokio_postgres::error::SqlState;
-use actix_pg::{Connection, Database, Error, IsolationLevel, RequestTransaction, Result, Transaction};
+use actix_pg::{
+    BusyWith, Connection, Database, Error, IsolationLevel, RequestTransaction, Result, Transaction,
+};
 use actix_web::{HttpResponse, Responder, web};
 use futures_util::{TryStreamExt, future};
 
@@ -149,8 +151,8 @@ async fn a_transaction_is_a_savepoint() {
     tx.execute(insert, &[&1]).await.unwrap();
     // The request's own statements run in it, and do not wait for it.
     conn.execute(insert, &[&2]).await.unwrap();
-    assert!(matches!(conn.release(), Err(Error::Busy)));
-    assert!(matches!(conn.transaction().await, Err(Error::Busy)));
+    assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::Transaction))));
+    assert!(matches!(conn.transaction().await, Err(Error::Busy(BusyWith::Transaction))));
     let inner = tx.transaction().await.unwrap();
     inner.execute(insert, &[&1]).await.unwrap_err();
     drop(inner);

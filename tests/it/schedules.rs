@@ -411,7 +411,7 @@ impl Run {
     async fn apply(&mut self, step: Step, task: Option<usize>) -> Outcome {
         let left = |left: Result<()>| match left {
             Ok(()) => Outcome::Granted,
-            Err(Error::Busy) => Outcome::Busy,
+            Err(Error::Busy(_)) => Outcome::Busy,
             Err(err) => panic!("{err:?}"),
         };
         match step {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_pg::testing::Postgres;
 use actix_pg::tokio_postgres::error::SqlState;
-use actix_pg::{Config, Connection, Database, Error, Result};
+use actix_pg::{BusyWith, Config, Connection, Database, Error, Result};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
@@ -92,14 +92,14 @@ async fn while_a_copy_is_open_other_statements_are_refused() {
     conn.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
     let mut copy = conn.copy_in("COPY t FROM STDIN").await.unwrap();
     copy.send(Bytes::from_static(b"1\n2\n")).await.unwrap();
-    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy)));
-    assert!(matches!(conn.copy_out("COPY t TO STDOUT").await, Err(Error::Busy)));
-    assert!(matches!(conn.transaction().await, Err(Error::Busy)));
-    assert!(matches!(conn.release(), Err(Error::Busy)));
+    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy(BusyWith::Copy))));
+    assert!(matches!(conn.copy_out("COPY t TO STDOUT").await, Err(Error::Busy(BusyWith::Copy))));
+    assert!(matches!(conn.transaction().await, Err(Error::Busy(BusyWith::Copy))));
+    assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::Copy))));
     assert_eq!(copy.finish().await.unwrap(), 2);
 
     let mut copy = conn.copy_out("COPY t TO STDOUT").await.unwrap();
-    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy)));
+    assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy(BusyWith::Copy))));
     let mut data = Vec::new();
     while let Some(piece) = copy.try_next().await.unwrap() {
         data.extend_from_slice(&piece);

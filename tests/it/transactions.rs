@@ -6,7 +6,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use actix_pg::tokio_postgres::error::SqlState;
-use actix_pg::{Config, Connection, Database, Error, GenericClient, IsolationLevel, Result, Transaction};
+use actix_pg::{
+    BusyWith, Config, Connection, Database, Error, GenericClient, IsolationLevel, Result, Transaction,
+};
 use futures_util::TryStreamExt;
 
 use crate::support::{Observer, Proxy, backend, connect, database, eventually, sized};
@@ -93,8 +95,8 @@ async fn release_and_close_are_refused_while_a_transaction_is_open() {
     let (_database, db, conn) = table().await;
     let tx = conn.transaction().await.unwrap();
     insert(&tx, 1).await.unwrap();
-    assert!(matches!(conn.release(), Err(Error::Busy)));
-    assert!(matches!(conn.close(), Err(Error::Busy)));
+    assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::Transaction))));
+    assert!(matches!(conn.close(), Err(Error::Busy(BusyWith::Transaction))));
     insert(&tx, 2).await.unwrap();
     tx.commit().await.unwrap();
     assert_clean(&db, &conn).await;
@@ -105,9 +107,9 @@ async fn release_and_close_are_refused_while_a_transaction_is_open() {
 async fn a_second_transaction_beside_an_open_one_is_refused() {
     let (_database, db, conn) = table().await;
     let tx = conn.transaction().await.unwrap();
-    assert!(matches!(conn.transaction().await, Err(Error::Busy)));
+    assert!(matches!(conn.transaction().await, Err(Error::Busy(BusyWith::Transaction))));
     let inner = tx.transaction().await.unwrap();
-    assert!(matches!(tx.transaction().await, Err(Error::Busy)));
+    assert!(matches!(tx.transaction().await, Err(Error::Busy(BusyWith::Transaction))));
     insert(&inner, 1).await.unwrap();
     inner.commit().await.unwrap();
     tx.commit().await.unwrap();
@@ -546,8 +548,8 @@ async fn a_row_stream_that_is_open_refuses_to_be_cut_off_by_commit() {
     insert(&tx, 1).await.unwrap();
     let mut rows = tx.query_raw("SELECT generate_series(1, 100000)", &[]).await.unwrap();
     rows.try_next().await.unwrap();
-    assert!(matches!(insert(&conn, 2).await, Err(Error::Busy)));
-    assert!(matches!(tx.commit().await, Err(Error::Busy)));
+    assert!(matches!(insert(&conn, 2).await, Err(Error::Busy(BusyWith::RowStream))));
+    assert!(matches!(tx.commit().await, Err(Error::Busy(BusyWith::RowStream))));
     assert_eq!(rows.map_ok(|_| ()).try_fold(0, async |n, ()| Ok(n + 1)).await.unwrap(), 99_999);
     assert_eq!(ids(&conn).await, [0; 0]);
     assert_clean(&db, &conn).await;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use actix_pg::tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use actix_pg::{Config, Connection, Database, Error};
+use actix_pg::{BusyWith, Config, Connection, Database, Error};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, SinkExt, StreamExt, TryStreamExt};
 use rand::RngExt;
@@ -298,8 +298,8 @@ async fn unread_rows_go_with_their_stream() {
         for _ in 0..read {
             rows.next().await.expect("a row").expect("a row");
         }
-        assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy)));
-        assert!(matches!(conn.release(), Err(Error::Busy)));
+        assert!(matches!(conn.query("SELECT 1", &[]).await, Err(Error::Busy(BusyWith::RowStream))));
+        assert!(matches!(conn.release(), Err(Error::Busy(BusyWith::RowStream))));
         drop(rows);
         assert_eq!(soon("the next statement", backend(&conn)).await, same);
     }
