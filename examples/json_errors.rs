@@ -55,7 +55,7 @@ impl fmt::Display for ApiError {
         f.write_str(match self {
             Self::NameTaken => "that name is taken",
             Self::Database(actix_pg::Error::NotFound) => "there is nothing here",
-            Self::Database(err) if err.retry_after().is_some() => "try again in a moment",
+            Self::Database(err) if err.is_unavailable() => "try again in a moment",
             Self::Database(_) => "something went wrong",
         })
     }

@@ -145,6 +145,47 @@ impl Error {
         }
     }
 
+    /// Returns the name of the constraint that does not hold, where the server reports one.
+    ///
+    /// A handler that knows its constraints answers each of them in its own words:
+    ///
+    /// ```
+    /// use actix_pg::tokio_postgres::error::SqlState;
+    /// use actix_pg::{Connection, Error};
+    /// use actix_web::{HttpResponse, error};
+    ///
+    /// async fn register(email: String, conn: Connection) -> actix_web::Result<HttpResponse> {
+    ///     conn.execute("INSERT INTO users (email) VALUES ($1)", &[&email]).await.map_err(refused)?;
+    ///     Ok(HttpResponse::Created().finish())
+    /// }
+    ///
+    /// fn refused(err: Error) -> actix_web::Error {
+    ///     match (err.code(), err.constraint()) {
+    ///         (Some(&SqlState::UNIQUE_VIOLATION), Some("users_email_key")) => {
+    ///             error::ErrorConflict("that address is registered")
+    ///         }
+    ///         _ => err.into(),
+    ///     }
+    /// }
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # use actix_web::{App, test, web};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database_with("CREATE TABLE users (email text UNIQUE)").await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let app = App::new().wrap(db.middleware()).route("/", web::post().to(register));
+    /// # let app = test::init_service(app).await;
+    /// # for status in [201, 409] {
+    /// #     let req = test::TestRequest::post().set_payload("ada@example.org").to_request();
+    /// #     assert_eq!(test::call_service(&app, req).await.status(), status);
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn constraint(&self) -> Option<&str> {
+        self.postgres().and_then(PostgresError::constraint)
+    }
+
     /// Returns everything that the server said. That may hold the data of rows, so it is not for a log or a client.
     pub fn as_db_error(&self) -> Option<&DbError> {
         self.postgres().and_then(PostgresError::as_db_error)

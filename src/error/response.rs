@@ -15,6 +15,50 @@ use crate::tokio_postgres::error::SqlState;
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(1);
 
 impl Error {
+    /// Returns whether the same request may succeed later: the error is answered with 503 and a
+    /// [`Retry-After`](Self::retry_after).
+    ///
+    /// | error | unavailable |
+    /// |---|---|
+    /// | [`Connect`](Self::Connect), [`Acquire`](Self::Acquire), [`SessionLost`](Self::SessionLost) | always |
+    /// | [`Postgres`](Self::Postgres), [`Begin`](Self::Begin), [`CommitRefused`](Self::CommitRefused), [`Setting`](Self::Setting) | if the connection is gone or the server ends it, lacks resources or is shutting down, and after a serialization failure or a deadlock, which another attempt may not meet |
+    /// | all others | never: not even [`OutcomeUnknown`](Self::OutcomeUnknown), which may have been committed |
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use actix_pg::{AcquireError, Error};
+    ///
+    /// assert!(Error::from(AcquireError::DatabaseClosed).is_unavailable());
+    /// assert!(!Error::CommandTimeout(Duration::from_secs(1)).is_unavailable());
+    /// ```
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
+            Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
+                is_unavailable(said)
+            }
+            Self::Config(_)
+            | Self::MissingMiddleware
+            | Self::NoRequestConnection
+            | Self::Busy(_)
+            | Self::ConnectionClosed
+            | Self::CommandTimeout(_)
+            | Self::TooManyRows
+            | Self::NoRows
+            | Self::CopyFailed
+            | Self::TransactionEnded
+            | Self::TransactionFailed
+            | Self::NestedTransactionOpen
+            | Self::OutcomeUnknown(_)
+            | Self::TransactionHeld
+            | Self::Sandboxed
+            | Self::SettingName(_)
+            | Self::SettingValue(_)
+            | Self::SettingReserved(_)
+            | Self::NotFound => false,
+        }
+    }
+
     /// Returns how long a client should wait before it tries again, the header `Retry-After` of a 503. `None` for any other
     /// status.
     ///
@@ -25,7 +69,7 @@ impl Error {
     /// assert!(Error::NotFound.retry_after().is_none());
     /// ```
     pub fn retry_after(&self) -> Option<Duration> {
-        (self.status_code() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_OUTAGE)
+        self.is_unavailable().then_some(RETRY_AFTER_OUTAGE)
     }
 
     /// Writes the line of the log that stands for a failed request: at ERROR, target `actix_pg::request`.
@@ -37,16 +81,6 @@ impl Error {
             telemetry::request_failed(self, self.postgres());
         }
     }
-
-    fn is_outage(&self) -> bool {
-        match self {
-            Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
-            Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
-                is_outage(said)
-            }
-            _ => false,
-        }
-    }
 }
 
 impl ResponseError for Error {
@@ -54,7 +88,7 @@ impl ResponseError for Error {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::CommandTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            _ if self.is_outage() => StatusCode::SERVICE_UNAVAILABLE,
+            _ if self.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -73,7 +107,7 @@ impl ResponseError for Error {
 }
 
 /// Whether another attempt may do better.
-fn is_outage(said: &PostgresError) -> bool {
+fn is_unavailable(said: &PostgresError) -> bool {
     match said.code() {
         Some(code) if *code == SqlState::QUERY_CANCELED => false,
         // Another attempt may not meet the other transaction.

@@ -2,8 +2,10 @@
 
 use actix_web::ResponseError;
 use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
 
 use super::*;
+use crate::config::Config;
 
 /// What a client is told, and an operator reads.
 #[test]
@@ -27,6 +29,72 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
     }
     let err = Error::OutcomeUnknown(lost());
     assert_eq!(error::Error::source(&err).map(ToString::to_string), Some(lost().to_string()));
+}
+
+/// The status, `Retry-After` and `is_unavailable` say the same of each variant.
+#[test]
+fn an_error_is_unavailable_where_it_is_answered_with_503() {
+    for (err, unavailable) in all() {
+        let status = err.status_code();
+        assert_eq!(err.is_unavailable(), unavailable, "{err:?}");
+        assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, unavailable, "{err:?}: {status}");
+        assert_eq!(err.retry_after().is_some(), unavailable, "{err:?}");
+        assert_eq!(err.error_response().headers().contains_key(RETRY_AFTER), unavailable, "{err:?}");
+    }
+}
+
+/// An error of each variant, and whether it is unavailable. It does not compile where one is missing.
+macro_rules! errors {
+    ($($variant:ident $(($value:expr))? => $unavailable:literal,)*) => {{
+        let _of_each_variant = |err: &Error| match err {
+            $(Error::$variant { .. } => (),)*
+        };
+        vec![$((Error::$variant $(($value))?, $unavailable)),*]
+    }};
+}
+
+/// What the server says decides for some of them: `errors_are_opaque` has those.
+fn all() -> Vec<(Error, bool)> {
+    let driver =
+        || -> PostgresError { "nonsense".parse::<tokio_postgres::Config>().expect_err("no DSN").into() };
+    let wrong = Config { pool_max_size: 0, ..Config::default() };
+    let mut all = errors![
+        Config(wrong.settings().expect_err("no pool")) => false,
+        Connect(ConnectError::closed()) => true,
+        MissingMiddleware => false,
+        NoRequestConnection => false,
+        Acquire(AcquireError::DatabaseClosed) => true,
+        Busy(BusyWith::Statement) => false,
+        ConnectionClosed => false,
+        SessionLost => true,
+        CommandTimeout(Duration::ZERO) => false,
+        TooManyRows => false,
+        NoRows => false,
+        Postgres(driver()) => false,
+        CopyFailed => false,
+        Begin(driver()) => false,
+        TransactionEnded => false,
+        TransactionFailed => false,
+        NestedTransactionOpen => false,
+        CommitRefused(driver()) => false,
+        OutcomeUnknown(Box::new(Error::SessionLost)) => false,
+        TransactionHeld => false,
+        Sandboxed => false,
+        SettingName(String::new()) => false,
+        SettingValue(String::new()) => false,
+        SettingReserved(String::new()) => false,
+        Setting(driver()) => false,
+        NotFound => false,
+    ];
+    let acquire = [
+        AcquireError::QueueFull { max_waiting: 7 },
+        AcquireError::TimedOut { acquire_timeout: Duration::ZERO, cause: None },
+        AcquireError::Unavailable(ConnectError::closed()),
+        AcquireError::SandboxLost,
+        AcquireError::HomeStopped,
+    ];
+    all.extend(acquire.map(|err| (err.into(), true)));
+    all
 }
 
 /// The text names what is alive and what ends it.

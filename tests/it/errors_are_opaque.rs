@@ -72,6 +72,57 @@ async fn no_error_has_a_body_that_tells() {
     }
 }
 
+/// What the server says decides: `is_unavailable`, the status and `Retry-After` agree on it.
+#[actix_web::test]
+async fn an_error_of_the_servers_is_unavailable_where_it_is_answered_with_503() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    for (code, unavailable) in [
+        // Connection exception, insufficient resources, operator intervention.
+        ("08006", true),
+        ("53300", true),
+        ("57P01", true),
+        ("57P03", true),
+        // A serialization failure and a deadlock.
+        ("40001", true),
+        ("40P01", true),
+        // A cancel, a violated constraint, no such table, one that a function raises.
+        ("57014", false),
+        ("23505", false),
+        ("42P01", false),
+        ("P0001", false),
+    ] {
+        let raise = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$");
+        let err = conn.batch_execute(&raise).await.expect_err(code);
+        assert_eq!(err.code().map(|code| code.code()), Some(code));
+        assert_eq!(err.is_unavailable(), unavailable, "{err:?}");
+        assert_eq!(err.status_code() == StatusCode::SERVICE_UNAVAILABLE, unavailable, "{err:?}");
+        assert_eq!(err.retry_after().is_some(), unavailable, "{err:?}");
+    }
+}
+
+/// The name of the constraint, wherever the server's refusal stands.
+#[actix_web::test]
+async fn a_violated_constraint_is_named() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    conn.batch_execute("CREATE TABLE t (id int CONSTRAINT once PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)")
+        .await
+        .expect("a table");
+    let twice = "INSERT INTO t VALUES (1), (1)";
+    let err = conn.execute(twice, &[]).await.expect_err("a duplicate");
+    assert!(matches!(err, Error::Postgres(_)), "{err:?}");
+    assert_eq!(err.constraint(), Some("once"));
+    let tx = conn.transaction().await.expect("a transaction");
+    tx.execute(twice, &[]).await.expect("two rows");
+    let err = tx.commit().await.expect_err("a duplicate");
+    assert!(matches!(err, Error::CommitRefused(_)), "{err:?}");
+    assert_eq!(err.constraint(), Some("once"));
+    let err = conn.execute("SELECT 1 / 0", &[]).await.expect_err("a division by zero");
+    assert_eq!(err.constraint(), None);
+    assert_eq!(Error::NoRows.constraint(), None);
+}
+
 /// Case 30: a row that is not there is a 404 with a short text.
 #[actix_web::test]
 async fn a_row_that_is_not_there_is_a_404() {
