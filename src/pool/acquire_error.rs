@@ -37,6 +37,7 @@ use crate::text::Chain;
 pub enum AcquireError {
     /// No session became free within `acquire_timeout`. That bounds the wait in the queue, for a login, and for the check of a
     /// session that has idled, together.
+    #[non_exhaustive]
     TimedOut {
         /// How long was waited: the option of that name.
         acquire_timeout: Duration,
@@ -44,6 +45,7 @@ pub enum AcquireError {
         cause: Option<ConnectError>,
     },
     /// As many requests as `max_waiting` allows were waiting already. Said at once.
+    #[non_exhaustive]
     QueueFull {
         /// How many may wait: the option of that name.
         max_waiting: u32,

@@ -36,6 +36,8 @@ async fn no_error_has_a_body_that_tells() {
     let database = database().await;
     let config = Config { acquire_timeout: Duration::from_millis(50), ..sized(database.config(), 1) };
     let db = Database::connect(config).await.expect("a connected database");
+    let config = Config { max_waiting: Some(0), ..sized(database.config(), 1) };
+    let no_queue = Database::connect(config).await.expect("a connected database");
     let conn = db.connection();
     let failed = conn.query("SELECT * FROM hidden", &[]).await.expect_err("no table");
     drop(conn);
@@ -45,7 +47,10 @@ async fn no_error_has_a_body_that_tells() {
     let unreachable = Config { host: "127.0.0.1".into(), port: 1, ..sized(Config::default(), 1) };
     let unreachable = Database::connect(unreachable).await.expect_err("no server");
     let wrong = Database::connect(sized(Config::default(), 0)).await.expect_err("no pool");
-    let full = AcquireError::QueueFull { max_waiting: 7 }.into();
+    let all = borrow_all(&no_queue).await;
+    let full = no_queue.connection().query("SELECT 1", &[]).await.expect_err("no queue");
+    assert!(matches!(full, Error::Acquire(AcquireError::QueueFull { max_waiting: 0, .. })), "{full:?}");
+    drop(all);
     for (err, status, text) in [
         (wrong, 500, ""),
         (unreachable, 503, ""),
