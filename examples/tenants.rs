@@ -3,13 +3,13 @@
 
 use std::env;
 use std::error::Error;
-use std::future::{Ready, ready};
-use std::ops::Deref;
 
 use actix_pg::testing::Postgres;
-use actix_pg::{Config, Connection, Database, Result};
-use actix_web::dev::Payload;
-use actix_web::{App, FromRequest, HttpRequest, HttpServer, Responder, error, get, post, web};
+use actix_pg::{Config, Connection, ConnectionExt, Database, Result};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpServer, Responder, error, get, post, web};
 
 /// The owner of a table, and a superuser, see all rows; so statements of a request run as `tenant`.
 ///
@@ -23,46 +23,28 @@ const SCHEMA: &str = "
     DO $$ BEGIN CREATE ROLE tenant; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SELECT, INSERT ON notes TO tenant";
 
-/// The connection of a request that has said whose it is. A real application would ask a session or a token.
-struct Tenant(Connection);
-
-impl Tenant {
-    fn of(req: &HttpRequest) -> actix_web::Result<Self> {
-        let name = req.headers().get("x-tenant").and_then(|name| name.to_str().ok());
-        let name = name.ok_or_else(|| error::ErrorUnauthorized("no tenant"))?;
-        let conn = Connection::extract(req).into_inner()?;
-        // Recorded; in force before the first statement on every session that the request borrows.
-        conn.set_config("app.tenant", name)?;
-        conn.set_config("role", "tenant")?;
-        Ok(Self(conn))
-    }
-}
-
-impl FromRequest for Tenant {
-    type Error = actix_web::Error;
-    type Future = Ready<actix_web::Result<Self>>;
-
-    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::of(req))
-    }
-}
-
-impl Deref for Tenant {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.0
-    }
+/// Has all statements of a request run as its tenant. A real application would ask a session or a token who that is.
+async fn as_tenant(
+    req: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> actix_web::Result<ServiceResponse<impl MessageBody>> {
+    let name = req.headers().get("x-tenant").and_then(|name| name.to_str().ok());
+    let name = name.ok_or_else(|| error::ErrorUnauthorized("no tenant"))?;
+    // Recorded; in force before the first statement on every session that the request borrows.
+    let conn = req.connection()?;
+    conn.set_config("app.tenant", name)?;
+    conn.set_config("role", "tenant")?;
+    next.call(req).await
 }
 
 #[get("/notes")]
-async fn notes(tenant: Tenant) -> Result<impl Responder> {
-    Ok(web::Json(tenant.query_scalar::<String>("SELECT note FROM notes", &[]).await?))
+async fn notes(conn: Connection) -> Result<impl Responder> {
+    Ok(web::Json(conn.query_scalar::<String>("SELECT note FROM notes", &[]).await?))
 }
 
 #[post("/notes")]
-async fn add(note: String, tenant: Tenant) -> Result<impl Responder> {
-    Ok(tenant.execute("INSERT INTO notes (note) VALUES ($1)", &[&note]).await?.to_string())
+async fn add(note: String, conn: Connection) -> Result<impl Responder> {
+    Ok(conn.execute("INSERT INTO notes (note) VALUES ($1)", &[&note]).await?.to_string())
 }
 
 #[actix_web::main]
@@ -73,7 +55,10 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let db = Database::connect(config).await?;
     db.connection().batch_execute(SCHEMA).await?;
     let app = db.clone();
-    let server = HttpServer::new(move || App::new().wrap(app.middleware()).service((notes, add)));
+    // Around the whole App, so that no route can be without a tenant; inside of the connection, which it uses.
+    let server = HttpServer::new(move || {
+        App::new().wrap(from_fn(as_tenant)).wrap(app.middleware()).service((notes, add))
+    });
     server.bind(("127.0.0.1", env::var("PORT").map_or(Ok(8080), |port| port.parse())?))?.run().await?;
     db.close().await;
     Ok(())

@@ -116,7 +116,7 @@ pub use postgres_error::PostgresError;
 #[doc(hidden)]
 pub use request::ConnectionService;
 pub use request::{
-    ClientGuard, Connection, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
+    ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
     RequestTransaction, RowStream, Transaction, TransactionBuilder,
 };
 pub use session::ConnectError;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
+use super::connection_ext::ConnectionExt;
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor};
 use super::request_connections::RequestConnections;
@@ -381,8 +382,8 @@ impl Database {
     ///     Ok(HttpResponse::NoContent().finish())
     /// }
     /// ```
-    pub fn connection_for(&self, req: &HttpRequest) -> Connection {
-        Connection::of(req, self)
+    pub fn connection_for(&self, req: &impl ConnectionExt) -> Connection {
+        Connection::of(req.http_request(), self)
     }
 }
 
@@ -407,6 +408,6 @@ impl FromRequest for Connection {
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(RequestConnections::database(req).map(|database| Self::of(req, database)))
+        ready(req.connection())
     }
 }

@@ -33,25 +33,51 @@ impl Database {
     /// outermost. To have the `Database` in the app data is not enough: a request that is not wrapped has no connection, and
     /// extracting one fails with [`Error::MissingMiddleware`](crate::Error::MissingMiddleware).
     ///
+    /// A middleware made by [`from_fn`](actix_web::middleware::from_fn) gets the connection by
+    /// [`ConnectionExt::connection`](crate::ConnectionExt::connection):
+    ///
     /// ```
-    /// use actix_pg::{Connection, Database};
+    /// use actix_pg::ConnectionExt;
     /// use actix_web::body::MessageBody;
     /// use actix_web::dev::{ServiceRequest, ServiceResponse};
     /// use actix_web::middleware::{Next, from_fn};
-    /// use actix_web::{App, Error};
-    ///
-    /// # fn app(db: Database) {
-    /// let app = App::new().wrap(from_fn(authenticated)).wrap(db.middleware());
-    /// # }
+    /// use actix_web::{App, error};
+    /// # use actix_pg::{Connection, Database, testing::Postgres};
+    /// # use actix_web::{test, web};
     ///
     /// async fn authenticated(
-    ///     conn: Connection,
     ///     req: ServiceRequest,
     ///     next: Next<impl MessageBody>,
-    /// ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    ///     conn.execute("SELECT 1", &[]).await?; // shared with the handler
+    /// ) -> actix_web::Result<ServiceResponse<impl MessageBody>> {
+    ///     let token = req.headers().get("authorization").and_then(|token| token.to_str().ok());
+    ///     let token = token.ok_or_else(|| error::ErrorUnauthorized("a token, please"))?;
+    ///     let conn = req.connection()?; // that of the handler
+    ///     if conn.query_opt("SELECT FROM tokens WHERE token = $1", &[&token]).await?.is_none() {
+    ///         return Err(error::ErrorForbidden("that token is unknown"));
+    ///     }
     ///     next.call(req).await
     /// }
+    ///
+    /// # async fn handler(conn: Connection) -> actix_pg::Result<String> {
+    /// #     conn.query_one_scalar("SELECT 'served'", &[]).await
+    /// # }
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let schema = "CREATE TABLE tokens (token text); INSERT INTO tokens VALUES ('a'), ('b')";
+    /// # let database = Postgres::shared()?.database_with(schema).await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// let app = App::new().wrap(from_fn(authenticated)).wrap(db.middleware());
+    /// # let app = test::init_service(app.route("/", web::get().to(handler))).await;
+    /// # for (token, status) in [("a", 200), ("c", 403)] {
+    /// #     let req = test::TestRequest::get().insert_header(("authorization", token)).to_request();
+    /// #     let status_of = |res: Result<ServiceResponse<_>, actix_web::Error>| match res {
+    /// #         Ok(res) => res.status(),
+    /// #         Err(err) => err.as_response_error().status_code(),
+    /// #     };
+    /// #     assert_eq!(status_of(test::try_call_service(&app, req).await), status);
+    /// # }
+    /// # Ok(())
+    /// # }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
         ConnectionMiddleware { database: self.clone() }

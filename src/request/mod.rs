@@ -5,6 +5,7 @@ mod request_connections;
 mod scope;
 mod borrow;
 mod connection;
+mod connection_ext;
 mod transaction;
 mod transact;
 mod request_transaction;
@@ -18,6 +19,7 @@ mod or_not_found;
 
 pub use client::ClientGuard;
 pub use connection::Connection;
+pub use connection_ext::ConnectionExt;
 pub use copy::{CopyIn, CopyOut};
 pub use generic::GenericClient;
 pub use middleware::{ConnectionMiddleware, ConnectionService};

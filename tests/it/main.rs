@@ -10,6 +10,7 @@ mod lazy_and_shared;
 mod the_end_of_a_request;
 mod outliving_the_request;
 mod release_and_close;
+mod requests_have_a_connection;
 mod without_a_connection;
 mod concurrent_statements;
 mod transactions;

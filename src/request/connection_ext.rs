@@ -1,0 +1,83 @@
+//! The connection of a request, for code that has the request and no extractor.
+
+use actix_web::HttpRequest;
+use actix_web::dev::ServiceRequest;
+
+use super::Connection;
+use super::request_connections::RequestConnections;
+use crate::Result;
+
+#[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
+pub(crate) mod sealed {
+    use actix_web::HttpRequest;
+
+    /// Has a request in it.
+    pub trait AsHttpRequest {
+        fn http_request(&self) -> &HttpRequest;
+    }
+}
+
+/// The connection of an [`HttpRequest`] or a [`ServiceRequest`]: for middleware and extractors, which have no handler's
+/// arguments. It cannot be implemented elsewhere.
+///
+/// ```
+/// use actix_pg::{ConnectionExt, Database};
+/// use actix_web::body::MessageBody;
+/// use actix_web::dev::{ServiceRequest, ServiceResponse};
+/// use actix_web::middleware::{Next, from_fn};
+/// # use actix_pg::{Connection, testing::Postgres};
+/// # use actix_web::{App, test, web};
+///
+/// /// Has every statement of a request end after a second.
+/// async fn in_time(
+///     req: ServiceRequest,
+///     next: Next<impl MessageBody>,
+/// ) -> actix_web::Result<ServiceResponse<impl MessageBody>> {
+///     req.connection()?.set_config("statement_timeout", "1s")?;
+///     next.call(req).await
+/// }
+///
+/// # async fn bound(conn: Connection) -> actix_pg::Result<String> {
+/// #     conn.query_one_scalar("SHOW statement_timeout", &[]).await
+/// # }
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let database = Postgres::shared()?.database().await?;
+/// # let db = Database::connect(database.config()).await?;
+/// let app = App::new().wrap(from_fn(in_time)).wrap(db.middleware());
+/// # let app = test::init_service(app.route("/", web::get().to(bound))).await;
+/// # assert_eq!(test::call_and_read_body(&app, test::TestRequest::get().to_request()).await, "1s");
+/// # Ok(())
+/// # }
+/// ```
+pub trait ConnectionExt: sealed::AsHttpRequest {
+    /// Returns the request's connection: the one that the extractor [`Connection`] and all others of the request share.
+    ///
+    /// Borrows nothing, as the extractor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingMiddleware`](crate::Error::MissingMiddleware) where no
+    /// [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps the caller: a middleware has to be inside of it.
+    /// [`Error::NoRequestConnection`](crate::Error::NoRequestConnection) where the option `use_connection_for_request` is off.
+    fn connection(&self) -> Result<Connection> {
+        let req = self.http_request();
+        RequestConnections::database(req).map(|database| Connection::of(req, database))
+    }
+}
+
+impl sealed::AsHttpRequest for HttpRequest {
+    fn http_request(&self) -> &HttpRequest {
+        self
+    }
+}
+
+impl ConnectionExt for HttpRequest {}
+
+impl sealed::AsHttpRequest for ServiceRequest {
+    fn http_request(&self) -> &HttpRequest {
+        self.request()
+    }
+}
+
+impl ConnectionExt for ServiceRequest {}
