@@ -105,7 +105,6 @@ pub mod guide;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-pub use bb8_postgres::tokio_postgres;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
 };
@@ -120,3 +119,4 @@ pub use request::{
     RequestTransaction, RowStream, Transaction, TransactionBuilder,
 };
 pub use session::ConnectError;
+pub use tokio_postgres;

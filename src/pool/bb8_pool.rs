@@ -6,13 +6,18 @@
 
 use std::sync::Arc;
 
-use bb8_postgres::bb8::{ManageConnection, Pool, PooledConnection};
+use bb8::{ManageConnection, Pool, PooledConnection};
+use bb8_postgres::{bb8 as paired_bb8, tokio_postgres as paired_driver};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
 
 use crate::session::ConnectError;
 use crate::session::Connector;
 use crate::session::Session;
+
+// bb8-postgres names the versions of bb8 and of the driver that fit each other: ours are the same crates.
+const _: fn(paired_bb8::State) -> bb8::State = |same| same;
+const _: fn(paired_driver::Client) -> tokio_postgres::Client = |same| same;
 
 #[derive(Debug)]
 pub(crate) struct Bb8Pool(Pool<Manager>);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_pg::{Config, Database};
+use actix_pg::{Config, Database, tokio_postgres};
 use tokio::time::timeout;
 
 use crate::support::{Proxy, database, sized};
@@ -14,7 +14,7 @@ const LARGE: usize = 64 << 20;
 /// How long a statement that the server does not read takes to fail; `None` if it has not within the bound.
 async fn unread(parameters: &str, bound: Duration) -> Option<Duration> {
     let database = database().await;
-    let server = database.dsn().parse::<actix_pg::tokio_postgres::Config>().expect("a DSN");
+    let server = database.dsn().parse::<tokio_postgres::Config>().expect("a DSN");
     let proxy = Proxy::before(server.get_ports()[0]).await;
     let dsn = format!("{}?keepalives=0&{parameters}", proxy.dsn(database.dsn()));
     let db = Database::connect(sized(Config::from_dsn(&dsn).expect("a DSN"), 1))

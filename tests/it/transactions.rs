@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use actix_pg::tokio_postgres::error::SqlState;
+use actix_pg::tokio_postgres::{self, error::SqlState};
 use actix_pg::{
     BusyWith, Config, Connection, Database, Error, GenericClient, IsolationLevel, Result, Transaction,
 };
@@ -252,7 +252,7 @@ async fn the_options_of_a_transaction_reach_the_server() {
     drop(tx);
     let tx = conn
         .build_transaction()
-        .isolation_level(actix_pg::tokio_postgres::IsolationLevel::RepeatableRead)
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
         .read_only(false)
         .deferrable(false);
     insert(&tx.begin().await.unwrap(), 1).await.unwrap();

@@ -1,8 +1,11 @@
-//! What the features of TLS bring into a program: no provider of cryptography that was not asked for.
+//! What the features bring into a program: no provider of cryptography that was not asked for, and all that the driver has.
 //!
 //! Features are unified over a program, and rustls makes no choice between two providers: one too many makes
 //! `ClientConfig::builder()` panic in crates that know nothing of us.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[test]
@@ -24,6 +27,44 @@ fn a_feature_of_tls_brings_the_provider_that_it_names() {
 fn without_tls_there_is_no_rustls() {
     let tree = tree("testing");
     assert!(has(&tree, "tokio-postgres") && !has(&tree, "rustls"), "{tree}");
+}
+
+/// A user needs no second dependency to get one of the driver's optional types.
+#[test]
+fn each_optional_type_of_the_driver_is_a_feature_of_ours() {
+    let of_the_driver = features_of(&driver_manifest());
+    let mut types =
+        of_the_driver.iter().filter(|(name, _)| !["default", "runtime", "js"].contains(&name.as_str()));
+    let ours = features_of(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")));
+    assert!(types.clone().count() > 10, "{of_the_driver:#?}");
+    let passed_on = |name: &str| (name.to_owned(), format!("[\"tokio-postgres/{name}\"]"));
+    let missing: Vec<_> = types.by_ref().filter(|(name, _)| !ours.contains(&passed_on(name))).collect();
+    assert!(missing.is_empty(), "pass these on in Cargo.toml: {missing:#?}");
+}
+
+/// The manifest of the tokio-postgres that we are built with.
+fn driver_manifest() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["metadata", "--format-version", "1"])
+        .output()
+        .expect("cargo");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata = String::from_utf8(output.stdout).expect("text").replace("\\\\", "\\");
+    let mut paths = metadata.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let is_driver = |path: &&str| {
+        let folder = Path::new(path).parent().and_then(Path::file_name);
+        folder.is_some_and(|folder| folder.to_string_lossy().starts_with("tokio-postgres-0"))
+    };
+    paths.find(is_driver).expect("tokio-postgres").into()
+}
+
+/// The names in a `[features]` table, and what each turns on.
+fn features_of(manifest: &Path) -> BTreeSet<(String, String)> {
+    let manifest = fs::read_to_string(manifest).expect("a manifest");
+    let lines = manifest.lines().skip_while(|line| *line != "[features]").skip(1);
+    let features = lines.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once(" = "));
+    features.map(|(name, turned_on)| (name.to_owned(), turned_on.to_owned())).collect()
 }
 
 /// Whether the package is in the tree, by itself or with a feature.
