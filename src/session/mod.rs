@@ -106,13 +106,16 @@ impl Session {
     /// Forgets a cached statement that the server refused to run, and says whether preparing it anew can help.
     ///
     /// Both refusals come before the statement has run: 0A000 `cached plan must not change result type` after DDL,
-    /// 26000 after the statement was thrown away.
+    /// 26000 after the statement was thrown away. A function may raise 0A000 too, when it has run; only the server's own
+    /// comes from the routine that looks at a cached plan.
     pub(crate) fn forget(&self, sql: &str, err: &Error) -> bool {
         let Some(cache) = &self.statements else {
             return false;
         };
         let gone = err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME);
-        let changed = err.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED);
+        let changed = err.as_db_error().is_some_and(|said| {
+            *said.code() == SqlState::FEATURE_NOT_SUPPORTED && said.routine() == Some("RevalidateCachedQuery")
+        });
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if gone {
             self.retire();

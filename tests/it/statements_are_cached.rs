@@ -63,6 +63,30 @@ async fn a_plan_that_ddl_made_stale_is_made_anew() {
     assert_eq!(conn.query_one("SELECT * FROM things", &[]).await.expect("a row").len(), 2);
 }
 
+/// P19: a function that refuses in the server's words has run, and is not run again.
+#[actix_web::test]
+async fn a_statement_that_raises_0a000_itself_runs_once() {
+    let (_database, db) = connect(1).await;
+    let conn = db.connection();
+    // A sequence is not rolled back. The server evaluates an immutable function while it makes the plan, before it has accepted
+    // the parameters.
+    conn.batch_execute(
+        "CREATE SEQUENCE runs;
+         CREATE FUNCTION refuses(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+             PERFORM nextval('runs');
+             RAISE EXCEPTION 'cached plan must not change result type' USING ERRCODE = '0A000';
+         END $$",
+    )
+    .await
+    .expect("a function");
+    for runs in 1..=3 {
+        let err = conn.query("SELECT refuses(1)", &[]).await.expect_err("a refusal");
+        assert_eq!(err.code().map(|code| code.code()), Some("0A000"));
+        let seen: i64 = conn.query_one_scalar("SELECT last_value FROM runs", &[]).await.expect("a number");
+        assert_eq!(seen, runs);
+    }
+}
+
 /// P19: a session whose statements were thrown away works until it is returned, and is then retired.
 #[actix_web::test]
 async fn a_session_whose_statements_are_gone_is_retired() {
