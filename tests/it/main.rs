@@ -37,3 +37,4 @@ mod json_errors_example;
 mod two_databases;
 mod schedules;
 mod futures_are_send;
+mod faults_upstream;
