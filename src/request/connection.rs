@@ -7,7 +7,6 @@ use std::sync::Arc;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
-use super::connection_ext::ConnectionExt;
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor};
 use super::request_connections::RequestConnections;
@@ -43,7 +42,8 @@ use crate::{Database, Error, Result};
 /// ```
 ///
 /// It fails with [`Error::MissingMiddleware`] where no middleware wraps the route, and with [`Error::NoRequestConnection`] where
-/// `use_connection_for_request` is off. In other extractors and middleware: `Connection::extract(req).into_inner()?`.
+/// `use_connection_for_request` is off. Other extractors and middleware get it with
+/// [`req.connection()`](crate::ConnectionExt::connection).
 ///
 /// # Errors
 ///
@@ -360,31 +360,6 @@ impl Database {
     pub fn connection(&self) -> Connection {
         Connection::new(Scope::new(self.lender().clone()))
     }
-
-    /// Returns the request's connection to this database, for requests that talk to several. The extractor [`Connection`] is that
-    /// of the innermost middleware.
-    ///
-    /// It is lazy, and the same one whenever the request asks again. It needs no middleware of this database: it ends with
-    /// the request's extensions, when the last handle to the request is dropped. That is after all middleware, and before the
-    /// body is sent, unless the handler keeps the request. With a middleware it ends when the response has passed that.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use actix_pg::{Connection, Database, Result};
-    /// use actix_web::{HttpRequest, HttpResponse, web};
-    ///
-    /// struct Audit(Database); // a second database, in the app data
-    ///
-    /// async fn handler(conn: Connection, audit: web::Data<Audit>, req: HttpRequest) -> Result<HttpResponse> {
-    ///     let name: String = conn.query_one_scalar("SELECT current_user::text", &[]).await?;
-    ///     audit.0.connection_for(&req).execute("INSERT INTO seen VALUES ($1)", &[&name]).await?;
-    ///     Ok(HttpResponse::NoContent().finish())
-    /// }
-    /// ```
-    pub fn connection_for(&self, req: &impl ConnectionExt) -> Connection {
-        Connection::of(req.http_request(), self)
-    }
 }
 
 impl GenericClient for Connection {}
@@ -408,6 +383,6 @@ impl FromRequest for Connection {
     type Future = Ready<Result<Self>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(req.connection())
+        ready(RequestConnections::database(req).map(|database| Self::of(req, database)))
     }
 }

@@ -5,7 +5,7 @@ use actix_web::dev::ServiceRequest;
 
 use super::Connection;
 use super::request_connections::RequestConnections;
-use crate::Result;
+use crate::{Database, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
 pub(crate) mod sealed {
@@ -81,3 +81,30 @@ impl sealed::AsHttpRequest for ServiceRequest {
 }
 
 impl ConnectionExt for ServiceRequest {}
+
+impl Database {
+    /// Returns the request's connection to this database, for requests that talk to several. The extractor [`Connection`] is that
+    /// of the innermost middleware.
+    ///
+    /// It is lazy, and the same one whenever the request asks again. It needs no middleware of this database: it ends with
+    /// the request's extensions, when the last handle to the request is dropped. That is after all middleware, and before the
+    /// body is sent, unless the handler keeps the request. With a middleware it ends when the response has passed that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_pg::{Connection, Database, Result};
+    /// use actix_web::{HttpRequest, HttpResponse, web};
+    ///
+    /// struct Audit(Database); // a second database, in the app data
+    ///
+    /// async fn handler(conn: Connection, audit: web::Data<Audit>, req: HttpRequest) -> Result<HttpResponse> {
+    ///     let name: String = conn.query_one_scalar("SELECT current_user::text", &[]).await?;
+    ///     audit.0.connection_for(&req).execute("INSERT INTO seen VALUES ($1)", &[&name]).await?;
+    ///     Ok(HttpResponse::NoContent().finish())
+    /// }
+    /// ```
+    pub fn connection_for(&self, req: &impl ConnectionExt) -> Connection {
+        Connection::of(req.http_request(), self)
+    }
+}
