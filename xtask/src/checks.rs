@@ -1,27 +1,39 @@
-//! What every change has to pass besides the tests.
+//! `cargo xtask ci`: what a change has to pass besides the tests of the crate.
 
 use std::fs;
 
 use crate::run::{self, Result};
 
-const DENY: [&str; 3] = ["--", "-D", "warnings"];
-const ALONE: [&str; 3] = ["clippy", "--lib", "--no-default-features"];
+const CLIPPY_ALONE: [&str; 3] = ["clippy", "--lib", "--no-default-features"];
+const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
+/// Runs every check, the quickest first, up to the first that fails.
 pub(crate) fn all() -> Result {
     run::cargo(["fmt", "--all", "--check"])?;
-    // Not the benchmark: its peers need a newer Rust than the crate does.
-    let everything = ["--workspace", "--exclude", "bench", "--all-targets", "--all-features"];
-    run::cargo(["clippy"].into_iter().chain(everything).chain(DENY))?;
-    run::cargo_with(&[("RUSTDOCFLAGS", "-D warnings")], ["doc", "--all-features", "--no-deps"])?;
+    // The layers of the crate, what its packages hold, and what its features bring into a program.
     run::cargo(["test", "--package", "xtask"])?;
-    // What only a build without TLS does, and who computes for TLS: a program's features make the difference.
-    run::cargo(["test", "--no-default-features", "--lib"])?;
-    ["rustls", "rustls-ring", "rustls-no-provider"].into_iter().try_for_each(|feature| {
-        run::cargo(["test", "--no-default-features", "--features", feature, "--test", "tls_providers"])
-    })?;
-    run::cargo(ALONE.into_iter().chain(DENY))?;
+    lint_the_workspace()?;
+    build_the_documentation()?;
+    lint_each_feature_alone()?;
+    test_with_each_choice_of_tls()
+}
+
+fn lint_the_workspace() -> Result {
+    // The benchmark's peers need a newer Rust than the crate does.
+    let members = ["--workspace", "--exclude", "bench", "--all-targets", "--all-features"];
+    run::cargo(["clippy"].into_iter().chain(members).chain(DENY_WARNINGS))
+}
+
+fn build_the_documentation() -> Result {
+    run::cargo_with(&[("RUSTDOCFLAGS", "-D warnings")], ["doc", "--all-features", "--no-deps"])
+}
+
+fn lint_each_feature_alone() -> Result {
+    run::cargo(CLIPPY_ALONE.into_iter().chain(DENY_WARNINGS))?;
     let (passed_on, ours): (Vec<_>, Vec<_>) = features()?.into_iter().partition(|name| is_passed_on(name));
-    let alone = |features: &str| run::cargo(ALONE.into_iter().chain(["--features", features]).chain(DENY));
+    let alone = |features: &str| {
+        run::cargo(CLIPPY_ALONE.into_iter().chain(["--features", features]).chain(DENY_WARNINGS))
+    };
     // All of the driver's at once: no line of ours depends on one of them, and each alone would build the driver anew.
     alone(&passed_on.join(","))?;
     ours.iter().try_for_each(|feature| alone(feature))
@@ -32,6 +44,14 @@ fn is_passed_on(feature: &str) -> bool {
     feature.starts_with("with-") || feature == "array-impls"
 }
 
+/// The tests whose outcome depends on the features: without TLS, and with each provider of its cryptography.
+fn test_with_each_choice_of_tls() -> Result {
+    run::cargo(["test", "--no-default-features", "--lib"])?;
+    ["rustls", "rustls-ring", "rustls-no-provider"].into_iter().try_for_each(|feature| {
+        run::cargo(["test", "--no-default-features", "--features", feature, "--test", "tls_providers"])
+    })
+}
+
 /// The names in the crate's `[features]` table.
 fn features() -> std::result::Result<Vec<String>, String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
@@ -39,12 +59,14 @@ fn features() -> std::result::Result<Vec<String>, String> {
     Ok(feature_names(&manifest))
 }
 
+/// Reads the manifest line by line: a parser of TOML would be all that this crate depends on.
 fn feature_names(manifest: &str) -> Vec<String> {
     manifest
         .lines()
         .skip_while(|line| line.trim() != "[features]")
         .skip(1)
         .take_while(|line| !line.starts_with('['))
+        // What is indented, or begins with a bracket, is the rest of a list.
         .filter(|line| !line.starts_with([' ', '#', ']']))
         .filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned()))
         .filter(|name| name != "default")

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask ci`.
+//! The commands of the project: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask ci`.
 
 use std::env;
 use std::process::ExitCode;
@@ -12,17 +12,20 @@ mod binaries;
 const USAGE: &str = "\
 Usage: cargo xtask <command>
 
-  quickstart [arguments]  run the example; they are handed to it
-  test [arguments]        run the tests; they are handed to cargo test
-  ci                      formatting, lints, documentation, each feature alone, TLS's providers
+  quickstart [arguments]  runs the example quickstart with these arguments
+  test [arguments]        runs cargo test --all-features with these arguments
+  ci                      checks formatting, lints, documentation, what is packaged, each feature
+                          alone, and each provider of TLS's cryptography
 
-The first two look for what they need, a PostgreSQL server and a C compiler, and for the tests
-PgBouncer, and install what is missing with apt-get, dnf, apk or brew. With TEST_DATABASE_URL set,
-or DATABASE_URL for quickstart, no PostgreSQL is looked for.
+quickstart and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer. What
+is missing is installed with apt-get, dnf, apk or brew. No PostgreSQL server is needed where
+TEST_DATABASE_URL names one, nor, for quickstart, where DATABASE_URL does.
 
-To try these out: with XTASK_DRY_RUN set, commands are printed and not run; XTASK_POSTGRES_PATH and
-XTASK_PGBOUNCER_PATH are where the servers are looked for, and XTASK_PACKAGE_MANAGER is what they
-are installed with.";
+For a trial:
+  XTASK_DRY_RUN           prints the commands and runs none of them
+  XTASK_POSTGRES_PATH     the folders to look for PostgreSQL in, instead of the usual ones
+  XTASK_PGBOUNCER_PATH    the same for PgBouncer
+  XTASK_PACKAGE_MANAGER   apt-get, dnf, apk or brew, instead of the one that the machine has";
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

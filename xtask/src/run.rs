@@ -1,16 +1,17 @@
-//! Runs a command, and says which.
+//! Runs a command of the shell, and prints it first. With `XTASK_DRY_RUN` set, that is all.
 
 use std::env;
 use std::process::{Command, Stdio};
 
-/// What went wrong, in a sentence.
+/// The error is a sentence for the user.
 pub(crate) type Result = std::result::Result<(), String>;
 
-/// The cargo that runs us, in the workspace.
+/// Runs the Cargo that this program was started by, in the root of the workspace.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result {
     cargo_with(&[], arguments)
 }
 
+/// Does the same with these environment variables.
 pub(crate) fn cargo_with<'a>(
     variables: &[(&str, &str)],
     arguments: impl IntoIterator<Item = &'a str>,
@@ -20,7 +21,7 @@ pub(crate) fn cargo_with<'a>(
     run(command.envs(variables.iter().copied()), "cargo")
 }
 
-/// With sudo where we are not root.
+/// Runs a program as root, by way of sudo where that is needed.
 pub(crate) fn as_root(arguments: &[&str]) -> Result {
     let (program, rest) = match is_root() {
         true => (arguments[0], &arguments[1..]),
@@ -29,6 +30,7 @@ pub(crate) fn as_root(arguments: &[&str]) -> Result {
     run(Command::new(program).args(rest), program)
 }
 
+/// Runs a program as the user who calls.
 pub(crate) fn plain(program: &str, arguments: &[&str]) -> Result {
     run(Command::new(program).args(arguments), program)
 }
@@ -56,6 +58,7 @@ fn is_root() -> bool {
     id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
+/// A word as a shell reads it, so that a printed command can be pasted into one.
 fn quoted(word: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_./=@:,+".contains(character);
     match !word.is_empty() && word.chars().all(plain) {

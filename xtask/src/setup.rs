@@ -1,5 +1,4 @@
-//! What the crate's tests and examples need of the machine: looked for, and installed where it is
-//! missing.
+//! What the tests and examples need on the machine: finds it, and installs what is missing.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,12 +6,12 @@ use std::path::PathBuf;
 use crate::binaries;
 use crate::run::{self, Result};
 
-/// Debian's package makes a cluster and starts it, unless this file says otherwise. One that is
-/// there already is left alone.
+/// Keeps Debian's package from creating a cluster and starting it: the tests start servers of their own. A
+/// configuration that is there already is left alone.
 const NO_CLUSTER: &str = "file=/etc/postgresql-common/createcluster.conf; \
     test -e $file || { mkdir -p ${file%/*} && echo 'create_main_cluster = false' >$file; }";
 
-/// Install a PostgreSQL server unless the machine has one, or one of `variables` names another.
+/// Installs a PostgreSQL server unless the machine has one, or one of the environment's `variables` names another.
 pub(crate) fn postgres(variables: &[&str]) -> Result {
     if variables.iter().any(|name| env::var_os(name).is_some_and(|url| !url.is_empty())) || has_postgres() {
         return Ok(());
@@ -33,10 +32,10 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
     }
 }
 
-/// Debian's package starts a PgBouncer that nobody here uses.
+/// Stops the PgBouncer that Debian's package starts: the tests start their own.
 const NO_SERVICE: &str = "if test -d /run/systemd/system; then systemctl disable --now pgbouncer; fi";
 
-/// Install PgBouncer unless the machine has one. Its tests are skipped where that fails, so the others go on.
+/// Installs PgBouncer unless the machine has one. Where that fails the tests run all the same, and skip those of PgBouncer.
 pub(crate) fn pgbouncer() {
     if has_pgbouncer() {
         return;
@@ -54,8 +53,7 @@ pub(crate) fn pgbouncer() {
     }
 }
 
-/// Install a C compiler unless the machine has one: rustls is built with it, and so is whatever
-/// Rust links.
+/// Installs a C compiler unless the machine has one. rustls's cryptography is partly C, and Rust links with it.
 pub(crate) fn c_compiler() -> Result {
     if has_program("cc") {
         return Ok(());
@@ -70,6 +68,7 @@ pub(crate) fn c_compiler() -> Result {
     }
 }
 
+/// A package manager that packages are installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manager {
     Apt,
@@ -82,10 +81,11 @@ impl Manager {
     const ALL: [(&str, Self); 4] =
         [("apt-get", Self::Apt), ("dnf", Self::Dnf), ("apk", Self::Apk), ("brew", Self::Brew)];
 
+    /// The first that the machine has. `wanted` is what the error tells the user to install by hand.
     fn of_this_machine(wanted: &str) -> std::result::Result<Self, String> {
-        let wished = env::var("XTASK_PACKAGE_MANAGER").ok();
-        let found = Self::ALL.into_iter().find(|(program, _)| match &wished {
-            Some(wished) => wished == program,
+        let chosen = env::var("XTASK_PACKAGE_MANAGER").ok();
+        let found = Self::ALL.into_iter().find(|(program, _)| match &chosen {
+            Some(chosen) => chosen == program,
             None => has_program(program),
         });
         let nothing = || format!("none of apt-get, dnf, apk and brew is here: install {wanted} by hand");
@@ -107,6 +107,7 @@ impl Manager {
     }
 }
 
+/// Looks where the tests look for the server that they start.
 fn has_postgres() -> bool {
     binaries::find(&match env::var_os("XTASK_POSTGRES_PATH") {
         Some(path) => env::split_paths(&path).collect(),
@@ -115,7 +116,7 @@ fn has_postgres() -> bool {
     .is_some()
 }
 
-/// Debian keeps it where only root's PATH leads.
+/// Looks in `/usr/sbin` too, where Debian keeps it and only root's PATH leads.
 fn has_pgbouncer() -> bool {
     let folders: Vec<PathBuf> = match env::var_os("XTASK_PGBOUNCER_PATH") {
         Some(path) => env::split_paths(&path).collect(),

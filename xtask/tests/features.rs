@@ -1,7 +1,7 @@
 //! What the features bring into a program: no provider of cryptography that was not asked for, and all that the driver has.
 //!
-//! Features are unified over a program, and rustls makes no choice between two providers: one too many makes
-//! `ClientConfig::builder()` panic in crates that know nothing of us.
+//! Cargo unifies features over a whole program, and rustls does not choose between two providers: with a second one,
+//! `ClientConfig::builder()` panics in crates that have nothing to do with this one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -72,7 +72,7 @@ fn has(tree: &str, package: &str) -> bool {
     tree.lines().any(|line| line.split(' ').next() == Some(package))
 }
 
-/// The packages of a program with this feature and their features; not those of our tests.
+/// The packages that a program with this feature is built of, each with its features. Those of the tests are not among them.
 fn tree(feature: &str) -> String {
     let output = Command::new(env!("CARGO"))
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -1,4 +1,5 @@
-//! What is installed with what, as the commands are printed.
+//! What is installed on a machine that lacks it, and with which command. Nothing is run: the commands are read as they are
+//! printed.
 
 use std::fs;
 use std::process::Command;
