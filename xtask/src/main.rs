@@ -6,7 +6,7 @@ use std::process::ExitCode;
 mod run;
 mod setup;
 mod checks;
-#[path = "../../src/testing/binaries.rs"]
+#[path = "../../testing/src/binaries.rs"]
 mod binaries;
 
 const USAGE: &str = "\

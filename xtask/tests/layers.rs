@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// From the ground up. What stands in one line may know each other.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["text", "postgres_error", "telemetry", "sql"],
     &["config"],
     &["session"],
@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 8] = [
     &["lease"],
     &["database"],
     &["request"],
+    &["testing"],
 ];
 
 /// Paths that close a circle and stay: the folder, the file, and the file that it may name all the same.

@@ -6,10 +6,10 @@ use std::sync::mpsc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
+use tokio_postgres::{Client, NoTls};
 
-use super::Error;
-use super::keeper::OptionSource;
-use crate::tokio_postgres::{self, Client, NoTls};
+use crate::Error;
+use crate::keeper::Origin;
 
 /// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no
 /// other way.
@@ -27,21 +27,21 @@ const ORPHANS: &str = r"
             AND starts_with(ours.datname, application_name || '_')
     )";
 
-pub(super) enum Request {
+pub(crate) enum Request {
     Create(Source, oneshot::Sender<Result<String, Error>>),
     Drop(String, Option<mpsc::Sender<()>>),
     LoadTime(mpsc::Sender<Result<String, Error>>),
     Finish(mpsc::Sender<()>),
 }
 
-pub(super) enum Source {
+pub(crate) enum Source {
     Nothing,
     Schema(String),
     Database(String),
 }
 
 /// What that thread knows.
-pub(super) struct Work {
+pub(crate) struct Work {
     admin: tokio_postgres::Config,
     connected: Option<Connected>,
     /// What the names of our databases begin with, and the name we are connected under.
@@ -56,7 +56,7 @@ pub(super) struct Work {
     wanted: VecDeque<String>,
     /// To be dropped after that.
     unneeded: VecDeque<String>,
-    source: OptionSource,
+    origin: Origin,
 }
 
 struct Connected {
@@ -65,7 +65,7 @@ struct Connected {
 }
 
 impl Work {
-    pub(super) fn new(mut admin: tokio_postgres::Config, source: OptionSource) -> Self {
+    pub(crate) fn new(mut admin: tokio_postgres::Config, origin: Origin) -> Self {
         let prefix = format!("actix_pg_{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
         admin.application_name(&prefix);
         Self {
@@ -77,11 +77,11 @@ impl Work {
             spares: HashMap::new(),
             wanted: VecDeque::new(),
             unneeded: VecDeque::new(),
-            source,
+            origin,
         }
     }
 
-    pub(super) async fn serve(&mut self, mut requests: UnboundedReceiver<Request>) {
+    pub(crate) async fn serve(&mut self, mut requests: UnboundedReceiver<Request>) {
         loop {
             let idle = self.wanted.is_empty() && self.unneeded.is_empty();
             let request = match idle {
@@ -153,7 +153,7 @@ impl Work {
     /// A copy of a template that nobody changes.
     async fn fresh(&mut self, template: &str) -> Result<String, Error> {
         let spare = self.spares.remove(template);
-        if self.source == OptionSource::Ours && !self.wanted.iter().any(|wanted| wanted == template) {
+        if self.origin == Origin::Ours && !self.wanted.iter().any(|wanted| wanted == template) {
             self.wanted.push_back(template.to_owned());
         }
         match spare {
@@ -185,7 +185,7 @@ impl Work {
         self.run("drop a database", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
     }
 
-    pub(super) async fn drop_orphans(&mut self) -> Result<(), Error> {
+    pub(crate) async fn drop_orphans(&mut self) -> Result<(), Error> {
         let action = "look for databases that were left behind";
         let orphans = self.connected().await?.client.query(ORPHANS, &[]).await;
         let orphans = orphans.map_err(|source| Error::Database { action, source })?;

@@ -9,16 +9,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::Error;
-use super::work::{Request, Source, Work};
-use crate::tokio_postgres;
+use crate::Error;
+use crate::work::{Request, Source, Work};
 
 /// Bound on the wait for a database of a given server to be dropped.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OptionSource {
+pub(crate) enum Origin {
     /// Everything on it goes with it: nobody need wait for a drop.
     Ours,
     /// Nothing may stay behind on it.
@@ -27,14 +26,14 @@ pub(super) enum OptionSource {
 
 /// A handle of the thread, which ends with the last one.
 #[derive(Debug, Clone)]
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     requests: UnboundedSender<Request>,
-    source: OptionSource,
+    origin: Origin,
 }
 
 impl Keeper {
     /// Proves a given server reachable, and removes from it what others have left behind.
-    pub(super) fn start(admin: tokio_postgres::Config, source: OptionSource) -> Result<Self, Error> {
+    pub(crate) fn start(admin: tokio_postgres::Config, origin: Origin) -> Result<Self, Error> {
         let (requests, received) = unbounded_channel();
         let (started, start) = mpsc::channel();
         let thread_error =
@@ -45,49 +44,49 @@ impl Keeper {
             .name("actix-pg-testing".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    let mut work = Work::new(admin, source);
-                    let _ = started.send(match source {
-                        OptionSource::Ours => Ok(()),
-                        OptionSource::Given => work.drop_orphans().await,
+                    let mut work = Work::new(admin, origin);
+                    let _ = started.send(match origin {
+                        Origin::Ours => Ok(()),
+                        Origin::Given => work.drop_orphans().await,
                     });
                     work.serve(received).await;
                 });
             })
             .map_err(thread_error)?;
         start.recv().unwrap_or(Err(Error::Ended))?;
-        Ok(Self { requests, source })
+        Ok(Self { requests, origin })
     }
 
-    pub(super) async fn create(&self) -> Result<String, Error> {
+    pub(crate) async fn create(&self) -> Result<String, Error> {
         self.request_database(Source::Nothing).await
     }
 
-    pub(super) async fn create_with(&self, schema: &str) -> Result<String, Error> {
+    pub(crate) async fn create_with(&self, schema: &str) -> Result<String, Error> {
         self.request_database(Source::Schema(schema.to_owned())).await
     }
 
-    pub(super) async fn create_from(&self, template: &str) -> Result<String, Error> {
+    pub(crate) async fn create_from(&self, template: &str) -> Result<String, Error> {
         self.request_database(Source::Database(template.to_owned())).await
     }
 
-    pub(super) fn drop_database(&self, name: &str) {
+    pub(crate) fn drop_database(&self, name: &str) {
         let name = name.to_owned();
-        match self.source {
-            OptionSource::Ours => drop(self.requests.send(Request::Drop(name, None))),
-            OptionSource::Given => self.wait_for(|done| Request::Drop(name, Some(done))),
+        match self.origin {
+            Origin::Ours => drop(self.requests.send(Request::Drop(name, None))),
+            Origin::Given => self.wait_for(|done| Request::Drop(name, Some(done))),
         }
     }
 
     /// When the server last read its configuration, in its own words.
-    pub(super) fn load_time(&self) -> Result<String, Error> {
+    pub(crate) fn load_time(&self) -> Result<String, Error> {
         let (reply, answer) = mpsc::channel();
         self.requests.send(Request::LoadTime(reply)).map_err(|_| Error::Ended)?;
         answer.recv().unwrap_or(Err(Error::Ended))
     }
 
     /// The server is not needed any more, though some of its databases may still have an owner.
-    pub(super) fn finish(&self) {
-        if self.source == OptionSource::Given {
+    pub(crate) fn finish(&self) {
+        if self.origin == Origin::Given {
             self.wait_for(Request::Finish);
         }
     }

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use super::cluster::{Cluster, TRUSTING_HBA};
-use super::server::Server;
-use super::{Error, Postgres, binaries};
+use crate::cluster::{Cluster, TRUSTING_HBA};
+use crate::server::Server;
+use crate::{Error, Postgres, binaries};
 
 /// A throwaway server that is configured unlike the others; made by [`Postgres::builder`].
 ///
 /// ```no_run
-/// # use actix_pg::testing::Postgres;
+/// # use actix_pg_testing::Postgres;
 /// let postgres = Postgres::builder()
 ///     .setting("max_connections", "20")
 ///     .setting("log_statement", "all")
 ///     .hba(["host all all 127.0.0.1/32 scram-sha-256"])
 ///     .start()?;
-/// # Ok::<(), actix_pg::testing::Error>(())
+/// # Ok::<(), actix_pg_testing::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing is started before `start`"]

@@ -5,10 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::owner::Owner;
-use super::places::places;
-use super::supervisor::{End, Supervised, Supervisor};
-use super::{Error, binaries, settings};
+use crate::owner::Owner;
+use crate::places::places;
+use crate::supervisor::{End, Supervised, Supervisor};
+use crate::{Error, binaries, settings};
 
 /// How much of a log an error quotes.
 const LOG_TAIL: u64 = 4096;
@@ -17,11 +17,11 @@ const LOG_TAIL: u64 = 4096;
 /// user and root can reach.
 const OUR_HBA: &str = "local all postgres trust\n";
 
-pub(super) const TRUSTING_HBA: [&str; 3] =
+pub(crate) const TRUSTING_HBA: [&str; 3] =
     ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"];
 
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     folder: PathBuf,
     owner: Owner,
     binaries: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// An empty folder that the server's user owns, and the supervisor that removes it.
-    pub(super) fn new(search_path: Vec<PathBuf>) -> Result<(Self, Supervisor), Error> {
+    pub(crate) fn new(search_path: Vec<PathBuf>) -> Result<(Self, Supervisor), Error> {
         let Some(binaries) = binaries::find(&search_path).map(Path::to_owned) else {
             return Err(Error::NoBinaries { searched: search_path });
         };
@@ -43,7 +43,7 @@ impl Cluster {
         Ok((cluster, supervisor))
     }
 
-    pub(super) fn initialize(&self, supervisor: &mut Supervisor) -> Result<(), Error> {
+    pub(crate) fn initialize(&self, supervisor: &mut Supervisor) -> Result<(), Error> {
         let data = self.data().display().to_string();
         let arguments = [
             "-D",
@@ -62,7 +62,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn configure<'a>(
+    pub(crate) fn configure<'a>(
         &self,
         own: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), Error> {
@@ -73,14 +73,14 @@ impl Cluster {
         file.write_all(settings::lines(own).as_bytes()).map_err(Error::Folder)
     }
 
-    pub(super) fn hba(&self, lines: &[impl AsRef<str>]) -> Result<(), Error> {
+    pub(crate) fn hba(&self, lines: &[impl AsRef<str>]) -> Result<(), Error> {
         let lines = lines.iter().flat_map(|line| [line.as_ref(), "\n"]);
         self.write("pg_hba.conf".as_ref(), [OUR_HBA].into_iter().chain(lines).collect::<String>().as_bytes())
     }
 
     /// A file in the data directory that the server's user owns and nobody else reads: what
     /// PostgreSQL asks of a key.
-    pub(super) fn write(&self, name: &Path, contents: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&self, name: &Path, contents: &[u8]) -> Result<(), Error> {
         let path = self.data().join(name);
         let write = || {
             let mut file =
@@ -92,7 +92,7 @@ impl Cluster {
         write().map_err(Error::Folder)
     }
 
-    pub(super) fn spawn(
+    pub(crate) fn spawn(
         &self,
         supervisor: &mut Supervisor,
         program: &str,
@@ -117,19 +117,19 @@ impl Cluster {
     }
 
     /// The process and the state that the server has written down, once it has.
-    pub(super) fn pid_file(&self) -> Option<(u32, String)> {
+    pub(crate) fn pid_file(&self) -> Option<(u32, String)> {
         let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         let mut lines = text.lines();
         let process = lines.next()?.trim().parse().ok()?;
         Some((process, lines.nth(6)?.trim().to_owned()))
     }
 
-    pub(super) fn log_length(&self) -> u64 {
+    pub(crate) fn log_length(&self) -> u64 {
         fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
     }
 
     /// What the log has got since it was `start` bytes long, or the last lines of it.
-    pub(super) fn log_since(&self, start: u64) -> String {
+    pub(crate) fn log_since(&self, start: u64) -> String {
         let read = || {
             let mut file = File::open(self.log())?;
             file.seek(SeekFrom::Start(start.max(self.log_length().saturating_sub(LOG_TAIL))))?;
@@ -140,15 +140,15 @@ impl Cluster {
         read().unwrap_or_else(|err| format!("(the log cannot be read: {err})"))
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    pub(super) fn sockets(&self) -> PathBuf {
+    pub(crate) fn sockets(&self) -> PathBuf {
         self.folder.join("run")
     }
 

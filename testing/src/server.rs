@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Error;
-use super::cluster::Cluster;
-use super::port::Reservation;
-use super::supervisor::{End, Supervisor};
+use crate::Error;
+use crate::cluster::Cluster;
+use crate::port::Reservation;
+use crate::supervisor::{End, Supervisor};
 
 /// Generous: a machine that runs many tests at once may be slow, and a server that fails says so at
 /// once.
@@ -25,7 +25,7 @@ const PORT_ATTEMPTS: u32 = 10;
 const POLL: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     cluster: Cluster,
     port: u16,
     state: Mutex<State>,
@@ -46,7 +46,7 @@ enum Process {
 
 /// How a running server is told to end.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shutdown {
+pub(crate) enum Shutdown {
     /// Open transactions are rolled back and clients sent away.
     Fast,
     /// As after a crash.
@@ -54,7 +54,7 @@ pub(super) enum Shutdown {
 }
 
 impl Server {
-    pub(super) fn start(cluster: Cluster, mut supervisor: Supervisor) -> Result<Self, Error> {
+    pub(crate) fn start(cluster: Cluster, mut supervisor: Supervisor) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
             let port = Reservation::any().map_err(Error::NoPort)?.release();
@@ -69,15 +69,15 @@ impl Server {
         }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }
 
-    pub(super) fn start_again(&self) -> Result<(), Error> {
+    pub(crate) fn start_again(&self) -> Result<(), Error> {
         let mut state = self.lock();
         let State { process, supervisor } = &mut *state;
         let Process::Stopped(reservation) = process else {
@@ -96,7 +96,7 @@ impl Server {
         Ok(())
     }
 
-    pub(super) fn stop(&self, shutdown: Shutdown) -> Result<(), Error> {
+    pub(crate) fn stop(&self, shutdown: Shutdown) -> Result<(), Error> {
         let mut state = self.lock();
         let State { process, supervisor } = &mut *state;
         let Process::Running(child) = process else {
@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// `false` when it is stopped: it reads its files when it starts.
-    pub(super) fn hang_up(&self) -> Result<bool, Error> {
+    pub(crate) fn hang_up(&self) -> Result<bool, Error> {
         match &self.lock().process {
             Process::Running(child) => signal(child, "HUP").map(|()| true).map_err(kill_error),
             Process::Stopped(_) => Ok(false),

@@ -20,7 +20,7 @@ const DEFAULTS: [(&str, &str); 10] = [
 ];
 
 /// The lines to append to `postgresql.conf`.
-pub(super) fn lines<'a>(own: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn lines<'a>(own: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     DEFAULTS
         .into_iter()
         .chain(own)

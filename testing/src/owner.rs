@@ -5,20 +5,20 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
-use super::Error;
+use crate::Error;
 
 /// Tried in this order when we are root.
 const SUBSTITUTES: [&str; 2] = ["postgres", "nobody"];
 
 /// The user and the group the server runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     Ourselves,
     Other { user: u32, group: u32 },
 }
 
 impl Owner {
-    pub(super) fn find() -> Result<Self, Error> {
+    pub(crate) fn find() -> Result<Self, Error> {
         let ours = id(&["-u"]).map_err(|source| Error::Program { program: "id".into(), source })?;
         if ours != Some(0) {
             return Ok(Self::Ourselves);
@@ -26,14 +26,14 @@ impl Owner {
         SUBSTITUTES.into_iter().find_map(Self::named).ok_or(Error::NoUser)
     }
 
-    pub(super) fn ids(self) -> Option<(u32, u32)> {
+    pub(crate) fn ids(self) -> Option<(u32, u32)> {
         match self {
             Self::Ourselves => None,
             Self::Other { user, group } => Some((user, group)),
         }
     }
 
-    pub(super) fn give(self, path: &Path) -> io::Result<()> {
+    pub(crate) fn give(self, path: &Path) -> io::Result<()> {
         match self {
             Self::Ourselves => Ok(()),
             Self::Other { user, group } => chown(path, Some(user), Some(group)),

@@ -1,23 +1,26 @@
-//! A throwaway PostgreSQL server, and fresh databases on it, for tests and examples (feature
-//! `testing`).
+//! A throwaway PostgreSQL server, and fresh databases on it, for tests and examples.
 //!
 //! [`Postgres`] starts a server of its own from the PostgreSQL programs found on the machine: no
 //! container, no account, nothing to configure, about half a second. It is gone when it is dropped,
 //! when the test panics, and when the process is killed. A [`TestDatabase`] is made in
-//! milliseconds, so that every test can have its own.
+//! milliseconds, so that every test can have its own. What either gives to a client is a DSN.
 //!
 //! ```
-//! use actix_pg::testing::Postgres;
+//! use actix_pg_testing::Postgres;
+//! use tokio_postgres::NoTls;
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let postgres = Postgres::shared()?;
 //! let database = postgres.database_with("CREATE TABLE users (id bigint, name text)").await?;
-//! let config = database.config();
-//! assert_eq!(config.dsn.as_deref(), Some(database.dsn()));
+//! let (client, connection) = tokio_postgres::connect(database.dsn(), NoTls).await?;
+//! tokio::spawn(connection);
+//! assert_eq!(client.execute("INSERT INTO users VALUES (1, 'Ada')", &[]).await?, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! `actix_pg::testing` is this crate with a `config()` beside each `dsn()`.
 //!
 //! Where the environment variable `TEST_DATABASE_URL` is set, [`Postgres::start`] and
 //! [`Postgres::shared`] start nothing and make their databases on that server instead. It has to be
@@ -33,6 +36,13 @@
 //!
 //! The server listens on 127.0.0.1 alone and trusts whoever connects: while it runs, every user of
 //! the machine is a superuser of it. Do not use it where you do not trust them.
+//!
+//! On Windows this crate is empty: the server is kept by a shell and by signals.
+#![cfg(unix)]
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod postgres;
 mod builder;

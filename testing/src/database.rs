@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::keeper::Keeper;
-use crate::Config;
+use crate::keeper::Keeper;
 
 /// A database that is dropped, with whoever is still connected to it, when this is.
 ///
@@ -17,18 +16,13 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    pub(super) fn new(dsn: String, name: String, keeper: Keeper) -> Self {
+    pub(crate) fn new(dsn: String, name: String, keeper: Keeper) -> Self {
         Self { dsn, name, keeper }
     }
 
     /// The DSN of the server with this database's name.
     pub fn dsn(&self) -> &str {
         &self.dsn
-    }
-
-    /// A configuration with this DSN and the default of everything else.
-    pub fn config(&self) -> Config {
-        Config { dsn: Some(self.dsn.clone()), ..Config::default() }
     }
 
     /// The name, unique on the server.

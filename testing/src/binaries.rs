@@ -1,5 +1,5 @@
 //! Where the PostgreSQL programs are. Depends on nothing but std: the project's `xtask` compiles
-//! this file too.
+//! this file, too, and has no dependencies.
 
 use std::cmp::Reverse;
 use std::env;

@@ -7,10 +7,9 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::keeper::{Keeper, OptionSource};
-use super::server::{Server, Shutdown};
-use super::{Builder, Error, TestDatabase, dsn};
-use crate::{Config, tokio_postgres};
+use crate::keeper::{Keeper, Origin};
+use crate::server::{Server, Shutdown};
+use crate::{Builder, Error, TestDatabase, dsn};
 
 /// Names a server to be used instead of a throwaway one.
 const URL: &str = "TEST_DATABASE_URL";
@@ -67,11 +66,6 @@ impl Postgres {
     /// `TEST_DATABASE_URL`.
     pub fn dsn(&self) -> &str {
         &self.dsn
-    }
-
-    /// A configuration with this DSN and the default of everything else.
-    pub fn config(&self) -> Config {
-        Config { dsn: Some(self.dsn.clone()), ..Config::default() }
     }
 
     /// The TCP port. It stays the same when the server is stopped and started again.
@@ -200,18 +194,18 @@ impl Postgres {
         self.server()?.start_again()
     }
 
-    pub(super) fn ours(server: Server) -> Result<Self, Error> {
+    pub(crate) fn ours(server: Server) -> Result<Self, Error> {
         let port = server.port();
         let dsn = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let mut admin = tokio_postgres::Config::new();
         admin.host_path(server.cluster().sockets()).port(port).user("postgres").dbname("postgres");
-        Ok(Self { dsn, port, keeper: Keeper::start(admin, OptionSource::Ours)?, server: Some(server) })
+        Ok(Self { dsn, port, keeper: Keeper::start(admin, Origin::Ours)?, server: Some(server) })
     }
 
     fn given(url: String) -> Result<Self, Error> {
         let admin: tokio_postgres::Config = url.parse().map_err(Error::Url)?;
         let port = admin.get_ports().first().copied().unwrap_or(5432);
-        Ok(Self { dsn: url, port, keeper: Keeper::start(admin, OptionSource::Given)?, server: None })
+        Ok(Self { dsn: url, port, keeper: Keeper::start(admin, Origin::Given)?, server: None })
     }
 
     fn server(&self) -> Result<&Server, Error> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::owner::Owner;
+use crate::owner::Owner;
 
 /// The longest path of a Unix socket that Linux, macOS and the BSDs all allow.
 const LONGEST_SOCKET: usize = 103;
@@ -21,7 +21,7 @@ const ENOUGH_MEMORY: u64 = 1 << 20;
 /// The folders to try, the best one first: the one that `TMPDIR` names, else memory, else the usual
 /// one; always without those that the server could not get into, or where the path of its socket
 /// would be too long.
-pub(super) fn places(owner: Owner) -> Vec<PathBuf> {
+pub(crate) fn places(owner: Owner) -> Vec<PathBuf> {
     let memory = env::var_os("TMPDIR").is_none() && free(MEMORY) >= Some(ENOUGH_MEMORY);
     let memory = memory.then(|| PathBuf::from(MEMORY));
     let usable = |place: &PathBuf| is_short(place) && (owner == Owner::Ourselves || is_open_to_all(place));

@@ -6,8 +6,6 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::tokio_postgres;
-
 /// Why there is no server, or no database.
 #[derive(Debug)]
 #[non_exhaustive]

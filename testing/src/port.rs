@@ -17,13 +17,13 @@ const ATTEMPTS: u32 = 200;
 /// A port held by a socket that does not listen: connecting to it is refused, and no other
 /// reservation gets it.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub(crate) struct Reservation {
     port: u16,
     _socket: Socket,
 }
 
 impl Reservation {
-    pub(super) fn any() -> io::Result<Self> {
+    pub(crate) fn any() -> io::Result<Self> {
         let mut result = Err(io::ErrorKind::AddrInUse.into());
         for attempt in 0..ATTEMPTS {
             let random = RandomState::new().hash_one(attempt) % u64::from(PORTS.end - PORTS.start);
@@ -35,14 +35,14 @@ impl Reservation {
         result
     }
 
-    pub(super) fn of(port: u16) -> io::Result<Self> {
+    pub(crate) fn of(port: u16) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
         Ok(Self { port, _socket: socket })
     }
 
     /// Lets the port go, for the server to take.
-    pub(super) fn release(self) -> u16 {
+    pub(crate) fn release(self) -> u16 {
         self.port
     }
 }

@@ -43,14 +43,14 @@ done
 /// A shell outside our process group, so that Ctrl-C does not reach it, which waits for the end of
 /// a pipe that only we write.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(crate) struct Supervisor {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
 impl Supervisor {
     /// The supervisor, and the folder it has made in the first of `places` where it could.
-    pub(super) fn start_in(places: Vec<PathBuf>) -> io::Result<(Self, PathBuf)> {
+    pub(crate) fn start_in(places: Vec<PathBuf>) -> io::Result<(Self, PathBuf)> {
         let nowhere = Err(io::ErrorKind::NotFound.into());
         places.iter().fold(nowhere, |result, place| result.or_else(|_| Self::start(place)))
     }
@@ -80,7 +80,7 @@ impl Supervisor {
 
     /// Starts `command` in a process group of its own, in a way that it never runs unsupervised: it
     /// waits until the supervisor knows it, and ends if we end before that.
-    pub(super) fn spawn(&mut self, command: Supervised<'_>) -> io::Result<Child> {
+    pub(crate) fn spawn(&mut self, command: Supervised<'_>) -> io::Result<Child> {
         let mut child = Command::new("sh");
         child
             .args(["-c", r#"read -r _ && exec "$@" </dev/null"#, "sh"])
@@ -110,20 +110,20 @@ impl Supervisor {
     }
 
     /// To be called after the process has been waited for: its number may be given to another.
-    pub(super) fn forget(&mut self) -> io::Result<()> {
+    pub(crate) fn forget(&mut self) -> io::Result<()> {
         self.tell("\n")
     }
 
     /// Lets the supervisor do its work.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.pipe = None;
     }
 
-    pub(super) fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.shell.try_wait(), Ok(None))
     }
 
-    pub(super) fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         self.finish();
         let _ = self.shell.wait();
     }
@@ -141,19 +141,19 @@ impl Drop for Supervisor {
 
 /// A program that must not outlive us.
 #[derive(Debug)]
-pub(super) struct Supervised<'a> {
-    pub(super) program: &'a Path,
-    pub(super) arguments: &'a [&'a str],
-    pub(super) folder: &'a Path,
+pub(crate) struct Supervised<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) arguments: &'a [&'a str],
+    pub(crate) folder: &'a Path,
     /// User and group, where not ours.
-    pub(super) owner: Option<(u32, u32)>,
-    pub(super) log: std::fs::File,
-    pub(super) at_the_end: End,
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) log: std::fs::File,
+    pub(crate) at_the_end: End,
 }
 
 /// What the supervisor does to a process.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The server's immediate shutdown: it ends its own children.
     Stop,
     /// Nothing, it ends by itself within seconds: `initdb` leaves shared memory behind when killed.

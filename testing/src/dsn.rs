@@ -1,7 +1,7 @@
 //! The same server, another database.
 
 /// `dsn` with `database` in the place of its own; `database` is a plain lower-case identifier.
-pub(super) fn with_database(dsn: &str, database: &str) -> String {
+pub(crate) fn with_database(dsn: &str, database: &str) -> String {
     let Some((scheme, rest)) = dsn.split_once("://") else {
         return format!("{dsn} dbname={database}");
     };
