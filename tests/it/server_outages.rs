@@ -211,7 +211,7 @@ async fn a_network_that_swallows_everything_is_not_waited_for() {
 async fn silence_is_watched_by_keepalive() {
     let server = FakeServer::start().await;
     let db = Database::connect(server.config(1)).await.expect("a connected database");
-    let port = db_port(&server);
+    let port = server.port();
     // Column 5 is the timer that runs on the socket; 2 is that of keepalive.
     let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
     let timers: Vec<_> = sockets
@@ -224,13 +224,6 @@ async fn silence_is_watched_by_keepalive() {
         .collect();
     assert_eq!(timers, ["02"]);
     drop(db);
-}
-
-#[cfg(target_os = "linux")]
-fn db_port(server: &FakeServer) -> u16 {
-    let dsn = server.config(1).dsn.expect("a DSN");
-    let (_, rest) = dsn.rsplit_once(':').expect("a port");
-    rest.split('/').next().expect("a port").parse().expect("a number")
 }
 
 /// Case 19: ended while it idled, the next request does not notice.

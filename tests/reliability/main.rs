@@ -19,5 +19,4 @@ mod load;
 mod faults;
 mod workers;
 mod isolation;
-mod scripted;
 mod phases;

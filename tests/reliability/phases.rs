@@ -7,9 +7,33 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::common::{connect, rng, seed, soon, times};
-use crate::scripted::{Outcome, Phase, Scripted};
 use crate::support::eventually;
 use rand::seq::SliceRandom;
+use test_support::{FakeServer, Fault, Phase};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Error,
+    /// Not before the gate is opened.
+    Slow,
+    Never,
+    /// Slow, and whoever waits for it goes away. A reset, for which nobody waits, loses its connection.
+    Dropped,
+}
+
+impl Outcome {
+    fn fault(self, phase: Phase) -> Option<Fault> {
+        match (self, phase) {
+            (Self::Ok, _) => None,
+            (Self::Error, Phase::Connect) => Some(Fault::Error("53300")),
+            (Self::Error, Phase::Check) | (Self::Dropped, Phase::Simple) => Some(Fault::HangUp),
+            (Self::Error, _) => Some(Fault::Error("22023")),
+            (Self::Slow | Self::Dropped, _) => Some(Fault::Slow),
+            (Self::Never, _) => Some(Fault::Silence),
+        }
+    }
+}
 
 /// `connect` is `None` if the session of before is still alive; `None` behind an end that comes earlier.
 #[derive(Debug, Clone, Copy)]
@@ -83,27 +107,24 @@ impl Case {
     }
 
     /// Time-outs are short only where the case is about them: a busy machine must not add one.
-    fn config(&self, server: &Scripted) -> Config {
+    fn config(&self, server: &FakeServer) -> Config {
         let long = Duration::from_secs(50);
         let short = |at: Option<Outcome>, short| {
             if at == Some(Outcome::Never) { Duration::from_millis(short) } else { long }
         };
         Config {
-            dsn: Some(server.dsn()),
-            pool_min_size: 0,
-            pool_max_size: 1,
             max_waiting: (self.wait == Outcome::Error).then_some(0),
             acquire_timeout: short(Some(self.wait), 1_500),
             connect_timeout: short(self.connect, 2_000),
             command_timeout: Some(short(self.run, 1_500)),
             reset_timeout: short(self.reset, 1_500).min(Duration::from_secs(20)),
             test_after_idle: Duration::ZERO,
-            ..Config::default()
+            ..server.config(1)
         }
     }
 
     async fn run(self) {
-        let server = Scripted::start().await;
+        let server = FakeServer::start().await;
         let db = connect(self.config(&server)).await;
         let told = self.borrow(&server, &db).await;
         assert_eq!(told, self.expected(), "{self:?}");
@@ -139,24 +160,24 @@ impl Case {
         assert_eq!(server.backends(), 0, "{self:?}");
     }
 
-    async fn borrow(self, server: &Scripted, db: &Database) -> Option<Told> {
+    async fn borrow(self, server: &FakeServer, db: &Database) -> Option<Told> {
         let holder = db.connection();
         if self.wait != Outcome::Ok {
             holder.query("SELECT 1", &[]).await.expect("the first session");
         }
         let phases = [
-            (Phase::Connect, self.connect),
-            (Phase::Check, self.check),
-            (Phase::Run, self.run),
-            (Phase::Reset, self.reset),
+            (Phase::Connect, "", self.connect),
+            (Phase::Check, "", self.check),
+            (Phase::Statement, "SET", self.run),
+            (Phase::Simple, "CLOSE ALL", self.reset),
         ];
-        for (phase, outcome) in phases {
-            if let Some(outcome) = outcome {
-                server.script(phase, outcome);
+        for (phase, part, outcome) in phases {
+            if let Some(fault) = outcome.and_then(|outcome| outcome.fault(phase)) {
+                server.script(phase, part, fault);
             }
         }
         if self.connect.is_some() {
-            server.kill_all().await;
+            server.hang_up().await;
         }
         let conn = db.connection();
         let borrower = tokio::spawn(async move {
@@ -175,10 +196,10 @@ impl Case {
             }
             Outcome::Ok | Outcome::Error | Outcome::Never => {}
         }
-        for (phase, outcome) in phases {
+        for (phase, _, outcome) in phases {
             match outcome {
                 None | Some(Outcome::Ok | Outcome::Error | Outcome::Never) => {}
-                Some(Outcome::Dropped) if phase == Phase::Reset => {}
+                Some(Outcome::Dropped) if phase == Phase::Simple => {}
                 Some(Outcome::Slow) => {
                     soon(&format!("{phase:?} of {self:?}"), server.reached(phase)).await;
                     server.open(phase);

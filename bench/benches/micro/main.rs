@@ -9,8 +9,7 @@ use actix_web::rt::System;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, Error, HttpResponse, Responder, web};
 use criterion::{Bencher, Criterion, criterion_group, criterion_main};
-
-mod backend;
+use test_support::FakeServer;
 
 const SQL: &str = "SELECT id FROM users WHERE id = $1";
 
@@ -21,7 +20,7 @@ criterion_main!(benches);
 fn routes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     let system = System::new();
-    let db = system.block_on(connect());
+    let (_server, db) = system.block_on(connect());
     group.bench_function("bare", |bencher| {
         let app = App::new().route("/", web::get().to(plain));
         let app = system.block_on(init_service(app));
@@ -63,7 +62,7 @@ async fn queried(conn: Connection) -> actix_pg::Result<impl Responder> {
 fn statements(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("statement");
     let system = System::new();
-    let db = system.block_on(connect());
+    let (_server, db) = system.block_on(connect());
     group.bench_function("cache hit", |bencher| {
         let conn = db.connection();
         repeat(bencher, &system, async || query(&conn).await);
@@ -76,14 +75,15 @@ fn statements(criterion: &mut Criterion) {
 
 async fn query(conn: &Connection) {
     let row = conn.query_one(SQL, &[&1_i64]).await;
-    black_box(row.expect("the backend answers every statement"));
+    black_box(row.expect("the server answers every statement"));
 }
 
-async fn connect() -> Database {
-    let dsn = backend::start().await.expect("a port of the local host is free");
-    let config = Config { dsn: Some(dsn), pool_min_size: 1, pool_max_size: 1, ..Config::default() };
+/// The server goes when it is dropped.
+async fn connect() -> (FakeServer, Database) {
+    let server = FakeServer::start().await;
+    let config = Config { pool_min_size: 1, ..server.config(1) };
     let db = Database::connect(config).await;
-    db.expect("the backend lets everybody in")
+    (server, db.expect("the server lets everybody in"))
 }
 
 fn serve<B>(

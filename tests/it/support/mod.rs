@@ -1,16 +1,15 @@
 //! A database, an application and a network to break.
 
 mod app;
-pub(crate) mod fake_server;
 mod latch;
 pub(crate) mod log;
 mod proxy;
 
 pub(crate) use app::listen;
 pub(crate) use app::{TestApp, Wire};
-pub(crate) use fake_server::{FakeServer, Phase};
 pub(crate) use latch::{Latch, PATIENCE, soon};
 pub(crate) use proxy::Proxy;
+pub(crate) use test_support::{FakeServer, Phase};
 
 use std::future::Future;
 use std::time::{Duration, Instant};
