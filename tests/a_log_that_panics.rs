@@ -11,12 +11,8 @@ use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Connection, Database};
 use futures_util::future::join_all;
 use log::{LevelFilter, Log, Metadata, Record};
+use test_support::{Proxy, connected, sized};
 use tokio::time::{sleep, timeout};
-
-#[path = "it/support/proxy.rs"]
-mod proxy;
-
-use proxy::Proxy;
 
 /// One test at a time has the log panic.
 static ONE: Mutex<()> = Mutex::new(());
@@ -60,19 +56,17 @@ fn install() {
     }
 }
 
-async fn served_by(proxy: &Proxy, size: u32) -> (TestDatabase, Database) {
+async fn served(size: u32) -> (Proxy, TestDatabase, Database) {
     let schema = "CREATE TABLE notes (tenant text)";
     let database = Postgres::shared().expect("a server").database_with(schema).await.expect("a database");
+    let (proxy, config) = Proxy::to(&database).await;
     let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        pool_min_size: 0,
-        pool_max_size: size,
         reset_timeout: Duration::from_millis(200),
         server_settings: [("lock_timeout".to_owned(), "20ms".to_owned())].into(),
-        ..database.config()
+        ..sized(config, size)
     };
-    let db = Database::connect(config).await.expect("a connected database");
-    (database, db)
+    let db = connected(config).await;
+    (proxy, database, db)
 }
 
 /// What the session of a borrower looks like.
@@ -89,8 +83,7 @@ fn a_session_whose_reset_panics_is_never_lent() {
     install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-        let (database, db) = served_by(&proxy, 1).await;
+        let (_proxy, database, db) = served(1).await;
         let conn = db.connection();
         let (user, tenant) = look(&conn).await.expect("a session");
         assert_eq!(tenant, None);
@@ -102,8 +95,7 @@ fn a_session_whose_reset_panics_is_never_lent() {
         conn.batch_execute(temporary).await.expect("a temporary table");
         let name = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'kept'";
         let schema: String = conn.query_one_scalar(name, &[]).await.expect("a schema");
-        let other =
-            Database::connect(Config { pool_min_size: 1, ..database.config() }).await.expect("connected");
+        let other = connected(Config { pool_min_size: 1, ..database.config() }).await;
         let lock = other.connection();
         let sql = format!("BEGIN; LOCK TABLE {schema}.kept IN ACCESS SHARE MODE");
         lock.batch_execute(&sql).await.expect("a lock");
@@ -129,8 +121,7 @@ fn no_place_is_lost_to_panics() {
     install();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-        let (_database, db) = served_by(&proxy, 4).await;
+        let (proxy, _database, db) = served(4).await;
         let (user, _) = look(&db.connection()).await.expect("a session");
         for round in 0..6 {
             panic_at(Some(""));

@@ -3,16 +3,10 @@
 //! A process chooses its default provider once. So there is one test for each choice of features, and `cargo xtask ci`
 //! runs this file with each: what cargo was told to build is what a program with these features is.
 #![cfg(all(feature = "rustls-no-provider", unix))]
-// Shared with the tests of encryption, and not needed by every choice of features.
-#![allow(unreachable_pub, dead_code, unused_imports)]
-
-#[path = "tls/support.rs"]
-mod support;
 
 use actix_pg::testing::Postgres;
 use rustls::crypto::CryptoProvider;
-
-use support::{Authority, connect, encrypted};
+use test_support::tls::{Authority, connect, encrypted};
 
 /// The cipher of a new session.
 async fn cipher(server: &Postgres) -> String {

@@ -4,9 +4,8 @@ use actix_pg::{BusyWith, Connection, Error, Result};
 use actix_web::web;
 use futures_util::TryStreamExt;
 use futures_util::future::{join_all, try_join_all};
-
-use crate::support::{
-    FakeServer, Observer, Phase, TestApp, assert_whole, backend, connect, eventually, soon,
+use test_support::{
+    FakeServer, Observer, Phase, TestApp, assert_whole, backend, connect, connected, eventually, soon,
 };
 
 /// P8, case 21
@@ -49,7 +48,7 @@ async fn one_that_fails_fails_alone() {
 #[actix_web::test]
 async fn they_are_pipelined() {
     let server = FakeServer::start().await;
-    let db = actix_pg::Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     let conn = db.connection();
     for sql in ["INSERT INTO a", "INSERT INTO b"] {
         conn.execute(sql, &[]).await.expect("a prepared statement");

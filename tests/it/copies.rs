@@ -1,11 +1,10 @@
 //! COPY: what was copied is committed, and no answer of the session belongs to another question afterwards.
 
 use actix_pg::tokio_postgres::error::SqlState;
-use actix_pg::{Connection, Database, Error, IsolationLevel, Reset, Result};
+use actix_pg::{Connection, Database, Error, IsolationLevel, Reset};
 use actix_web::web::Bytes;
-use futures_util::{SinkExt, TryStreamExt};
-
-use crate::support::{Observer, backend, connect, database, eventually, sized};
+use futures_util::SinkExt;
+use test_support::{Observer, backend, connect, copy_in, copy_out, database, eventually, sized};
 
 /// Rows of this table are checked when their transaction ends.
 const DEFERRED: &str = "
@@ -17,17 +16,6 @@ const DEFERRED: &str = "
 
 async fn count(conn: &Connection, table: &str) -> i64 {
     conn.query_one_scalar(&format!("SELECT count(*) FROM {table}"), &[]).await.expect("a count")
-}
-
-async fn copy_in(conn: &Connection, sql: &str, data: &'static str) -> Result<u64> {
-    let mut copy = conn.copy_in(sql).await?;
-    copy.send(Bytes::from_static(data.as_bytes())).await?;
-    copy.finish().await
-}
-
-async fn copy_out(conn: &Connection, sql: &str) -> Result<Vec<u8>> {
-    let pieces = conn.copy_out(sql).await?;
-    pieces.try_fold(Vec::new(), async |data, piece| Ok([data, piece.to_vec()].concat())).await
 }
 
 #[tokio::test]

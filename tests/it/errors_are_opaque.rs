@@ -7,8 +7,7 @@ use actix_pg::{AcquireError, BusyWith, Config, Connection, Database, Error, OrNo
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{ResponseError, body, web};
-
-use crate::support::{TestApp, borrow_all, connect, database, log, sized, soon};
+use test_support::{TestApp, borrow_all, connect, connected, database, log, sized, soon};
 
 /// P22: the body of a failed statement is empty; the log has the whole chain, once.
 #[actix_web::test]
@@ -35,9 +34,8 @@ async fn the_client_sees_no_cause_and_the_log_sees_them_all() {
 async fn no_error_has_a_body_that_tells() {
     let database = database().await;
     let config = Config { acquire_timeout: Duration::from_millis(50), ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
-    let config = Config { max_waiting: Some(0), ..sized(database.config(), 1) };
-    let no_queue = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
+    let no_queue = connected(Config { max_waiting: Some(0), ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     let failed = conn.query("SELECT * FROM hidden", &[]).await.expect_err("no table");
     drop(conn);
@@ -149,7 +147,7 @@ async fn a_row_that_is_not_there_is_a_404() {
 async fn an_outage_is_named_in_the_log_alone() {
     log::keep();
     let postgres = Postgres::builder().start().expect("a server");
-    let db = Database::connect(sized(postgres.config(), 1)).await.expect("a connected database");
+    let db = connected(sized(postgres.config(), 1)).await;
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection| -> Result<String> {
             Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())

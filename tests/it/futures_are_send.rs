@@ -5,8 +5,7 @@ use std::pin::Pin;
 
 use actix_pg::{ClientGuard, Connection, Database, Error, OrNotFound, Result, RowStream, Status};
 use futures_util::TryStreamExt;
-
-use crate::support::{connect, database, sized};
+use test_support::{connect, database, sized};
 
 fn sent<T: Send>(value: T) -> T {
     value

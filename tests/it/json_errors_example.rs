@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use actix_pg::{Config, Database};
+use actix_pg::Config;
 use actix_web::http::header::RETRY_AFTER;
 use serde_json::json;
-
-use crate::support::{TestApp, borrow_all, database, log, sized};
+use test_support::{TestApp, borrow_all, connected, database, log, sized};
 
 #[path = "../../examples/json_errors.rs"]
 mod example;
@@ -16,7 +15,7 @@ mod example;
 async fn every_failure_has_a_body_and_one_line() {
     let database = database().await;
     let config = Config { acquire_timeout: Duration::from_millis(50), ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     db.connection().batch_execute(example::SCHEMA).await.expect("a schema");
     let app = TestApp::with_workers(1, &db, example::routes);
 

@@ -8,8 +8,7 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::middleware::{self, Next};
 use actix_web::{App, FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::join_all;
-
-use crate::support::{Latch, TestApp, all_returned, backend, borrow_all, connect, eventually, listen, soon};
+use test_support::{Latch, TestApp, all_returned, backend, borrow_all, connect, eventually, listen, soon};
 
 struct Another(Connection);
 

@@ -3,8 +3,6 @@
 //! A file is a behaviour; a test's doc line names the promise (P1 … P23, see ARCHITECTURE.md) or the reference's case that
 //! it holds.
 
-mod support;
-
 mod reference_application;
 mod lazy_and_shared;
 mod the_end_of_a_request;

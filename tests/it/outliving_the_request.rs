@@ -5,8 +5,7 @@ use std::time::Duration;
 use actix_pg::{Connection, Database, Result};
 use actix_web::{HttpResponse, rt, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
-
-use crate::support::{
+use test_support::{
     Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, eventually, soon,
 };
 

@@ -11,8 +11,7 @@ use actix_web::{App, FromRequest, HttpRequest, Responder, web};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-
-use crate::support::{TestApp, all_returned, database, listen};
+use test_support::{TestApp, all_returned, connected, database, listen};
 
 const SCHEMA: &str =
     "CREATE TABLE gino_users (id bigserial PRIMARY KEY, nickname text NOT NULL DEFAULT 'noname')";
@@ -116,7 +115,7 @@ async fn serves_users(app: &TestApp, db: &Database) {
 }
 
 async fn serve_users_with(config: Config) {
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     db.connection().batch_execute(SCHEMA).await.expect("a table");
     let app = TestApp::start(&db, routes);
     serves_users(&app, &db).await;
@@ -151,7 +150,7 @@ async fn a_dsn_replaces_the_separate_options() {
 #[actix_web::test]
 async fn it_is_made_by_an_app_factory() {
     let database = database().await;
-    let db = Database::connect(database.config()).await.expect("a connected database");
+    let db = connected(database.config()).await;
     db.connection().batch_execute(SCHEMA).await.expect("a table");
     let made = db.clone();
     let factory = move || {

@@ -7,8 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::web;
 use futures_util::TryStreamExt;
 use futures_util::future::poll_immediate;
-
-use crate::support::{
+use test_support::{
     Latch, Observer, TestApp, all_returned, assert_whole, backend, borrow_all, connect, eventually, log, soon,
 };
 

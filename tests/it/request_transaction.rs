@@ -9,9 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, Responder, error, rt, web};
 use futures_util::{TryStreamExt, future, stream};
-
-use crate::support::listen;
-use crate::support::{Observer, TestApp, connect, eventually};
+use test_support::{Observer, TestApp, connect, eventually, listen};
 
 async fn start(size: u32) -> (TestDatabase, Database, TestApp) {
     let (database, db) = connect(size).await;

@@ -2,8 +2,7 @@
 
 use actix_pg::{Error, OrNotFound};
 use futures_util::TryStreamExt;
-
-use crate::support::{backend, connect, soon};
+use test_support::{backend, connect, soon};
 
 const NONE: &str = "SELECT 1 WHERE false";
 const ONE: &str = "SELECT 1";

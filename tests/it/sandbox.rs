@@ -7,8 +7,7 @@ use actix_pg::{
 };
 use actix_web::{HttpResponse, Responder, web};
 use futures_util::{TryStreamExt, future};
-
-use crate::support::{TestApp, connect, eventually};
+use test_support::{TestApp, connect, eventually};
 
 async fn notes() -> (TestDatabase, Database) {
     let (database, db) = connect(2).await;

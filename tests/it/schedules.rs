@@ -12,10 +12,9 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, rt, web};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
+use test_support::{FakeServer, Phase, assert_whole, connected, eventually, soon};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-use crate::support::{FakeServer, Phase, assert_whole, eventually, soon};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -384,7 +383,7 @@ struct Run {
 impl Run {
     async fn new(size: u32, cancels_held: bool) -> Self {
         let server = FakeServer::start().await;
-        let db = Database::connect(server.config(size)).await.expect("a connected database");
+        let db = connected(server.config(size)).await;
         server.hold(Phase::Statement);
         if cancels_held {
             server.hold(Phase::Cancel);

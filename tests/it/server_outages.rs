@@ -3,36 +3,18 @@
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::Postgres;
-use actix_pg::{AcquireError, Config, Connection, Database, Error, Result};
+use actix_pg::{AcquireError, Config, Database, Error};
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
-use actix_web::web;
-
-use crate::support::{
-    FakeServer, Observer, Phase, Proxy, TestApp, all_returned, assert_whole, backend, connect, database,
-    eventually, log, sized, soon,
+use test_support::{
+    FakeServer, Observer, Phase, Proxy, TestApp, all_returned, assert_whole, backend, connect, connected,
+    database, eventually, log, routes, serves_again, sized, soon,
 };
-
-fn routes(config: &mut web::ServiceConfig) {
-    let handler = async |conn: Connection| -> Result<String> {
-        Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
-    };
-    config.route("/", web::get().to(handler));
-}
 
 /// Waits until home has been told of everything that happened on its sockets before.
 async fn noticed(observer: &Observer) {
     for _ in 0..3 {
         backend(&observer.connection()).await;
-    }
-}
-
-/// P14: the next attempt comes at most 1.2 s after the last; the login takes the rest. Until then there is no waiting.
-async fn serves_again(app: &TestApp) {
-    let back = Instant::now();
-    while app.get("/").await.status != StatusCode::OK {
-        assert!(back.elapsed() < Duration::from_millis(1500), "no answer within 1.5 s");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -43,7 +25,7 @@ async fn with_the_server_down_the_answer_comes_at_once() {
     let postgres = Postgres::builder().start().expect("a server");
     // Far beyond what `soon` allows.
     let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(postgres.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     assert_eq!(app.get("/").await.ok(), "1");
     for stop in [Postgres::stop, Postgres::crash] {
@@ -70,7 +52,7 @@ async fn with_the_server_down_the_answer_comes_at_once() {
 async fn with_the_login_refused_the_answer_comes_at_once() {
     let postgres = Postgres::builder().start().expect("a server");
     let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(postgres.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
     assert_eq!(app.get("/").await.ok(), "1", "who is logged in stays so");
@@ -99,7 +81,7 @@ async fn with_the_login_refused_the_answer_comes_at_once() {
 #[actix_web::test]
 async fn while_a_session_lives_a_failed_connect_waits_for_it() {
     let postgres = Postgres::builder().start().expect("a server");
-    let db = Database::connect(sized(postgres.config(), 2)).await.expect("a connected database");
+    let db = connected(sized(postgres.config(), 2)).await;
     let alive = db.connection();
     let pid = backend(&alive).await;
     postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
@@ -123,7 +105,7 @@ async fn while_a_session_lives_a_failed_connect_waits_for_it() {
 async fn past_the_time_out_the_cause_is_named() {
     let postgres = Postgres::builder().start().expect("a server");
     let config = Config { acquire_timeout: Duration::from_millis(400), ..sized(postgres.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let alive = db.connection();
     backend(&alive).await;
     postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
@@ -137,7 +119,7 @@ async fn past_the_time_out_the_cause_is_named() {
 #[actix_web::test]
 async fn a_fresh_session_is_not_checked() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     for _ in 0..5 {
         db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
         all_returned(&db).await;
@@ -151,7 +133,7 @@ async fn a_fresh_session_is_not_checked() {
 async fn a_session_that_has_idled_is_checked_first() {
     let server = FakeServer::start().await;
     let config = Config { test_after_idle: Duration::ZERO, ..server.config(1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     for checks in 1..=5 {
         db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
         all_returned(&db).await;
@@ -165,7 +147,7 @@ async fn a_session_that_has_idled_is_checked_first() {
 async fn a_session_that_fails_its_check_is_replaced() {
     let server = FakeServer::start().await;
     let config = Config { test_after_idle: Duration::from_millis(50), ..server.config(1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     server.hold(Phase::Check);
     tokio::time::sleep(Duration::from_millis(60)).await;
     let answer = {
@@ -184,14 +166,13 @@ async fn a_session_that_fails_its_check_is_replaced() {
 #[actix_web::test]
 async fn a_network_that_swallows_everything_is_not_waited_for() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let (proxy, config) = Proxy::to(&database).await;
     let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
         acquire_timeout: Duration::from_millis(300),
         test_after_idle: Duration::ZERO,
-        ..sized(database.config(), 1)
+        ..sized(config, 1)
     };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     proxy.delay(Duration::from_millis(1));
     assert_eq!(app.get("/").await.ok(), "1");
@@ -210,7 +191,7 @@ async fn a_network_that_swallows_everything_is_not_waited_for() {
 #[actix_web::test]
 async fn silence_is_watched_by_keepalive() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     let port = server.port();
     // Column 5 is the timer that runs on the socket; 2 is that of keepalive.
     let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets of this machine");
@@ -284,7 +265,7 @@ async fn a_backend_that_ends_in_mid_query_is_a_typed_error() {
 async fn the_floor_is_held() {
     let database = database().await;
     let config = Config { pool_min_size: 2, pool_max_size: 3, ..database.config() };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     assert_eq!((db.status().open, db.status().idle), (2, 2));
     let observer = Observer::of(&database).await;
     let pid = backend(&db.connection()).await;
@@ -300,14 +281,12 @@ async fn the_floor_is_held() {
 async fn sessions_do_not_live_for_ever() {
     let database = database().await;
     let idle_timeout = Some(Duration::from_millis(1));
-    let idle =
-        Database::connect(Config { idle_timeout, ..sized(database.config(), 1) }).await.expect("connected");
+    let idle = connected(Config { idle_timeout, ..sized(database.config(), 1) }).await;
     eventually("it is closed", async || idle.status().open == 0).await;
     backend(&idle.connection()).await;
 
     let max_lifetime = Some(Duration::from_millis(1));
-    let old =
-        Database::connect(Config { max_lifetime, ..sized(database.config(), 1) }).await.expect("connected");
+    let old = connected(Config { max_lifetime, ..sized(database.config(), 1) }).await;
     let conn = old.connection();
     let first = backend(&conn).await;
     tokio::time::sleep(Duration::from_millis(2)).await;
@@ -320,14 +299,10 @@ async fn sessions_do_not_live_for_ever() {
 #[actix_web::test]
 async fn an_outage_ends_where_nobody_may_wait() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        max_waiting: Some(0),
-        acquire_timeout: Duration::from_millis(300),
-        ..sized(database.config(), 2)
-    };
-    let db = Database::connect(config).await.expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let config =
+        Config { max_waiting: Some(0), acquire_timeout: Duration::from_millis(300), ..sized(config, 2) };
+    let db = connected(config).await;
     let ask = async || db.connection().query_one_scalar::<i32>("SELECT 1", &[]).await;
     let held = db.connection();
     backend(&held).await;
@@ -354,9 +329,8 @@ async fn an_outage_ends_where_nobody_may_wait() {
 #[actix_web::test]
 async fn when_the_last_session_ends_in_an_outage_nobody_waits() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 2)).await;
     let observer = Observer::of(&database).await;
     let alive = db.connection();
     let pid = backend(&alive).await;
@@ -381,7 +355,7 @@ async fn when_the_last_session_ends_in_an_outage_nobody_waits() {
 async fn a_check_that_nobody_waits_for_costs_no_session() {
     let server = FakeServer::start().await;
     let config = Config { test_after_idle: Duration::ZERO, ..server.config(1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let conn = db.connection();
     let mut given_up = Box::pin(conn.execute("INSERT INTO a", &[]));
     server.hold(Phase::Check);

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use actix_pg::{Config, Connection, Database, Reset, Result};
+use actix_pg::{Config, Connection, Reset, Result};
 use actix_web::web;
 use futures_util::TryStreamExt;
-
-use crate::support::{
-    FakeServer, Observer, Phase, TestApp, all_returned, assert_whole, backend, connect, eventually, log, soon,
+use test_support::{
+    FakeServer, Observer, Phase, TestApp, all_returned, assert_whole, backend, connect, connected,
+    eventually, log, soon,
 };
 
 /// P17, case 18: what one request leaves on its session, the next does not find.
@@ -77,7 +77,7 @@ async fn what_was_done_through_the_client_is_undone() {
 #[actix_web::test]
 async fn a_clean_session_is_not_reset() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     for sql in
         ["SELECT lower(name) FROM users", "INSERT INTO a VALUES (1)", "DELETE FROM a", "UPDATE a SET b = 1"]
     {
@@ -96,7 +96,7 @@ async fn a_clean_session_is_not_reset() {
 async fn a_reset_is_what_was_asked_for() {
     let server = FakeServer::start().await;
     let config = Config { reset: Reset::Always, ..server.config(1) };
-    let always = Database::connect(config).await.expect("a connected database");
+    let always = connected(config).await;
     always.connection().execute("SELECT 1", &[]).await.expect("an answer");
     eventually("the reset", async || server.passed(Phase::Simple) == 1).await;
     let unused = always.connection();
@@ -104,7 +104,7 @@ async fn a_reset_is_what_was_asked_for() {
 
     let server = FakeServer::start().await;
     let config = Config { reset: Reset::Never, ..server.config(1) };
-    let never = Database::connect(config).await.expect("a connected database");
+    let never = connected(config).await;
     never.connection().execute("SET search_path = nowhere", &[]).await.expect("an answer");
     all_returned(&never).await;
     never.connection().execute("BEGIN", &[]).await.expect("an answer");
@@ -123,7 +123,7 @@ async fn a_reset_that_fails_costs_the_session_and_not_the_response() {
     log::keep();
     let server = FakeServer::start().await;
     let config = Config { reset_timeout: Duration::from_millis(100), ..server.config(1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection| -> Result<&'static str> {
             conn.execute("SET search_path = nowhere", &[]).await?;
@@ -151,7 +151,7 @@ async fn a_reset_that_fails_costs_the_session_and_not_the_response() {
 #[actix_web::test]
 async fn an_abandoned_statement_is_cancelled_before_the_next_starts() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     let conn = db.connection();
     server.hold(Phase::Statement);
     server.hold(Phase::Cancel);
@@ -188,7 +188,7 @@ async fn backend_is_quiet(server: &FakeServer) {
 #[actix_web::test]
 async fn a_living_statement_is_not_hit_by_anothers_cancel() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     let conn = db.connection();
     server.hold(Phase::Statement);
     let start = |sql: &'static str| {

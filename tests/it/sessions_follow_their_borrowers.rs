@@ -4,24 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use actix_pg::{Connection, Database};
-use tokio::runtime::{Builder, Runtime};
-
-use crate::support::{backend, connect};
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-/// Borrows and returns on a thread with a runtime of its own, as a worker does.
-async fn elsewhere<T: Send + 'static>(
-    db: &Database,
-    work: impl AsyncFnOnce(Connection) -> T + Send + 'static,
-) -> T {
-    let conn = db.connection();
-    tokio::task::spawn_blocking(move || runtime().block_on(work(conn)))
-        .await
-        .expect("a thread that ended well")
-}
+use test_support::{backend, connect, elsewhere, runtime};
 
 /// P12, P13: the only session serves one runtime after the other, and is never opened anew.
 #[tokio::test]

@@ -5,8 +5,7 @@ use actix_pg::tokio_postgres::error::SqlState;
 use actix_pg::{Config, Connection, Database, Error, Reset, Transaction};
 use actix_web::{Responder, web};
 use futures_util::future;
-
-use crate::support::{TestApp, backend, connect, database, eventually, sized};
+use test_support::{TestApp, backend, connect, database, eventually, sized};
 
 /// Row-level security: a tenant sees its own notes. The owner of a table is above that, so statements run as `app`.
 const SCHEMA: &str = "

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, ConnectError, Database, Error};
+use test_support::sized;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-
-use crate::support::sized;
 
 /// One session of the first of these ports on this machine that will do, as the server that answered calls itself.
 async fn connect(ports: [u16; 2], parameters: &str) -> Result<String, ConnectError> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use actix_pg::{AcquireError, Config, Connection, Database, Error};
+use actix_pg::{AcquireError, Config, Connection, Error};
 use actix_web::web;
-
-use crate::support::{
-    Latch, Observer, TestApp, Wire, backend, borrow_all, connect, database, eventually, sized, soon,
+use test_support::{
+    Latch, Observer, TestApp, Wire, backend, borrow_all, connect, connected, database, eventually, pool,
+    sized, soon,
 };
 
 /// P12, case 23: every request that was accepted is answered, and well.
@@ -67,7 +67,7 @@ async fn a_graceful_stop_under_load_answers_every_accepted_request() {
 async fn closing_says_goodbye_to_the_server() {
     let database = database().await;
     let observer = Observer::of(&database).await;
-    let db = Database::connect(database.config()).await.expect("a connected database");
+    let db = connected(database.config()).await;
     assert_eq!(observer.backends().await, 5);
     soon("the close", db.close()).await;
     assert_eq!(observer.backends().await, 0);
@@ -120,7 +120,7 @@ async fn closing_does_not_wait_for_ever() {
     let database = database().await;
     let observer = Observer::of(&database).await;
     let config = Config { close_timeout: Duration::from_millis(50), ..sized(database.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let conn = db.connection();
     backend(&conn).await;
     soon("the close", db.close()).await;
@@ -147,7 +147,7 @@ async fn a_database_that_is_dropped_leaves_no_task() {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     for close in [true, false] {
-        let db = Database::connect(sized(database.config(), 1)).await.expect("a connected database");
+        let db = pool(&database, 1).await;
         backend(&db.connection()).await;
         if close {
             db.close().await;

@@ -3,10 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use actix_pg::{Config, Database, tokio_postgres};
+use actix_pg::Config;
+use test_support::{Proxy, connected, database, sized};
 use tokio::time::timeout;
-
-use crate::support::{Proxy, database, sized};
 
 /// More than the buffers of all sockets in between hold.
 const LARGE: usize = 64 << 20;
@@ -14,12 +13,9 @@ const LARGE: usize = 64 << 20;
 /// How long a statement that the server does not read takes to fail; `None` if it has not within the bound.
 async fn unread(parameters: &str, bound: Duration) -> Option<Duration> {
     let database = database().await;
-    let server = database.dsn().parse::<tokio_postgres::Config>().expect("a DSN");
-    let proxy = Proxy::before(server.get_ports()[0]).await;
-    let dsn = format!("{}?keepalives=0&{parameters}", proxy.dsn(database.dsn()));
-    let db = Database::connect(sized(Config::from_dsn(&dsn).expect("a DSN"), 1))
-        .await
-        .expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let dsn = format!("{}?keepalives=0&{parameters}", config.dsn.expect("a DSN"));
+    let db = connected(sized(Config::from_dsn(&dsn).expect("a DSN"), 1)).await;
     let conn = db.connection();
     let sql = "SELECT length($1::text)";
     conn.query(sql, &[&""]).await.expect("a prepared statement");

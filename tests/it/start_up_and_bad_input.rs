@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, ConfigErrorKind, Database, Error};
-use tokio::net::TcpListener;
-
-use crate::support::{
-    FakeServer, Observer, Phase, Proxy, backend, connect, database, dsn_as, eventually, log, sized, soon,
+use test_support::{
+    FakeServer, Observer, Phase, Proxy, backend, causes, connect, connected, database, dsn_as, eventually,
+    log, sized, soon,
 };
+use tokio::net::TcpListener;
 
 /// A port of this machine on which nobody listens.
 async fn deserted_port() -> u16 {
@@ -20,12 +20,7 @@ async fn deserted_port() -> u16 {
 /// The error of a start, with all its causes.
 async fn refused(config: Config) -> (Error, String) {
     let err = soon("a refusal", Database::connect(config)).await.expect_err("no start");
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        text += &format!(": {err}");
-        cause = err.source();
-    }
+    let text = causes(&err);
     (err, text)
 }
 
@@ -34,7 +29,7 @@ async fn refused(config: Config) -> (Error, String) {
 async fn a_start_opens_the_floor() {
     let database = database().await;
     let observer = Observer::of(&database).await;
-    let db = Database::connect(database.config()).await.expect("a connected database");
+    let db = connected(database.config()).await;
     let status = db.status();
     assert_eq!((status.max, status.open, status.idle, status.used), (10, 5, 5, 0));
     assert_eq!(observer.backends().await, 5);
@@ -131,7 +126,7 @@ async fn a_wrong_password_is_not_retried_and_not_shown() {
     assert!(!log::ours_with(&["ERROR", "password authentication failed", "alice"]).is_empty());
 
     let right = Config { password: "open-sesame-7".into(), ..parts };
-    let db = Database::connect(right).await.expect("a connected database");
+    let db = connected(right).await;
     backend(&db.connection()).await;
     assert!(!format!("{db:?}").contains("open-sesame-7"));
     db.close().await;

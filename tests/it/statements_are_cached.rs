@@ -1,8 +1,7 @@
 //! A statement is prepared once per session.
 
-use actix_pg::{Config, Database};
-
-use crate::support::{FakeServer, assert_whole, backend, connect, database, sized};
+use actix_pg::Config;
+use test_support::{FakeServer, assert_whole, backend, connect, connected, database, sized};
 
 const PREPARED: &str =
     "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql AND statement LIKE '%marker%'";
@@ -27,7 +26,7 @@ async fn a_repeated_statement_is_prepared_once() {
 async fn the_cache_is_bounded() {
     let database = database().await;
     let config = Config { statement_cache_size: 3, ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let conn = db.connection();
     for number in 0..20 {
         conn.query("SELECT 0 AS marker", &[]).await.expect("a row");
@@ -44,7 +43,7 @@ async fn the_cache_is_bounded() {
 async fn a_cache_of_zero_keeps_nothing() {
     let database = database().await;
     let config = Config { statement_cache_size: 0, ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let conn = db.connection();
     for _ in 0..3 {
         conn.query("SELECT 1 AS marker", &[]).await.expect("a row");
@@ -106,7 +105,7 @@ async fn a_session_whose_statements_are_gone_is_retired() {
 #[actix_web::test]
 async fn a_repeated_statement_is_one_message_group() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");
     let before = server.syncs();
     db.connection().execute("INSERT INTO a", &[]).await.expect("an answer");

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use actix_pg::testing::Postgres;
 use actix_pg::tokio_postgres::error::SqlState;
 use actix_pg::{BusyWith, Config, Connection, Database, Error, Result};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, web};
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
-
-use crate::support::{Observer, Proxy, TestApp, backend, connect, database, eventually, sized};
+use test_support::{Observer, Proxy, TestApp, backend, connect, connected, database, eventually, sized};
 
 /// A hundred bytes a row.
 async fn million(conn: Connection) -> Result<HttpResponse> {
@@ -165,9 +163,8 @@ async fn a_copy_that_the_server_refuses_is_an_error_with_its_reason() {
 #[tokio::test]
 async fn a_client_that_is_out_of_step_is_not_lent_again() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().unwrap().port()).await;
-    let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.unwrap();
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 1)).await;
     let conn = db.connection();
     let before = backend(&conn).await;
     proxy.delay(Duration::from_millis(20));

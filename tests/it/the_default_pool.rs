@@ -5,37 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::{Postgres, TestDatabase};
-use actix_pg::{Config, Connection, Database, Error, Result};
+use actix_pg::{Config, Error};
 use actix_web::http::StatusCode;
-use actix_web::{rt, web};
+use actix_web::rt;
 use futures_util::future::join_all;
-use tokio::time::sleep;
-
-use crate::support::{
-    FakeServer, Observer, Phase, Proxy, TestApp, Wire, all_returned, database, dsn_as, eventually, log, soon,
+use test_support::{
+    FakeServer, Observer, Phase, Proxy, TestApp, Wire, all_returned, connected, database, dsn_as, eventually,
+    log, routes, serves_again, soon,
 };
-
-fn routes(config: &mut web::ServiceConfig) {
-    let clean = async |conn: Connection| -> Result<String> {
-        Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
-    };
-    let dirty = async |conn: Connection| -> Result<String> {
-        conn.set_config("app.tenant", "ada")?;
-        conn.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await
-    };
-    let slow = async |conn: Connection| -> Result<String> {
-        conn.query("SELECT pg_sleep(0.005)", &[]).await?;
-        Ok(String::new())
-    };
-    config.route("/", web::get().to(clean));
-    config.route("/tenant", web::get().to(dirty));
-    config.route("/slow", web::get().to(slow));
-}
+use tokio::time::sleep;
 
 /// A role of this database's server that may have so many connections, and a configuration that logs in as it.
 async fn limited(database: &TestDatabase, limit: u32) -> (String, Config) {
     let role = format!("limited_{}", database.name());
-    let admin = Database::connect(Config { pool_min_size: 1, ..database.config() }).await.expect("connected");
+    let admin = connected(Config { pool_min_size: 1, ..database.config() }).await;
     let sql = format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'limited' CONNECTION LIMIT {limit}");
     admin.connection().batch_execute(&sql).await.expect("a role");
     admin.close().await;
@@ -79,7 +62,7 @@ async fn nobody_starves_on_a_server_with_too_few_connections() {
     let port = Postgres::shared().expect("a server").port();
     let proxy = Proxy::before(port).await;
     let dsn = proxy.dsn(&config.dsn.clone().expect("a DSN"));
-    let db = Database::connect(Config { dsn: Some(dsn), ..config }).await.expect("a connected database");
+    let db = connected(Config { dsn: Some(dsn), ..config }).await;
     let app = TestApp::start(&db, routes);
     let opened = proxy.accepted();
     let (answers, longest, bad) = load(&app, 64, "/slow", Duration::from_secs(4)).await;
@@ -107,7 +90,7 @@ async fn sessions_that_end_make_room_first() {
         max_lifetime: Some(Duration::from_secs(1)),
         ..config
     };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     proxy.delay_goodbyes(Duration::from_millis(100));
     let logins = proxy.accepted();
@@ -131,7 +114,7 @@ async fn the_floor_is_held_while_sessions_end() {
         max_lifetime: Some(Duration::from_secs(1)),
         ..database.config()
     };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     let done = Arc::new(AtomicBool::new(false));
     let watching = {
@@ -165,7 +148,7 @@ async fn the_floor_is_held_while_sessions_end() {
 async fn idle_sessions_end_down_to_the_floor_and_not_below() {
     let database = database().await;
     let config = Config { idle_timeout: Some(Duration::from_millis(1)), ..database.config() };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     let (_, _, bad) = load(&app, 32, "/slow", Duration::from_millis(300)).await;
     assert!(bad.is_empty(), "{bad:?}");
@@ -186,7 +169,7 @@ async fn idle_sessions_end_down_to_the_floor_and_not_below() {
 #[actix_web::test]
 async fn one_client_needs_no_more_than_the_floor() {
     let database = database().await;
-    let db = Database::connect(database.config()).await.expect("a connected database");
+    let db = connected(database.config()).await;
     let app = TestApp::start(&db, routes);
     for path in ["/", "/tenant"] {
         for _ in 0..40 {
@@ -206,7 +189,7 @@ async fn one_client_with_settings_needs_two_sessions_at_most() {
         let reset =
             serde_json::from_value::<Config>(serde_json::json!({ "reset": reset })).expect("a mode").reset;
         let config = Config { pool_min_size, pool_max_size: 20, reset, ..database.config() };
-        let db = Database::connect(config).await.expect("a connected database");
+        let db = connected(config).await;
         let app = TestApp::start(&db, routes);
         for _ in 0..40 {
             assert_eq!(Wire::to(&app).await.get("/tenant").await, "ada");
@@ -225,7 +208,7 @@ async fn one_client_with_settings_needs_two_sessions_at_most() {
 #[actix_web::test]
 async fn a_reset_that_hangs_is_not_waited_for() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(2)).await.expect("a connected database");
+    let db = connected(server.config(2)).await;
     server.hold(Phase::Simple);
     let conn = db.connection();
     conn.execute("SET search_path = a", &[]).await.expect("an answer");
@@ -243,15 +226,10 @@ async fn a_reset_that_hangs_is_not_waited_for() {
 #[actix_web::test]
 async fn sessions_that_do_not_answer_cost_no_more_than_the_time_out() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
+    let (proxy, config) = Proxy::to(&database).await;
     let bound = Duration::from_millis(400);
-    let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        acquire_timeout: bound,
-        test_after_idle: Duration::ZERO,
-        ..database.config()
-    };
-    let db = Database::connect(config).await.expect("a connected database");
+    let config = Config { acquire_timeout: bound, test_after_idle: Duration::ZERO, ..config };
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     proxy.stall();
     for _ in 0..3 {
@@ -269,14 +247,9 @@ async fn sessions_that_do_not_answer_cost_no_more_than_the_time_out() {
 #[actix_web::test]
 async fn connections_that_the_network_forgot_cost_one_check() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        test_after_idle: Duration::from_millis(20),
-        pool_min_size: 10,
-        ..database.config()
-    };
-    let db = Database::connect(config).await.expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let config = Config { test_after_idle: Duration::from_millis(20), pool_min_size: 10, ..config };
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     sleep(Duration::from_millis(25)).await;
     proxy.forget();
@@ -293,13 +266,9 @@ async fn connections_that_the_network_forgot_cost_one_check() {
 #[actix_web::test]
 async fn an_outage_takes_no_session_for_its_age() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        max_lifetime: Some(Duration::from_millis(500)),
-        ..database.config()
-    };
-    let db = Database::connect(config).await.expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let config = Config { max_lifetime: Some(Duration::from_millis(500)), ..config };
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     proxy.refuse();
     let attempts = proxy.refused();
@@ -317,9 +286,8 @@ async fn an_outage_takes_no_session_for_its_age() {
 #[actix_web::test]
 async fn after_close_there_is_silence() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let dsn = proxy.dsn(database.dsn());
-    let db = Database::connect(Config { dsn: Some(dsn), ..database.config() }).await.expect("connected");
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(config).await;
     let server = format!("127.0.0.1:{}", proxy.port());
     assert_eq!(log::ours_with(&["session opened", &server]).len(), 5);
     let conn = db.connection();
@@ -343,9 +311,8 @@ async fn after_close_there_is_silence() {
 #[actix_web::test]
 async fn an_outage_is_two_lines_and_a_few_attempts() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let dsn = proxy.dsn(database.dsn());
-    let db = Database::connect(Config { dsn: Some(dsn), ..database.config() }).await.expect("connected");
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(config).await;
     let app = TestApp::start(&db, routes);
     let begun = || log::ours_with(&["WARN", "cannot open a session", &format!("127.0.0.1:{}", proxy.port())]);
     proxy.refuse();
@@ -359,10 +326,7 @@ async fn an_outage_is_two_lines_and_a_few_attempts() {
     let attempts = proxy.refused() - refused;
     assert!((4..=14).contains(&attempts), "{attempts} attempts in 4 s");
     proxy.heal();
-    let back = Instant::now();
-    while app.get("/").await.status != StatusCode::OK {
-        assert!(back.elapsed() < Duration::from_millis(1500), "no answer within 1.5 s");
-    }
+    serves_again(&app).await;
     eventually("the floor is back", async || db.status().open >= 5).await;
     assert_eq!(begun().len(), 1);
     app.stop().await;
@@ -376,7 +340,7 @@ async fn a_refused_login_is_tried_rarely() {
     let proxy = Proxy::before(postgres.port()).await;
     let database = postgres.database().await.expect("a database");
     let dsn = proxy.dsn(database.dsn());
-    let db = Database::connect(Config::from_dsn(&dsn).expect("a DSN")).await.expect("a connected database");
+    let db = connected(Config::from_dsn(&dsn).expect("a DSN")).await;
     let app = TestApp::start(&db, routes);
     postgres.hba(&["host all all 127.0.0.1/32 reject"]).expect("new rules");
     proxy.cut();
@@ -396,13 +360,9 @@ async fn a_refused_login_is_tried_rarely() {
 #[actix_web::test]
 async fn sessions_that_are_too_old_are_replaced_once_a_round() {
     let database = database().await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let config = Config {
-        dsn: Some(proxy.dsn(database.dsn())),
-        max_lifetime: Some(Duration::from_millis(1)),
-        ..database.config()
-    };
-    let _db = Database::connect(config).await.expect("a connected database");
+    let (proxy, config) = Proxy::to(&database).await;
+    let config = Config { max_lifetime: Some(Duration::from_millis(1)), ..config };
+    let _db = connected(config).await;
     sleep(Duration::from_millis(2300)).await;
     // Five at first, and in each of two rounds.
     assert!((10..=15).contains(&proxy.accepted()), "{} logins in 2.3 s", proxy.accepted());

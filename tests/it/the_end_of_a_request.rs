@@ -10,8 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::middleware::{self, Next};
 use actix_web::{App, HttpRequest, HttpResponse, error, web};
 use futures_util::{StreamExt, TryStreamExt, stream};
-
-use crate::support::{
+use test_support::{
     Latch, Observer, TestApp, Wire, all_returned, assert_whole, backend, borrow_all, connect, eventually,
     listen, soon,
 };

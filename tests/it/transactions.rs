@@ -10,8 +10,7 @@ use actix_pg::{
     BusyWith, Config, Connection, Database, Error, GenericClient, IsolationLevel, Result, Transaction,
 };
 use futures_util::TryStreamExt;
-
-use crate::support::{Observer, Proxy, backend, connect, database, eventually, sized};
+use test_support::{Observer, Proxy, backend, connect, connected, database, eventually, sized};
 
 /// A connection to a table `t (id int primary key)`, on a pool of one session.
 async fn table() -> (actix_pg::testing::TestDatabase, Database, Connection) {
@@ -478,9 +477,8 @@ async fn a_transaction_dropped_beside_a_running_statement_takes_no_later_one_wit
 #[tokio::test]
 async fn a_connection_lost_during_commit_is_an_outcome_unknown() {
     let database = database().await;
-    let proxy = Proxy::before(actix_pg::testing::Postgres::shared().unwrap().port()).await;
-    let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.unwrap();
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 1)).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     conn.batch_execute(

@@ -2,8 +2,7 @@
 
 use actix_pg::{Connection, Database};
 use actix_web::{App, HttpRequest, web};
-
-use crate::support::{TestApp, assert_whole, connect, listen};
+use test_support::{TestApp, assert_whole, connect, listen};
 
 const NAME: &str = "SELECT current_database()::text";
 

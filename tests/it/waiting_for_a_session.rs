@@ -9,24 +9,21 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web;
 use futures_util::future::join_all;
-
-use crate::support::{
-    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, database, dsn_as, eventually,
-    log, sized, soon,
+use test_support::{
+    Latch, TestApp, all_returned, assert_whole, backend, borrow_all, connect, connected, database, dsn_as,
+    eventually, log, pool, sized, soon,
 };
 
 /// P10: the server itself counts, and would refuse one session more.
 #[actix_web::test]
 async fn there_are_never_more_sessions_than_the_maximum() {
     let database = database().await;
-    let admin = Database::connect(sized(database.config(), 1)).await.expect("a connected database");
+    let admin = pool(&database, 1).await;
     let role = format!("limited_{}", database.name());
     let sql = format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'limited' CONNECTION LIMIT 3");
     admin.connection().batch_execute(&sql).await.expect("a role");
     let dsn = dsn_as(&database, &role, "limited");
-    let db = Database::connect(sized(Config::from_dsn(&dsn).expect("a DSN"), 3))
-        .await
-        .expect("a connected database");
+    let db = connected(sized(Config::from_dsn(&dsn).expect("a DSN"), 3)).await;
 
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection, what: web::Path<u32>| -> Result<String> {
@@ -162,7 +159,7 @@ async fn a_waiter_that_times_out_is_told_when_to_come_back() {
     let database = database().await;
     let acquire_timeout = Duration::from_millis(150);
     let config = Config { acquire_timeout, ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection| -> Result<String> {
             Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
@@ -195,7 +192,7 @@ async fn a_waiter_that_times_out_is_told_when_to_come_back() {
 async fn a_full_queue_is_refused_at_once() {
     let database = database().await;
     let config = Config { max_waiting: Some(1), ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, |config| {
         let handler = async |conn: Connection| -> Result<String> {
             Ok(conn.query_one_scalar::<i32>("SELECT 1", &[]).await?.to_string())
@@ -226,7 +223,7 @@ async fn a_full_queue_is_refused_at_once() {
 async fn with_no_queue_a_free_session_is_lent() {
     let database = database().await;
     let config = Config { max_waiting: Some(0), ..sized(database.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     assert_whole_one_by_one(&db).await;
     let all = borrow_all(&db).await;
     let err = soon("a refusal", db.connection().query("SELECT 1", &[])).await.expect_err("no session");

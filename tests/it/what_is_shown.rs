@@ -10,8 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{ResponseError, web};
 use futures_util::{SinkExt as _, TryStreamExt as _};
-
-use crate::support::{TestApp, connect, database, log, sized};
+use test_support::{TestApp, connect, connected, database, log, sized};
 
 /// What ends a line, clears a terminal, or turns text around.
 const BREAKS: [&str; 9] =
@@ -250,7 +249,7 @@ async fn echo_shows_what_fails() {
     let database = database().await;
     for (echo, shows_values) in [(Echo::Full, true), (Echo::Statements, false), (Echo::Off, false)] {
         let config = Config { echo, ..sized(database.config(), 1) };
-        let db = Database::connect(config).await.expect("a connected database");
+        let db = connected(config).await;
         let label = format!("echo_{echo:?}_4715");
         let value = format!("{label}@mail");
         let sql = format!("SELECT $1::text::int AS {label}");
@@ -368,7 +367,7 @@ async fn what_leaves_main_is_a_sentence() {
 async fn a_clean_start_and_stop_warn_of_nothing() {
     let database = database().await;
     let config = Config { pool_min_size: 2, ..sized(database.config(), 2) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, |config| {
         config.route(
             "/",

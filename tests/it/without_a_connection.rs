@@ -4,15 +4,14 @@ use actix_pg::{Config, Connection, Database, Error, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::test::TestRequest;
 use actix_web::{App, FromRequest, web};
-
-use crate::support::{TestApp, assert_whole, backend, connect, database, listen, log, sized};
+use test_support::{TestApp, assert_whole, backend, connect, connected, database, listen, log, sized};
 
 /// P7, case 15
 #[actix_web::test]
 async fn turned_off_there_is_none_and_the_pool_still_serves() {
     let database = database().await;
     let config = Config { use_connection_for_request: false, ..sized(database.config(), 1) };
-    let db = Database::connect(config).await.expect("a connected database");
+    let db = connected(config).await;
     let app = TestApp::start(&db, |config| {
         let extracted = async |_: Connection| "never";
         let own = async |db: web::Data<Database>| -> Result<String> {
@@ -54,7 +53,7 @@ async fn a_database_in_the_app_data_is_no_middleware() {
     let database = database().await;
     for uses_connection in [true, false] {
         let config = Config { use_connection_for_request: uses_connection, ..sized(database.config(), 1) };
-        let db = Database::connect(config).await.expect("a connected database");
+        let db = connected(config).await;
         let data = db.clone();
         let app = listen!(1, move || {
             App::new()

@@ -5,12 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use actix_pg::{AcquireError, Connection, Database, Error};
+use actix_pg::{AcquireError, Connection, Error};
 use actix_web::web;
-
-use crate::support::{
+use test_support::{
     FakeServer, Latch, PATIENCE, Phase, TestApp, Wire, all_returned, assert_whole, backend, connect,
-    database, eventually, sized, soon,
+    connected, database, eventually, sized, soon,
 };
 
 /// P12: a worker that blocks its thread delays nobody's query, not even on a session that it has opened and used.
@@ -144,7 +143,7 @@ async fn joined(worker: thread::JoinHandle<()>) {
 #[actix_web::test]
 async fn a_worker_that_stops_during_a_connect_costs_no_place() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(2)).await.expect("a connected database");
+    let db = connected(server.config(2)).await;
     let kept = db.connection().client().await.expect("a session");
     server.hold(Phase::Connect);
     for round in 1..=3 {
@@ -170,7 +169,7 @@ async fn a_worker_that_stops_during_a_connect_costs_no_place() {
 #[actix_web::test]
 async fn a_worker_that_stops_during_a_statement_costs_no_place() {
     let server = FakeServer::start().await;
-    let db = Database::connect(server.config(1)).await.expect("a connected database");
+    let db = connected(server.config(1)).await;
     server.hold(Phase::Statement);
     let (stop_running, stop_waiting) = (Latch::new(), Latch::new());
     let work = |sql: &'static str| {
@@ -241,7 +240,7 @@ async fn when_home_has_stopped_the_error_says_so() {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let db = Database::connect(config).await.expect("a connected database");
+                let db = connected(config).await;
                 let held = db.connection();
                 backend(&held).await;
                 (db, held)
@@ -270,7 +269,7 @@ fn a_runtime_that_stops_breaks_no_wait_that_it_shared() {
             let database = database().await;
             let acquire_timeout = Duration::from_millis(if served { 20_000 } else { 300 });
             let config = actix_pg::Config { acquire_timeout, ..sized(database.config(), 1) };
-            let db = Database::connect(config).await.expect("a connected database");
+            let db = connected(config).await;
             (database, db)
         });
         let held = home.block_on(db.connection().client()).expect("the only session");

@@ -12,9 +12,8 @@ use actix_pg::tokio_postgres;
 use actix_pg::tokio_postgres::config::Host;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
+use test_support::eventually;
 use tokio::net::TcpStream;
-
-use crate::support::eventually;
 
 /// Ends with the value.
 pub struct Bouncer {

@@ -12,11 +12,11 @@ use actix_pg::{BusyWith, Config, Connection, Database, Error};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, SinkExt, StreamExt, TryStreamExt};
 use rand::RngExt;
+use test_support::{Observer, backend, connect, connected, database, eventually, pool, sized};
 use tokio::runtime;
 use tokio::time::{Instant, timeout};
 
-use crate::common::{abandon, at_rest, connect, lends_all, pool, rng, seed, soon, sqlstate, times};
-use crate::support::{self, Observer, backend, database, eventually, sized};
+use crate::common::{abandon, at_rest, lends_all, rng, seed, soon, sqlstate, times};
 
 /// Whoever borrows after an abandoned statement runs one that must not notice.
 async fn next_borrower(db: &Database, number: i32) {
@@ -174,7 +174,7 @@ async fn what_runs_on_a_lent_client_is_not_cancelled_for_another() {
 
 #[tokio::test]
 async fn an_abandoned_statement_ends_on_the_server() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     let same = backend(&conn).await;
@@ -202,7 +202,7 @@ async fn an_abandoned_statement_ends_on_the_server() {
 async fn a_statement_past_its_command_timeout_is_cancelled() {
     let database = database().await;
     let bound = Duration::from_millis(200);
-    let db = connect(Config { command_timeout: Some(bound), ..sized(database.config(), 1) }).await;
+    let db = connected(Config { command_timeout: Some(bound), ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     let same = backend(&conn).await;
     for _ in 0..3 {
@@ -223,7 +223,7 @@ async fn a_statement_past_its_command_timeout_is_cancelled() {
 
 #[tokio::test]
 async fn a_transaction_that_was_hit_is_failed_and_not_carried_on() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     conn.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
@@ -290,7 +290,7 @@ async fn a_transaction_with_an_abandoned_statement_is_kept_whole() {
 
 #[tokio::test]
 async fn unread_rows_go_with_their_stream() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let conn = db.connection();
     let same = backend(&conn).await;
     for read in [0, 1, 1_000] {
@@ -315,7 +315,7 @@ async fn unread_rows_go_with_their_stream() {
 
 #[tokio::test]
 async fn a_copy_left_half_way_leaves_no_row_and_no_trace() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let conn = db.connection();
     conn.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
     for forgotten in [false, true] {
@@ -352,7 +352,7 @@ async fn a_copy_left_half_way_leaves_no_row_and_no_trace() {
 /// The driver takes one end of an answer too many for the end of the next: everything after it would be shifted by one.
 #[tokio::test]
 async fn a_copy_that_is_refused_does_not_shift_the_answers_of_the_next_borrower() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let conn = db.connection();
     conn.batch_execute("CREATE TABLE t (id int)").await.expect("a table");
     conn.release().expect("nothing runs");
@@ -384,7 +384,7 @@ async fn a_copy_that_is_refused_does_not_shift_the_answers_of_the_next_borrower(
 async fn raw_rows_that_outlive_their_client_keep_no_place() {
     let database = database().await;
     let config = Config { reset_timeout: Duration::from_millis(500), ..sized(database.config(), 1) };
-    let db = connect(config).await;
+    let db = connected(config).await;
     let conn = db.connection();
     let first = backend(&conn).await;
     let client = conn.client().await.expect("a client");
@@ -408,7 +408,7 @@ async fn raw_rows_that_outlive_their_client_keep_no_place() {
 
 #[tokio::test]
 async fn a_statement_of_the_client_that_was_left_does_not_meet_the_next_borrower() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let conn = db.connection();
     let same = backend(&conn).await;
     for _ in 0..times(20, 500) {
@@ -430,7 +430,7 @@ async fn a_statement_of_the_client_that_was_left_does_not_meet_the_next_borrower
 async fn a_query_that_was_polled_once_and_left_alone_blocks_nobody_for_ever() {
     let database = database().await;
     let bound = Duration::from_millis(300);
-    let db = connect(Config { command_timeout: Some(bound), ..sized(database.config(), 1) }).await;
+    let db = connected(Config { command_timeout: Some(bound), ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     let large = "SELECT repeat('x', 1000) FROM generate_series(1, 50000)";
     conn.query_opt("SELECT 1 WHERE false", &[]).await.expect("no row");
@@ -466,7 +466,7 @@ impl ToSql for Explosive {
 
 #[tokio::test]
 async fn a_panic_within_a_statement_costs_its_session_and_nothing_else() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let conn = db.connection();
     for raw in [false, true, false, true] {
         let panicked = AssertUnwindSafe(async {
@@ -502,7 +502,7 @@ where
 
 #[tokio::test]
 async fn what_was_running_on_a_runtime_that_stopped_is_repaired_at_home() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     let same = backend(&conn).await;
@@ -529,7 +529,7 @@ async fn what_was_running_on_a_runtime_that_stopped_is_repaired_at_home() {
 
 #[tokio::test]
 async fn a_handle_outlives_the_runtime_it_was_used_on() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let (send, receive) = mpsc::channel::<Connection>();
     let theirs = db.clone();
     let other = thread::spawn(move || {

@@ -5,14 +5,12 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use actix_pg::testing::TestDatabase;
-use actix_pg::{Config, Connection, Database, Error};
+use actix_pg::{Connection, Database, Error};
 use futures_util::future::join_all;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use test_support::{Observer, all_returned, eventually, within};
 use tokio::time::{Instant, timeout};
-
-use crate::support::{Observer, eventually, sized};
 
 /// A test that gets here hangs. The machine may be busy, so it is far from what is expected.
 pub const HANG: Duration = Duration::from_secs(60);
@@ -41,19 +39,7 @@ pub fn rng(seed: u64, stream: u64) -> StdRng {
 
 /// Bounds a wait that would otherwise be a hang.
 pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
-    match timeout(HANG, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("hangs: {what}"),
-    }
-}
-
-pub async fn connect(config: Config) -> Database {
-    Database::connect(config).await.expect("a connected database")
-}
-
-/// A pool of at most `size` sessions.
-pub async fn pool(database: &TestDatabase, size: u32) -> Database {
-    connect(sized(database.config(), size)).await
+    within(HANG, what, future).await
 }
 
 /// Polls a future until it is ready or random steps have been made: some in the scheduler's time, some in the server's.
@@ -82,8 +68,7 @@ pub fn sqlstate(err: &Error) -> &str {
 
 /// At rest, pool and server agree: nothing lent, nobody waits, and as many backends as open sessions.
 pub async fn at_rest(db: &Database, observer: &Observer) {
-    eventually("nothing is lent", || async { db.status().used == 0 && db.status().pending_requests == 0 })
-        .await;
+    all_returned(db).await;
     eventually("as many backends as sessions", || async {
         observer.backends().await == i64::from(db.status().open)
     })

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use actix_pg::testing::{Postgres, TestDatabase};
-use actix_pg::{Config, Connection, Database, Error, Reset, Result};
+use actix_pg::testing::TestDatabase;
+use actix_pg::{Config, Connection, Database, Error, Reset};
 use actix_web::web::Bytes;
 use futures_util::future::join_all;
-use futures_util::{SinkExt, StreamExt, TryStreamExt};
+use futures_util::{SinkExt, StreamExt};
+use test_support::{Observer, Proxy, backend, connected, copy_in, copy_out, database, eventually, sized};
 
-use crate::common::{connect, lends_all, soon, times};
-use crate::support::{Observer, Proxy, backend, database, eventually, sized};
+use crate::common::{lends_all, soon, times};
 
 const SCHEMA: &str = "
     CREATE TABLE t (id int PRIMARY KEY, note text CHECK (note <> 'bad'));
@@ -70,32 +70,24 @@ const WAYS: &[Way] = &[
     Way::Succeeds,
 ];
 
-async fn copy(conn: &Connection, sql: &str, data: &'static str) -> Result<u64> {
-    let mut copy = conn.copy_in(sql).await?;
-    copy.send(Bytes::from_static(data.as_bytes())).await?;
-    copy.finish().await
-}
-
-async fn read(conn: &Connection, sql: &str) -> Result<usize> {
-    conn.copy_out(sql).await?.try_fold(0, async |bytes, piece| Ok(bytes + piece.len())).await
-}
-
 /// Copies so that it goes wrong in one way.
 async fn go_wrong(way: Way, conn: &Connection, observer: &Observer, proxy: &Proxy) {
     let failed = match way {
-        Way::View => copy(conn, "COPY v FROM STDIN", "1\n").await.is_err(),
-        Way::BeforeStatement => copy(conn, "COPY closed FROM STDIN", "1\n").await.is_err(),
-        Way::AfterStatement => copy(conn, "COPY judged FROM STDIN", "1\n").await.is_err(),
-        Way::Constraint => copy(conn, "COPY t (id) FROM STDIN", "1\n").await.is_err(),
-        Way::Check => copy(conn, "COPY t FROM STDIN", "2\tbad\n").await.is_err(),
-        Way::Deferred => copy(conn, "COPY later FROM STDIN", "1\n1\n").await.is_err(),
-        Way::WrongColumns => copy(conn, "COPY t FROM STDIN", "1\t2\t3\n").await.is_err(),
-        Way::NoTable => copy(conn, "COPY nowhere FROM STDIN", "1\n").await.is_err(),
-        Way::OutFails => read(conn, "COPY (SELECT 1 / (2000 - n) FROM generate_series(1, 3000) n) TO STDOUT")
-            .await
-            .is_err(),
+        Way::View => copy_in(conn, "COPY v FROM STDIN", "1\n").await.is_err(),
+        Way::BeforeStatement => copy_in(conn, "COPY closed FROM STDIN", "1\n").await.is_err(),
+        Way::AfterStatement => copy_in(conn, "COPY judged FROM STDIN", "1\n").await.is_err(),
+        Way::Constraint => copy_in(conn, "COPY t (id) FROM STDIN", "1\n").await.is_err(),
+        Way::Check => copy_in(conn, "COPY t FROM STDIN", "2\tbad\n").await.is_err(),
+        Way::Deferred => copy_in(conn, "COPY later FROM STDIN", "1\n1\n").await.is_err(),
+        Way::WrongColumns => copy_in(conn, "COPY t FROM STDIN", "1\t2\t3\n").await.is_err(),
+        Way::NoTable => copy_in(conn, "COPY nowhere FROM STDIN", "1\n").await.is_err(),
+        Way::OutFails => {
+            copy_out(conn, "COPY (SELECT 1 / (2000 - n) FROM generate_series(1, 3000) n) TO STDOUT")
+                .await
+                .is_err()
+        }
         Way::OutDeferred => {
-            read(conn, "COPY (INSERT INTO later VALUES (1), (1) RETURNING id) TO STDOUT").await.is_err()
+            copy_out(conn, "COPY (INSERT INTO later VALUES (1), (1) RETURNING id) TO STDOUT").await.is_err()
         }
         Way::Batch => conn.batch_execute("COPY t FROM STDIN").await.is_err(),
         Way::Execute => conn.execute("COPY t FROM STDIN", &[]).await.is_err(),
@@ -135,7 +127,7 @@ async fn go_wrong(way: Way, conn: &Connection, observer: &Observer, proxy: &Prox
             conn.release().expect("nothing runs");
             refused
         }
-        Way::Succeeds => copy(conn, "COPY (SELECT 1) TO STDOUT", "").await.is_err(),
+        Way::Succeeds => copy_in(conn, "COPY (SELECT 1) TO STDOUT", "").await.is_err(),
     };
     // A cancel that comes between two messages of a copy is lost.
     assert!(failed || matches!(way, Way::Cancelled), "{way:?} went well");
@@ -163,9 +155,8 @@ struct World {
 async fn world(reset: Reset, size: u32) -> World {
     let database = database().await;
     let observer = Observer::of(&database).await;
-    let proxy = Proxy::before(Postgres::shared().expect("a server").port()).await;
-    let dsn = Some(proxy.dsn(database.dsn()));
-    let db = connect(Config { dsn, reset, ..sized(database.config(), size) }).await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(Config { reset, ..sized(config, size) }).await;
     observer.connection().batch_execute(SCHEMA).await.expect("a schema");
     World { _database: database, db, observer, proxy }
 }
@@ -217,10 +208,10 @@ async fn no_answer_is_anothers_while_others_wait() {
                     let conn = db.connection();
                     let way = (client + round) % 5;
                     let failed = match way {
-                        0 => copy(&conn, "COPY v FROM STDIN", "1\n").await.is_err(),
-                        1 => copy(&conn, "COPY closed FROM STDIN", "1\n").await.is_err(),
-                        2 => copy(&conn, "COPY nowhere FROM STDIN", "1\n").await.is_err(),
-                        3 => copy(&conn, "COPY later FROM STDIN", "1\n1\n").await.is_err(),
+                        0 => copy_in(&conn, "COPY v FROM STDIN", "1\n").await.is_err(),
+                        1 => copy_in(&conn, "COPY closed FROM STDIN", "1\n").await.is_err(),
+                        2 => copy_in(&conn, "COPY nowhere FROM STDIN", "1\n").await.is_err(),
+                        3 => copy_in(&conn, "COPY later FROM STDIN", "1\n1\n").await.is_err(),
                         _ => conn.batch_execute("COPY t FROM STDIN").await.is_err(),
                     };
                     assert!(failed, "{way}");

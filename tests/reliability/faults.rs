@@ -7,12 +7,12 @@ use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::tokio_postgres::error::SqlState;
 use actix_pg::tokio_postgres::{self, NoTls};
 use actix_pg::{Config, Database};
+use test_support::{Observer, Proxy, backend, connected, eventually};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::common::{at_rest, connect, healed, lends_all, soon};
+use crate::common::{at_rest, healed, lends_all, soon};
 use crate::load::Load;
-use crate::support::{Observer, Proxy, backend, eventually};
 
 /// How soon after the fault the pool is back to full size.
 const HEALED: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ async fn survives(
 #[actix_web::test]
 async fn the_server_crashes_and_comes_back() {
     let (postgres, database) = server(&[]).await;
-    let db = connect(config(database.dsn())).await;
+    let db = connected(config(database.dsn())).await;
     survives("crash", &db, &database, &[503, 504], async |load| {
         let it = Arc::clone(&postgres);
         spawn_blocking(move || it.crash()).await.expect("no panic").expect("a crash");
@@ -84,7 +84,7 @@ async fn the_server_crashes_and_comes_back() {
 #[actix_web::test]
 async fn the_server_is_restarted_in_an_orderly_way() {
     let (postgres, database) = server(&[]).await;
-    let db = connect(config(database.dsn())).await;
+    let db = connected(config(database.dsn())).await;
     survives("restart", &db, &database, &[503, 504], async |load| {
         for _ in 0..2 {
             let it = Arc::clone(&postgres);
@@ -100,7 +100,7 @@ async fn the_server_is_restarted_in_an_orderly_way() {
 #[actix_web::test]
 async fn sessions_are_terminated_whatever_they_do() {
     let (_postgres, database) = server(&[]).await;
-    let db = connect(config(database.dsn())).await;
+    let db = connected(config(database.dsn())).await;
     let observer = Observer::of(&database).await;
     survives("terminate", &db, &database, &[503], async |load| {
         let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
@@ -123,7 +123,7 @@ async fn sessions_are_terminated_whatever_they_do() {
 async fn connections_are_cut() {
     let (postgres, database) = server(&[]).await;
     let proxy = Proxy::before(postgres.port()).await;
-    let db = connect(config(&proxy.dsn(database.dsn()))).await;
+    let db = connected(config(&proxy.dsn(database.dsn()))).await;
     survives("cut", &db, &database, &[503, 504], async |load| {
         for _ in 0..20 {
             proxy.cut();
@@ -141,7 +141,7 @@ async fn connections_are_cut() {
 async fn the_network_is_a_black_hole_for_five_seconds() {
     let (postgres, database) = server(&[]).await;
     let proxy = Proxy::before(postgres.port()).await;
-    let db = connect(config(&proxy.dsn(database.dsn()))).await;
+    let db = connected(config(&proxy.dsn(database.dsn()))).await;
     survives("black hole", &db, &database, &[503, 504], async |load| {
         proxy.stall();
         let end = Instant::now() + Duration::from_secs(5);
@@ -164,7 +164,7 @@ async fn the_server_is_out_of_connections() {
     ])
     .await;
     let observer = Observer::of(&database).await;
-    let db = connect(Config { pool_max_size: 4, ..config(database.dsn()) }).await;
+    let db = connected(Config { pool_max_size: 4, ..config(database.dsn()) }).await;
     lends_all(&db).await.expect("four of eight");
     survives("out of connections", &db, &database, &[503], async |load| {
         // Somebody else takes what there is while ours are ended, until none of ours is left.
@@ -195,7 +195,7 @@ async fn the_server_is_out_of_connections() {
 #[actix_web::test]
 async fn transactions_that_idle_are_ended_by_the_server() {
     let (_postgres, database) = server(&[("idle_in_transaction_session_timeout", "20ms")]).await;
-    let db = connect(config(database.dsn())).await;
+    let db = connected(config(database.dsn())).await;
     survives("idle in transaction", &db, &database, &[503], async |_load| {
         for _ in 0..4 {
             let conn = db.connection();
@@ -223,7 +223,7 @@ async fn transactions_that_idle_are_ended_by_the_server() {
 async fn statements_are_ended_by_the_server() {
     let (_postgres, database) = server(&[]).await;
     let timed = Config { statement_timeout: Some(Duration::from_millis(300)), ..config(database.dsn()) };
-    let db = connect(timed).await;
+    let db = connected(timed).await;
     // A lock that nobody gets: the writers run into the time-out, the others do not.
     let observer = Observer::of(&database).await;
     survives("statement_timeout", &db, &database, &[500, 503], async |load| {
@@ -240,7 +240,7 @@ async fn statements_are_ended_by_the_server() {
 async fn a_handshake_stalls() {
     let (postgres, database) = server(&[]).await;
     let proxy = Proxy::before(postgres.port()).await;
-    let db = connect(config(&proxy.dsn(database.dsn()))).await;
+    let db = connected(config(&proxy.dsn(database.dsn()))).await;
     survives("stalled handshake", &db, &database, &[503, 504], async |load| {
         proxy.stall();
         proxy.cut();
@@ -254,7 +254,7 @@ async fn a_handshake_stalls() {
 #[actix_web::test]
 async fn handlers_panic() {
     let (_postgres, database) = server(&[]).await;
-    let db = connect(config(database.dsn())).await;
+    let db = connected(config(database.dsn())).await;
     let load = Load::with(&db, &["write", "explode", "echo", "explode", "transfer", "dirty"]).await;
     load.failures(100).await;
     load.successes(200).await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Database, IsolationLevel, Reset};
+use test_support::{Observer, Proxy, backend, connect, connected, database, dsn_as, eventually, pool, sized};
 
-use crate::common::{STATE, assert_as_before, at_rest, connect, pool, soon, sqlstate, state};
-use crate::support::{self, Observer, backend, database, eventually, sized};
+use crate::common::{STATE, assert_as_before, at_rest, soon, sqlstate, state};
 
 async fn database_with_state() -> TestDatabase {
     // Roles belong to the server, which all tests share: only the first may create this one.
@@ -150,8 +150,8 @@ async fn a_reset_needs_no_procedural_language() {
         ))
         .await
         .expect("a role without the language");
-    let dsn = Some(support::dsn_as(&database, &user, "plain"));
-    let db = connect(Config { dsn, ..sized(database.config(), 1) }).await;
+    let dsn = Some(dsn_as(&database, &user, "plain"));
+    let db = connected(Config { dsn, ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     conn.batch_execute("DO $$ BEGIN NULL; END $$").await.expect_err("a language that may not be used");
     let same = backend(&conn).await;
@@ -226,7 +226,7 @@ async fn a_known_clean_session_is_not_reset() {
 #[tokio::test]
 async fn always_cleans_what_no_reader_of_sql_can_see() {
     let database = database_with_state().await;
-    let db = connect(Config { reset: Reset::Always, ..sized(database.config(), 1) }).await;
+    let db = connected(Config { reset: Reset::Always, ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     conn.batch_execute(
         "CREATE FUNCTION quietly() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.tenant', '42', false) $$; \
@@ -263,7 +263,7 @@ async fn always_cleans_what_no_reader_of_sql_can_see() {
 #[tokio::test]
 async fn never_rolls_back_and_does_no_more() {
     let database = database_with_state().await;
-    let db = connect(Config { reset: Reset::Never, ..sized(database.config(), 1) }).await;
+    let db = connected(Config { reset: Reset::Never, ..sized(database.config(), 1) }).await;
     let conn = db.connection();
     conn.batch_execute("SET app.tenant = '42'; BEGIN; INSERT INTO public.written VALUES ('never')")
         .await
@@ -286,7 +286,7 @@ async fn a_session_that_cannot_be_reset_is_discarded() {
     let database = database_with_state().await;
     let observer = Observer::of(&database).await;
     let config = Config { reset_timeout: Duration::from_millis(500), ..sized(database.config(), 1) };
-    let db = connect(config).await;
+    let db = connected(config).await;
     let conn = db.connection();
     // Refused: a time-out so short that the reset runs into it.
     let first = backend(&conn).await;
@@ -333,7 +333,7 @@ async fn what_the_configuration_says_survives_a_reset() {
     let settings =
         [("role", "visitor"), ("search_path", "app, public"), ("app.tenant", "main"), ("work_mem", "8MB")];
     for reset in [Reset::Auto, Reset::Always] {
-        let db = connect(Config {
+        let db = connected(Config {
             server_settings: settings.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             isolation_level: Some(IsolationLevel::RepeatableRead),
             statement_timeout: Some(Duration::from_secs(77)),
@@ -371,7 +371,7 @@ async fn what_the_configuration_says_survives_a_reset() {
 /// Conformance case 19.
 #[tokio::test]
 async fn a_session_that_died_while_it_idled_is_not_noticed() {
-    let (database, db) = support::connect(2).await;
+    let (database, db) = connect(2).await;
     let observer = Observer::of(&database).await;
     for _ in 0..20 {
         let conn = db.connection();
@@ -397,7 +397,7 @@ async fn a_session_that_died_while_it_idled_is_not_noticed() {
 /// Conformance case 19.
 #[tokio::test]
 async fn a_session_that_died_while_it_was_held_is_an_error_and_release_brings_another() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     let dead = backend(&conn).await;
@@ -415,7 +415,7 @@ async fn a_session_that_died_while_it_was_held_is_an_error_and_release_brings_an
 /// Conformance case 19.
 #[tokio::test]
 async fn a_session_that_died_under_a_statement_is_an_error_and_the_pool_heals() {
-    let (database, db) = support::connect(1).await;
+    let (database, db) = connect(1).await;
     let observer = Observer::of(&database).await;
     let conn = db.connection();
     let dead = backend(&conn).await;
@@ -436,9 +436,9 @@ async fn a_session_that_died_under_a_statement_is_an_error_and_the_pool_heals() 
 async fn an_error_of_the_server_costs_no_cancel_request() {
     let postgres = Postgres::builder().setting("log_connections", "on").start().expect("a server");
     let database = postgres.database().await.expect("a database");
-    let proxy = support::Proxy::before(postgres.port()).await;
+    let proxy = Proxy::before(postgres.port()).await;
     let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 1) };
-    let db = connect(config).await;
+    let db = connected(config).await;
     let conn = db.connection();
     conn.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.expect("a table");
     conn.execute("INSERT INTO t VALUES (1)", &[]).await.expect("a row");

@@ -7,12 +7,12 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use rand::RngExt;
 use rand::rngs::StdRng;
+use test_support::{Observer, connected, database, pool, sized};
 use tokio::time::Instant;
 
 use crate::common::{
-    STATE, abandon, assert_as_before, at_rest, connect, full, lends_all, pool, rng, seed, soon, state, times,
+    STATE, abandon, assert_as_before, at_rest, full, lends_all, rng, seed, soon, state, times,
 };
-use crate::support::{Observer, database, sized};
 
 const CLIENTS: u64 = 64;
 
@@ -128,7 +128,7 @@ async fn check(name: &str, sessions: u32, borrows: usize) {
     let seed = seed(name);
     let database = database().await;
     let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(database.config(), sessions) };
-    let db = connect(config).await;
+    let db = connected(config).await;
     let setup = pool(&database, 1).await.connection();
     let (role, schema) = STATE.split_once(';').expect("a role");
     let _ = setup.batch_execute(role).await;

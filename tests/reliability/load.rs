@@ -7,10 +7,10 @@ use std::time::Duration;
 use actix_pg::{Connection, Database, Error};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, rt, web};
+use test_support::eventually;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::HANG;
-use crate::support::eventually;
 
 pub const CLIENTS: usize = 32;
 const WORKERS: usize = 4;

@@ -5,9 +5,6 @@
 // Nothing is public in a binary; these modules are shared by several.
 #![allow(unreachable_pub)]
 
-#[path = "../it/support/mod.rs"]
-#[allow(dead_code, unused_imports)]
-mod support;
 mod common;
 
 mod hygiene;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use actix_pg::{Config, Database, Result};
 use futures_util::future::{try_join, try_join_all};
 use rand::RngExt;
+use test_support::{connected, database, sized};
 use tokio::time::timeout;
 
 use crate::bouncer::{Bouncer, Clients};
-use crate::common::{connect, lends_all, rng, seed, soon, times};
-use crate::support::{database, sized};
+use crate::common::{lends_all, rng, seed, soon, times};
 
 /// PgBouncer 1.18 crashes where a client closes its side before a cancel request has been carried out.
 async fn survives_cancels(clients: Clients, ssl_mode: &str) {
@@ -18,7 +18,7 @@ async fn survives_cancels(clients: Clients, ssl_mode: &str) {
     let Some(mut bouncer) = Bouncer::before(&database, clients).await else { return };
     let seed = seed("survives_cancels");
     let config = Config { dsn: Some(bouncer.dsn(&database, ssl_mode)), ..Config::default() };
-    let db = connect(sized(config, 8)).await;
+    let db = connected(sized(config, 8)).await;
     let wanted = times(600, 5_000);
     let (cancels, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let leaving = async {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use actix_pg::{AcquireError, Config, Database, Error};
 use futures_util::StreamExt;
 use futures_util::stream;
-
-use crate::common::{connect, rng, seed, soon, times};
-use crate::support::eventually;
 use rand::seq::SliceRandom;
-use test_support::{FakeServer, Fault, Phase};
+use test_support::{FakeServer, Fault, Phase, connected, eventually};
+
+use crate::common::{rng, seed, soon, times};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -125,7 +124,7 @@ impl Case {
 
     async fn run(self) {
         let server = FakeServer::start().await;
-        let db = connect(self.config(&server)).await;
+        let db = connected(self.config(&server)).await;
         let told = self.borrow(&server, &db).await;
         assert_eq!(told, self.expected(), "{self:?}");
 

@@ -9,17 +9,13 @@ use std::time::Duration;
 use actix_pg::{AcquireError, Config, Database, Error};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::runtime::{self, Runtime};
+use test_support::{Observer, Proxy, database, eventually, pool, runtime, sized};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
-use crate::common::{at_rest, lends_all, pool, soon};
-use crate::support::{self, Observer, database, eventually, sized};
-
-fn current_thread() -> Runtime {
-    runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
+use crate::common::{at_rest, lends_all, soon};
 
 /// A worker as Actix has them: a thread with a runtime of its own, and clients on it.
 struct Worker {
@@ -50,7 +46,7 @@ impl Worker {
                     }
                 }
             });
-            current_thread().block_on(join_all(all));
+            runtime().block_on(join_all(all));
         });
         Self { answered, stop, thread }
     }
@@ -75,7 +71,7 @@ where
 {
     let db = db.clone();
     thread::spawn(move || {
-        let runtime = current_thread();
+        let runtime = runtime();
         runtime.block_on(async {
             // One holds a session, one is in the middle of a statement, one waits for a session.
             let local = LocalSet::new();
@@ -141,7 +137,7 @@ async fn a_worker_that_blocks_stalls_nobody_else() {
     let (begun, blocking) = oneshot::channel();
     let theirs = db.clone();
     let blocker = thread::spawn(move || {
-        let runtime = current_thread();
+        let runtime = runtime();
         runtime.block_on(async {
             let held = theirs.connection();
             held.query("SELECT 1", &[]).await.expect("an answer");
@@ -169,7 +165,7 @@ fn home(config: Config) -> (Database, impl FnOnce()) {
     let (give, take) = mpsc::channel();
     let (end, ended) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {
-        let runtime = current_thread();
+        let runtime = runtime();
         runtime.block_on(async {
             give.send(Database::connect(config).await.expect("a database")).expect("a taker");
             let _ = ended.await;
@@ -243,7 +239,7 @@ async fn a_home_that_stops_while_it_connects_is_a_clear_error() {
     let proxy = {
         let port =
             database.dsn().rsplit_once('/').and_then(|(head, _)| head.rsplit_once(':')).expect("a port").1;
-        support::Proxy::before(port.parse().expect("a port")).await
+        Proxy::before(port.parse().expect("a port")).await
     };
     let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..sized(database.config(), 2) };
     let connecting = tokio::task::spawn_blocking(move || home(config));

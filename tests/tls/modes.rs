@@ -8,9 +8,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
     PKCS_ED25519, date_time_ymd,
 };
+use test_support::tls::{Authority, assert_said, connect, encrypted, encrypted_up_to, said};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use crate::support::{Authority, assert_said, connect, encrypted, encrypted_up_to, said};
 
 /// Conformance cases 4 and 5.
 #[tokio::test]

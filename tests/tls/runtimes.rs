@@ -6,10 +6,9 @@ use actix_pg::testing::Postgres;
 use actix_pg::{Connection, Database};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use tokio::runtime::{Builder, Runtime};
+use test_support::tls::{Authority, connect, encrypted};
+use test_support::{backend, elsewhere, runtime};
 use tokio::sync::oneshot;
-
-use crate::support::{Authority, connect, encrypted};
 
 /// Rows that no TLS record and no socket's buffer holds: 8 MB.
 const LARGE: &str =
@@ -22,25 +21,6 @@ async fn encrypted_session() -> (Postgres, Database) {
     let server = encrypted(&authority);
     let db = connect(&server, "user=postgres sslmode=require").await.expect("an encrypted session");
     (server, db)
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-/// Borrows on a thread with a runtime of its own, which then stops.
-async fn elsewhere<T: Send + 'static>(
-    db: &Database,
-    work: impl AsyncFnOnce(Connection) -> T + Send + 'static,
-) -> T {
-    let conn = db.connection();
-    tokio::task::spawn_blocking(move || runtime().block_on(work(conn)))
-        .await
-        .expect("a thread that ended well")
-}
-
-async fn backend(conn: Connection) -> i32 {
-    conn.query_one_scalar("SELECT pg_backend_pid()", &[]).await.expect("a backend")
 }
 
 /// The rows are whole and in order.
@@ -62,12 +42,12 @@ async fn large(conn: &Connection, seed: i32) -> Vec<(i32, String)> {
 #[tokio::test]
 async fn one_encrypted_session_serves_many_runtimes() {
     let (_server, db) = encrypted_session().await;
-    let first = backend(db.connection()).await;
+    let first = backend(&db.connection()).await;
     for seed in 0..10 {
         assert_large(&elsewhere(&db, async move |conn| large(&conn, seed).await).await, seed);
         assert_large(&large(&db.connection(), seed).await, seed);
-        assert_eq!(elsewhere(&db, backend).await, first);
-        assert_eq!(backend(db.connection()).await, first);
+        assert_eq!(elsewhere(&db, async |conn| backend(&conn).await).await, first);
+        assert_eq!(backend(&db.connection()).await, first);
     }
 }
 
@@ -75,7 +55,7 @@ async fn one_encrypted_session_serves_many_runtimes() {
 #[tokio::test]
 async fn an_answer_goes_on_where_its_runtime_stops() {
     let (_server, db) = encrypted_session().await;
-    let first = backend(db.connection()).await;
+    let first = backend(&db.connection()).await;
     for seed in 0..10 {
         let (mut rows, mut read) = elsewhere(&db, async move |conn| {
             let mut rows = conn.query_raw(LARGE, &[&seed]).await.expect("rows");
@@ -92,7 +72,7 @@ async fn an_answer_goes_on_where_its_runtime_stops() {
         }
         drop(rows);
         assert_large(&read, seed);
-        assert_eq!(backend(db.connection()).await, first);
+        assert_eq!(backend(&db.connection()).await, first);
     }
 }
 
@@ -100,7 +80,7 @@ async fn an_answer_goes_on_where_its_runtime_stops() {
 #[tokio::test]
 async fn an_encrypted_session_moves_under_load() {
     let (_server, db) = encrypted_session().await;
-    let first = backend(db.connection()).await;
+    let first = backend(&db.connection()).await;
     let workers = (1..=4).map(|worker: i32| {
         let (db, (ended, end)) = (db.clone(), oneshot::channel());
         thread::spawn(move || {
@@ -130,6 +110,6 @@ async fn an_encrypted_session_moves_under_load() {
     for ended in join_all(workers).await {
         ended.expect("a worker that ended well");
     }
-    assert_eq!(backend(db.connection()).await, first);
+    assert_eq!(backend(&db.connection()).await, first);
     assert_eq!(db.status().open, 1);
 }

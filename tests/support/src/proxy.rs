@@ -1,12 +1,12 @@
 //! A TCP proxy between the pool and the server, for the faults of a network.
 
-#![allow(dead_code, reason = "not every binary that shares this file needs all of it")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actix_pg::Config;
+use actix_pg::testing::{Postgres, TestDatabase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,7 +28,8 @@ enum Weather {
 }
 
 /// Passes bytes on between clients and one server; runs on the runtime that made it.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<u64>,
@@ -40,7 +41,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// A proxy in front of a server on a port of this machine.
-    pub(crate) async fn before(port: u16) -> Self {
+    pub async fn before(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let weather = watch::Sender::new(Weather::Fair);
@@ -85,57 +86,67 @@ impl Proxy {
         Self { address, weather, cut, forgotten, accepted, refused, accepting: accepting.abort_handle() }
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// A proxy in front of the server that all tests of this binary share, and a configuration that goes through it.
+    pub async fn to(database: &TestDatabase) -> (Self, Config) {
+        let proxy = Self::before(Postgres::shared().expect("a PostgreSQL server").port()).await;
+        let config = Config { dsn: Some(proxy.dsn(database.dsn())), ..database.config() };
+        (proxy, config)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// A DSN with this proxy's port in the place of the server's.
-    pub(crate) fn dsn(&self, dsn: &str) -> String {
+    pub fn dsn(&self, dsn: &str) -> String {
         let (head, tail) = dsn.rsplit_once('/').expect("a database");
         let (head, _) = head.rsplit_once(':').expect("a port");
         format!("{head}:{}/{tail}", self.port())
     }
 
     /// Closes every connection; new ones are accepted.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.send_modify(|cuts| *cuts += 1);
     }
 
     /// Stops passing anything on, in either direction, without closing anything.
-    pub(crate) fn stall(&self) {
+    pub fn stall(&self) {
         self.weather.send_replace(Weather::Stalled);
     }
 
-    pub(crate) fn delay(&self, by: Duration) {
+    /// Passes every piece on this much later.
+    pub fn delay(&self, by: Duration) {
         self.weather.send_replace(Weather::Slow(by));
     }
 
-    pub(crate) fn delay_goodbyes(&self, by: Duration) {
+    /// Passes the end of a session on this much later.
+    pub fn delay_goodbyes(&self, by: Duration) {
         self.weather.send_replace(Weather::Parting(by));
     }
 
     /// Closes new connections at once; those that are open stay.
-    pub(crate) fn refuse(&self) {
+    pub fn refuse(&self) {
         self.weather.send_replace(Weather::Refusing);
     }
 
     /// Passes nothing on for the connections that there are, as a network does that has forgotten them. New ones are well.
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         self.forgotten.send_modify(|forgotten| *forgotten += 1);
     }
 
     /// How many connections were made, refused ones included.
-    pub(crate) fn accepted(&self) -> usize {
+    pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
     }
 
     /// How many connections were refused.
-    pub(crate) fn refused(&self) -> usize {
+    pub fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
 
     /// Back to a good network; what was stalled is passed on.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.weather.send_replace(Weather::Fair);
     }
 }

@@ -9,17 +9,22 @@ use rcgen::{
     SignatureAlgorithm,
 };
 
+use crate::causes;
+
 /// Who signs the certificates of a test, and the folder they are written to.
+#[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: tempfile::TempDir,
 }
 
 impl Authority {
+    /// With a key on the curve P-256.
     pub fn new() -> Self {
         Self::signing_with(&PKCS_ECDSA_P256_SHA256)
     }
 
+    /// With a key for that algorithm.
     pub fn signing_with(algorithm: &'static SignatureAlgorithm) -> Self {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let mut params = CertificateParams::default();
@@ -44,14 +49,17 @@ impl Authority {
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
+    /// Writes a file into the folder.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
+    /// Where a file of the folder is.
     pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
+    /// What is in a file of the folder.
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap()
     }
@@ -74,10 +82,12 @@ pub fn encrypted_up_to(version: &str, authority: &Authority) -> Postgres {
     files.into_iter().fold(builder, |builder, name| builder.file(name, authority.read(name))).start().unwrap()
 }
 
+/// A server with `server.crt` and `server.key` of that authority.
 pub fn encrypted(authority: &Authority) -> Postgres {
     encrypted_up_to("TLSv1.3", authority)
 }
 
+/// One session of a server, logged in with these parameters of a DSN.
 pub async fn connect(server: &Postgres, parameters: &str) -> Result<Database, actix_pg::Error> {
     let port = server.port();
     let host = if parameters.contains("host=") { "" } else { "host=localhost hostaddr=127.0.0.1" };
@@ -95,13 +105,7 @@ pub async fn said(server: &Postgres, parameters: &str) -> Result<String, String>
     Ok(row.get(0))
 }
 
-pub fn causes(err: &dyn std::error::Error) -> String {
-    match err.source() {
-        Some(source) => format!("{err}: {}", causes(source)),
-        None => err.to_string(),
-    }
-}
-
+/// Holds what was said against what was expected; of an error a part.
 #[track_caller]
 pub fn assert_said(said: Result<String, String>, expected: Result<&str, &str>, parameters: &str) {
     match (&said, expected) {

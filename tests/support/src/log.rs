@@ -24,7 +24,7 @@ impl Log for Keep {
 }
 
 /// Keeps what is logged from now on, by anybody.
-pub(crate) fn keep() {
+pub fn keep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Keep).expect("no other logger");
@@ -33,12 +33,12 @@ pub(crate) fn keep() {
 }
 
 /// The lines with all of these parts; tests run side by side, so one part should be a test's own.
-pub(crate) fn lines_with(parts: &[&str]) -> Vec<String> {
+pub fn lines_with(parts: &[&str]) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).cloned().collect()
 }
 
 /// The lines that this crate wrote, with all of these parts.
-pub(crate) fn ours_with(parts: &[&str]) -> Vec<String> {
+pub fn ours_with(parts: &[&str]) -> Vec<String> {
     lines_with(parts).into_iter().filter(|line| line.contains(" actix_pg::")).collect()
 }
