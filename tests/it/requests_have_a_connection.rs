@@ -8,7 +8,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::test::TestRequest;
 use actix_web::{App, HttpRequest, web};
 
-use crate::support::{TestApp, assert_whole, backend, connect, database, listen, sized};
+use test_support::{TestApp, assert_whole, backend, connect, database, listen, sized};
 
 /// P2: it is that of the extractor. There is one session, so another one would wait for ever.
 #[actix_web::test]

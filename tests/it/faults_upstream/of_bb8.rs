@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 
 use super::assert_still_there;
-use crate::support::{database, eventually};
+use test_support::{database, eventually};
 
 /// Opens sessions that are nothing at all.
 #[derive(Debug, Clone, Default)]

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::assert_still_there;
-use crate::support::{Observer, PATIENCE, Proxy, database, log, soon};
+use test_support::{Observer, PATIENCE, Proxy, database, log, soon};
 
 /// A session of the driver's own, driven on this runtime.
 async fn connect(dsn: &str) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
