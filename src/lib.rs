@@ -88,6 +88,7 @@ mod request;
 mod lease;
 mod pool;
 mod session;
+mod stats;
 mod sql;
 mod error;
 mod postgres_error;
@@ -110,7 +111,7 @@ pub use config::{
 };
 pub use database::Database;
 pub use error::{BusyWith, Error, Result};
-pub use pool::{AcquireError, Status};
+pub use pool::{AcquireError, Counters, Ended, Status};
 pub use postgres_error::PostgresError;
 #[doc(hidden)]
 pub use request::ConnectionService;

@@ -16,6 +16,7 @@
 //! Start with [`SessionUse`], then read [`state`], [`transaction_stack`] and [`reset`].
 
 mod lender;
+mod observed;
 mod session_use;
 mod state;
 mod transaction_stack;

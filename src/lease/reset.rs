@@ -20,6 +20,7 @@ use super::state::{Health, LeaseState};
 use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, Session, answer, ask, cancel_until_quiet};
+use crate::stats::{EndReason, Event};
 use crate::telemetry;
 use crate::tokio_postgres::Error;
 
@@ -47,7 +48,7 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     let cleaning = Cleaning::needed(pool.session_settings().reset, state);
     let untracked = state.untracked;
     match (state.health, pooled.retire_reason()) {
-        (Health::Sound, None) if pool.is_closed() => pooled.end_in_background("the database has been closed"),
+        (Health::Sound, None) if pool.is_closed() => pooled.end_in_background(EndReason::Closed),
         (Health::Sound, None) if cleaning.is_none() => pooled.rest(),
         (Health::Sound, None) => {
             let resetting = pooled.resetting();
@@ -67,14 +68,14 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
                 match pooled.retire_reason() {
                     None if cleaned => pooled.rest(),
                     Some(reason) if cleaned => pooled.end_in_background(reason),
-                    _ => pooled.discard("it could not be reset"),
+                    _ => pooled.discard(EndReason::ResetFailed),
                 }
                 // Until now it stood for a session that would come back.
                 drop(resetting);
             });
         }
         (health, retire_reason) => {
-            let reason = retire_reason.unwrap_or("a statement did not end");
+            let reason = retire_reason.unwrap_or(EndReason::Unusable);
             if health != Health::Sound || untracked {
                 pooled.discard(reason);
             } else {
@@ -111,6 +112,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         return true;
     };
     session.driver().go_home();
+    pool.counts().count(Event::Reset);
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
@@ -122,7 +124,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
             false => ask(session, sql).await?,
         };
         if !is_synchronized {
-            telemetry::session_discarded("its answers do not belong to its questions");
+            telemetry::session_discarded(&"its answers do not belong to its questions");
         }
         Ok(is_synchronized)
     });

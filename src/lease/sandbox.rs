@@ -15,6 +15,7 @@ use super::reset::{self, RESET};
 use super::state::{Health, LeaseState};
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::session::{Abandoned, Session, ask, cancel_until_quiet};
+use crate::stats::EndReason;
 use crate::{Error, Result};
 
 /// Keeps what a turn did, and gives the next turn a savepoint to return to.
@@ -143,7 +144,7 @@ impl Turn {
             if sound && timeout(bound, ended(pooled.session(), &pool, untracked)).await == Ok(true) {
                 *sandbox.resting() = Some(Resting { pooled, marked_by });
             } else {
-                pooled.discard("the sandbox has been left");
+                pooled.discard(EndReason::Sandbox);
             }
         });
     }

@@ -16,11 +16,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::Lease;
+use super::observed::Observed;
 use super::state::{Admission, Health, LeaseState, Reply};
 use super::transaction_stack::{FrameId, Stage};
 use crate::config::Echo;
 use crate::session::Session;
 use crate::sql::SideEffects;
+use crate::stats::StatementInfo;
 use crate::{Error, Result, telemetry};
 
 /// One user of a lent session, from before its first message to after its last answer.
@@ -34,7 +36,9 @@ pub(crate) struct SessionUse {
     frame: Option<FrameId>,
     sent: Option<Reply>,
     /// The statement whose answer is read piece by piece.
-    sql: Option<Box<str>>,
+    streams: Option<Arc<StatementInfo>>,
+    /// The statement, if somebody observes statements.
+    observed: Option<Box<Observed>>,
     /// The frame in which the statement was sent.
     within: Option<FrameId>,
     /// The statement has been admitted to be prepared, and has not been sent.
@@ -43,7 +47,7 @@ pub(crate) struct SessionUse {
 
 impl SessionUse {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, frame: None, sent: None, sql: None, within: None, preparing: false }
+        Self { lease, frame: None, sent: None, streams: None, observed: None, within: None, preparing: false }
     }
 
     /// Makes it a user of one transaction.
@@ -68,16 +72,39 @@ impl SessionUse {
         self.lease.pool().session_settings().echo
     }
 
-    /// Keeps the statement, for an error that comes after its first answer.
-    pub(crate) fn runs(&mut self, sql: &str) {
-        self.sql = Some(sql.into());
+    /// Observes a statement, if somebody wants to know.
+    pub(crate) fn observe(&mut self, sql: &str) {
+        if self.lease.pool().is_observed() {
+            self.observed = Some(Observed::begin(self.session(), sql));
+        }
     }
 
-    /// Adds the statement to an error, and echoes it.
-    pub(crate) fn failed(&self, err: Error) -> Error {
+    /// Tells those who observe the statement that it has ended well.
+    pub(crate) fn succeeded(&mut self, rows: Option<u64>) {
+        if let Some(observed) = self.observed.take() {
+            observed.succeeded(rows);
+        }
+    }
+
+    /// Tells those who observe the statement that it has failed.
+    pub(crate) fn observe_error(&mut self, err: &Error) {
+        if let Some(observed) = self.observed.take() {
+            observed.failed(err);
+        }
+    }
+
+    /// Keeps the statement, for an error that comes after its first answer.
+    pub(crate) fn streams(&mut self, sql: &str) {
+        self.streams = Some(self.session().info(sql));
+    }
+
+    /// Adds the statement to an error, tells those who observe it, and echoes it.
+    pub(crate) fn failed(&mut self, err: Error) -> Error {
+        self.observe_error(&err);
         let echo = self.echo();
-        let err = err.of_statement(self.sql.as_deref(), echo);
-        if let Some(sql) = self.sql.as_deref().filter(|_| echo != Echo::Off) {
+        let sql = self.streams.as_ref().map(|info| info.sql());
+        let err = err.of_statement(sql, echo);
+        if let Some(sql) = sql.filter(|_| echo != Echo::Off) {
             telemetry::echo_failed(sql, None, &err, err.code(), None);
         }
         err

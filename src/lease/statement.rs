@@ -25,14 +25,14 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Runs a statement and collects its rows.
 pub(crate) async fn query(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-    let echo = Started::new(&session_use, sql, params);
+    let started = Started::new(&mut session_use, sql, params);
     let rows = bounded(session_use.command_timeout(), async {
         let rows = start(&mut session_use, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
         session_use.answered(rows.map_err(Error::from))
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    echo.finished(Some(rows.len() as u64));
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(rows.len() as u64));
     Ok(rows)
 }
 
@@ -45,7 +45,7 @@ pub(crate) async fn query_opt(
     sql: &str,
     params: Params<'_>,
 ) -> Result<Option<Row>> {
-    let echo = Started::new(&session_use, sql, params);
+    let started = Started::new(&mut session_use, sql, params);
     let row = bounded(session_use.command_timeout(), async {
         let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let (mut row, mut others) = (None, 0);
@@ -66,14 +66,14 @@ pub(crate) async fn query_opt(
         if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    echo.finished(Some(row.iter().len() as u64));
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(row.iter().len() as u64));
     Ok(row)
 }
 
 /// Runs a statement and counts the rows it affected.
 pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
-    let echo = Started::new(&session_use, sql, params);
+    let started = Started::new(&mut session_use, sql, params);
     let affected = bounded(session_use.command_timeout(), async {
         let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let read = async {
@@ -85,8 +85,8 @@ pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Para
         Ok(rows.rows_affected().unwrap_or(0))
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    echo.finished(Some(affected));
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(affected));
     Ok(affected)
 }
 
@@ -96,26 +96,26 @@ pub(crate) async fn query_raw(
     sql: &str,
     params: Params<'_>,
 ) -> Result<(SessionUse, RowStream)> {
-    let echo = Started::new(&session_use, sql, params);
+    let started = Started::new(&mut session_use, sql, params);
     let rows =
         bounded(session_use.command_timeout(), start(&mut session_use, sql, params, Reply::Stream)).await;
-    let rows = rows.map_err(|err| echo.failed(err))?;
-    session_use.runs(sql);
-    echo.finished(None);
+    let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
+    session_use.streams(sql);
+    started.streams();
     Ok((session_use, rows))
 }
 
 /// Runs statements in one simple query, without parameters.
 pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
-    let echo = Started::new(&session_use, sql, &[]);
+    let started = Started::new(&mut session_use, sql, &[]);
     bounded(session_use.command_timeout(), async {
         session_use.send(side_effects(sql), Reply::Whole).await?;
         let executed = session_use.session().client().batch_execute(sql).await;
         session_use.answered(executed.map_err(Error::from))
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    echo.finished(None);
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, None);
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn copy_in(
     mut session_use: SessionUse,
     sql: &str,
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
-    let echo = Started::new(&session_use, sql, &[]);
+    let started = Started::new(&mut session_use, sql, &[]);
     let sink = bounded(session_use.command_timeout(), async {
         let prepared = prepared(&mut session_use, sql, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&prepared.statement).await;
@@ -137,24 +137,24 @@ pub(crate) async fn copy_in(
         })
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    session_use.runs(sql);
-    echo.finished(None);
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    session_use.streams(sql);
+    started.streams();
     Ok((session_use, sink))
 }
 
 /// Starts a `COPY … TO STDOUT`. The reader records its last answer.
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
-    let echo = Started::new(&session_use, sql, &[]);
+    let started = Started::new(&mut session_use, sql, &[]);
     let stream = bounded(session_use.command_timeout(), async {
         let prepared = prepared(&mut session_use, sql, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })
     .await
-    .map_err(|err| echo.failed(err))?;
-    session_use.runs(sql);
-    echo.finished(None);
+    .map_err(|err| started.failed(&mut session_use, err))?;
+    session_use.streams(sql);
+    started.streams();
     Ok((session_use, stream))
 }
 
@@ -201,7 +201,7 @@ async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Res
             session_use.session().prepare(sql).boxed().await.map_err(|err| session_use.refused(err.into()))?
         }
     };
-    session_use.send(prepared.side_effects, answer).await?;
+    session_use.send(prepared.info.side_effects(), answer).await?;
     Ok(prepared)
 }
 
@@ -238,7 +238,7 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
     }
 }
 
-/// A statement that has started, and is echoed when it ends if `echo` is on.
+/// A statement that has started. Its end is told to whoever observes it, and echoed if `echo` is on.
 struct Started<'a> {
     echo: Echo,
     sql: &'a str,
@@ -247,23 +247,35 @@ struct Started<'a> {
 }
 
 impl<'a> Started<'a> {
-    fn new(session_use: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
+    fn new(session_use: &mut SessionUse, sql: &'a str, params: Params<'a>) -> Self {
+        session_use.observe(sql);
         let echo = session_use.echo();
         Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }
 
-    fn finished(self, rows: Option<u64>) {
-        if let Some(at) = self.at {
-            telemetry::echo(self.sql, self.shown(), rows, at.elapsed());
-        }
+    fn finished(self, session_use: &mut SessionUse, rows: Option<u64>) {
+        session_use.succeeded(rows);
+        self.echo(rows);
     }
 
-    fn failed(&self, err: Error) -> Error {
+    /// The first answer has come. Whoever reads the others records the end.
+    fn streams(self) {
+        self.echo(None);
+    }
+
+    fn failed(&self, session_use: &mut SessionUse, err: Error) -> Error {
+        session_use.observe_error(&err);
         let err = err.of_statement(Some(self.sql), self.echo);
         if let Some(at) = self.at {
             telemetry::echo_failed(self.sql, self.shown(), &err, err.code(), Some(at.elapsed()));
         }
         err
+    }
+
+    fn echo(&self, rows: Option<u64>) {
+        if let Some(at) = self.at {
+            telemetry::echo(self.sql, self.shown(), rows, at.elapsed());
+        }
     }
 
     fn shown(&self) -> Option<Params<'a>> {

@@ -8,6 +8,7 @@ use super::session_use::SessionUse;
 use super::state::LeaseState;
 use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
+use crate::stats::Event;
 use crate::tokio_postgres::error::{Severity, SqlState};
 use crate::{Error, Result};
 
@@ -136,6 +137,11 @@ impl TransactionGuard {
     /// Whether it may be run again, because it lost against another transaction and was not committed.
     pub(crate) fn is_repeatable(&self) -> bool {
         !self.is_committed() && self.session_use.lease().state().transactions.conflict()
+    }
+
+    /// Counts that it is run again.
+    pub(crate) fn count_retry(&self) {
+        self.session_use.lease().pool().counts().count(Event::Retry);
     }
 
     fn is_committed(&self) -> bool {

@@ -20,7 +20,7 @@ mod acquire_error;
 
 pub use acquire_error::AcquireError;
 pub(crate) use pooled_session::PooledSession;
-pub use status::Status;
+pub use status::{Counters, Ended, Status};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +35,7 @@ use crate::config::{PoolSettings, SessionSettings, Settings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
+use crate::stats::{Counts, EndReason, Event};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
@@ -101,6 +102,15 @@ impl Pool {
         &self.session_settings
     }
 
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.connector.stats().counts
+    }
+
+    /// Whether somebody observes statements: reads the figures, or listens to spans.
+    pub(crate) fn is_observed(&self) -> bool {
+        telemetry::is_traced() || self.connector.stats().register.is_watched()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -112,7 +122,10 @@ impl Pool {
         loop {
             let pooled = self.pooled(self.gate.take(here())?);
             match pooled.session().retire_reason() {
-                None if self.is_fresh(&pooled) => return Some(pooled),
+                None if self.is_fresh(&pooled) => {
+                    self.counts().count(Event::Borrow);
+                    return Some(pooled);
+                }
                 None => {
                     pooled.rest();
                     return None;
@@ -131,17 +144,19 @@ impl Pool {
     /// Lends a session without a bound, and so without a timer. The callers may wait together on several runtimes.
     pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         let since = Instant::now();
-        loop {
+        let pooled = loop {
             let pooled = self.pooled(self.enter(since).await?);
             if let Some(reason) = pooled.session().retire_reason() {
                 pooled.end_in_background(reason);
             } else if self.is_fresh(&pooled) {
-                return Ok(pooled);
+                break pooled;
             // Boxed, because the future of every waiter contains this one.
             } else if let Some(pooled) = self.checked(pooled).boxed().await? {
-                return Ok(pooled);
+                break pooled;
             }
-        }
+        };
+        self.counts().count(Event::Borrow);
+        Ok(pooled)
     }
 
     /// Bounds a wait for a session.
@@ -158,6 +173,7 @@ impl Pool {
     }
 
     pub(crate) fn timed_out(&self) -> AcquireError {
+        self.counts().count(Event::Timeout);
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
@@ -171,6 +187,7 @@ impl Pool {
             Entry::Granted(grant) => return Ok(grant),
             Entry::Wait(waiting) => waiting,
             Entry::Full => {
+                self.counts().count(Event::Refusal);
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
                 let full = AcquireError::QueueFull { max_waiting };
                 return Err(self.unavailable().map_or(full, AcquireError::Unavailable));
@@ -179,11 +196,16 @@ impl Pool {
         };
         // Looked at from within the queue, because the beginning of an outage tells only those who are in it.
         if let Some(cause) = self.unavailable() {
+            self.counts().count(Event::Refusal);
             return Err(AcquireError::Unavailable(cause));
         }
+        self.counts().count(Event::Wait);
         match waiting.await {
             Some(Ok(grant)) => Ok(grant),
-            Some(Err(cause)) => Err(AcquireError::Unavailable(cause)),
+            Some(Err(cause)) => {
+                self.counts().count(Event::Refusal);
+                Err(AcquireError::Unavailable(cause))
+            }
             None => Err(self.stopped()),
         }
     }
@@ -214,10 +236,10 @@ impl Pool {
             lent.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
         });
         for grant in suspects {
-            self.home.spawn(self.pooled(grant).end_within(SILENT_END));
+            self.home.spawn(self.pooled(grant).end_within(SILENT_END, EndReason::CheckFailed));
         }
         // Its place is free at once, because the check has waited long enough.
-        self.home.spawn(pooled.end_within(Duration::ZERO));
+        self.home.spawn(pooled.end_within(Duration::ZERO, EndReason::CheckFailed));
     }
 
     fn is_fresh(&self, pooled: &PooledSession) -> bool {
@@ -248,6 +270,7 @@ impl Pool {
             idle,
             used: open.saturating_sub(idle),
             pending_requests: self.gate.waiting(),
+            counters: Counters::of(self.counts()),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Pool;
 use super::bb8_pool::Bb8Session;
 use super::gate::{Grant, Permit, Resetting};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
+use crate::stats::EndReason;
 use crate::telemetry;
 
 /// The longest wait for a session that is discarded to become quiet.
@@ -47,10 +48,10 @@ impl PooledSession {
     }
 
     /// Why the session must not stay in the pool, if so. A session that is too old stays during an outage.
-    pub(crate) fn retire_reason(&self) -> Option<&'static str> {
+    pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         self.session().retire_reason().or_else(|| {
             let too_old = self.session().was_too_old() && self.pool.outage.cause().is_none();
-            too_old.then_some("it has reached its max_lifetime")
+            too_old.then_some(EndReason::Lifetime)
         })
     }
 
@@ -74,34 +75,36 @@ impl PooledSession {
     }
 
     /// Ends the session, and frees the place when it has ended.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(mut self, reason: EndReason) {
         if let Some(held) = self.held.take() {
+            self.pool.counts().count_ended(reason);
             held.end().await;
         }
     }
 
     /// Ends a session on which nothing runs, in the background.
-    pub(crate) fn end_in_background(mut self, reason: &'static str) {
+    pub(crate) fn end_in_background(mut self, reason: EndReason) {
         self.end_held(reason, false);
     }
 
     /// Ends the session in the background. Cancels first what may still run on it, because a backend notices that its client
     /// has gone only when its statement has ended.
-    pub(crate) fn discard(mut self, reason: &'static str) {
+    pub(crate) fn discard(mut self, reason: EndReason) {
         self.end_held(reason, true);
     }
 
     /// Ends a session whose server may be gone. Frees the place after `bound` at the latest.
-    pub(crate) async fn end_within(self, bound: Duration) {
-        let _ = timeout(bound, self.end()).await;
+    pub(crate) async fn end_within(self, bound: Duration, reason: EndReason) {
+        let _ = timeout(bound, self.end(reason)).await;
     }
 
     /// Logs at home, at the end: a drop that comes from a panic must not call a subscriber.
-    fn end_held(&mut self, reason: &'static str, busy: bool) {
+    fn end_held(&mut self, reason: EndReason, busy: bool) {
         let Some(mut held) = self.held.take() else {
             return;
         };
         held.permit.ending();
+        self.pool.counts().count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
             if busy {
@@ -111,14 +114,14 @@ impl PooledSession {
             held.end().await;
             pool.refuse_if_unavailable();
             pool.refill().await;
-            telemetry::session_discarded(reason);
+            telemetry::session_discarded(&reason);
         });
     }
 }
 
 impl Drop for PooledSession {
     fn drop(&mut self) {
-        self.end_held("whoever had it did not get to an end", true);
+        self.end_held(EndReason::Dropped, true);
     }
 }
 

@@ -1,6 +1,8 @@
-//! A snapshot of the pool.
+//! What the pool holds and what has happened in it, in numbers.
 
 use serde::Serialize;
+
+use crate::stats::{Counts, EndReason, Event};
 
 /// Counts of a pool's sessions and of those who wait for one: [`Database::status`](crate::Database::status).
 ///
@@ -26,4 +28,86 @@ pub struct Status {
     pub used: u32,
     /// The borrowers that wait for a session, because all are in use or none can be opened.
     pub pending_requests: u32,
+    /// What has happened since the start.
+    pub counters: Counters,
+}
+
+/// What has happened in a pool since the start. The numbers only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Sessions that were lent.
+    pub borrows: u64,
+    /// Borrowers that had to wait.
+    pub waits: u64,
+    /// Borrowers that waited for `acquire_timeout` in vain.
+    pub timeouts: u64,
+    /// Borrowers that were refused at once, because the queue was full or no session could be opened.
+    pub refusals: u64,
+    /// Sessions that were opened.
+    pub opened: u64,
+    /// Sessions that were ended, by their reason.
+    pub ended: Ended,
+    /// Resets of a session before it was lent again.
+    pub resets: u64,
+    /// Cancel requests that were sent to the server.
+    pub cancels: u64,
+    /// Transactions that were run again after a serialization failure or a deadlock.
+    pub retries: u64,
+    /// Cached statements that were prepared anew because the schema had changed.
+    pub renewals: u64,
+}
+
+/// Sessions that were ended, by their reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Ended {
+    /// The connection was lost.
+    pub connection_lost: u64,
+    /// The server had dropped prepared statements, after `DISCARD ALL` or `DEALLOCATE ALL`.
+    pub statements_dropped: u64,
+    /// The session idled for `idle_timeout`.
+    pub idle_timeout: u64,
+    /// The session reached `max_lifetime`.
+    pub max_lifetime: u64,
+    /// The session did not answer the check after `test_after_idle`.
+    pub check_failed: u64,
+    /// The session could not be reset within `reset_timeout`.
+    pub reset_failed: u64,
+    /// An abandoned statement did not end, or an answer was out of step.
+    pub unusable: u64,
+    /// The task that had the session panicked or was cut off.
+    pub dropped: u64,
+    /// A sandbox was over.
+    pub sandbox: u64,
+    /// The session came back after [`Database::close`](crate::Database::close).
+    pub closed: u64,
+}
+
+impl Counters {
+    pub(super) fn of(counts: &Counts) -> Self {
+        Self {
+            borrows: counts.get(Event::Borrow),
+            waits: counts.get(Event::Wait),
+            timeouts: counts.get(Event::Timeout),
+            refusals: counts.get(Event::Refusal),
+            opened: counts.get(Event::Open),
+            ended: Ended {
+                connection_lost: counts.ended(EndReason::ConnectionLost),
+                statements_dropped: counts.ended(EndReason::StatementsDropped),
+                idle_timeout: counts.ended(EndReason::Idle),
+                max_lifetime: counts.ended(EndReason::Lifetime),
+                check_failed: counts.ended(EndReason::CheckFailed),
+                reset_failed: counts.ended(EndReason::ResetFailed),
+                unusable: counts.ended(EndReason::Unusable),
+                dropped: counts.ended(EndReason::Dropped),
+                sandbox: counts.ended(EndReason::Sandbox),
+                closed: counts.ended(EndReason::Closed),
+            },
+            resets: counts.get(Event::Reset),
+            cancels: counts.get(Event::Cancel),
+            retries: counts.get(Event::Retry),
+            renewals: counts.get(Event::Renewal),
+        }
+    }
 }

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use super::Pool;
 use super::opening::jittered;
 use super::pooled_session::PooledSession;
+use crate::stats::EndReason;
 
 /// The pause between two rounds. Its jitter spreads the logins of pools that lost their sessions together.
 const ROUND: Duration = Duration::from_secs(1);
@@ -46,12 +47,12 @@ impl Pool {
     async fn look_after(self: &Arc<Self>) {
         let floor = self.settings.min_size;
         for grant in self.gate.take_resting(u32::MAX, |lent| lent.session().client().is_closed()) {
-            self.pooled(grant).end_in_background("the connection is closed");
+            self.pooled(grant).end_in_background(EndReason::ConnectionLost);
         }
         if let Some(idle_timeout) = self.settings.idle_timeout {
             let spare = self.gate.open().saturating_sub(floor);
             for grant in self.gate.take_resting(spare, |lent| lent.session().idle_for() >= idle_timeout) {
-                self.pooled(grant).end_in_background("it has idled for its idle_timeout");
+                self.pooled(grant).end_in_background(EndReason::Idle);
             }
         }
         self.hold_floor();
@@ -79,7 +80,7 @@ impl Pool {
                 return pooled.rest();
             }
         }
-        pooled.end().await;
+        pooled.end(EndReason::Lifetime).await;
         self.hold_floor();
     }
 }

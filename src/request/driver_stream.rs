@@ -14,11 +14,12 @@ pub(super) struct DriverStream<S> {
     driven: Pin<Box<S>>,
     /// `None` after the last answer: the session is free for other statements.
     session_use: Option<SessionUse>,
+    rows: u64,
 }
 
 impl<S> DriverStream<S> {
     pub(super) fn new((session_use, driven): (SessionUse, S)) -> Self {
-        Self { driven: Box::pin(driven), session_use: Some(session_use) }
+        Self { driven: Box::pin(driven), session_use: Some(session_use), rows: 0 }
     }
 
     pub(super) fn driven(&self) -> &S {
@@ -37,10 +38,12 @@ impl<S> DriverStream<S> {
     /// Records the last answer: the session is free.
     pub(super) fn ended<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T> {
         let answer = answer.map_err(Error::from);
-        match self.session_use.take() {
-            Some(mut session_use) => session_use.answered(answer).map_err(|err| session_use.failed(err)),
-            None => answer,
-        }
+        let Some(mut session_use) = self.session_use.take() else {
+            return answer;
+        };
+        let answer = session_use.answered(answer).map_err(|err| session_use.failed(err));
+        session_use.succeeded(Some(self.rows));
+        answer
     }
 
     /// Records that it has failed: nobody else may send before the session is known to be in step.
@@ -63,7 +66,10 @@ impl<S> DriverStream<S> {
             return Poll::Ready(None);
         }
         Poll::Ready(match ready!(self.driven.as_mut().poll_next(cx)) {
-            Some(Ok(item)) => Some(Ok(item)),
+            Some(Ok(item)) => {
+                self.rows += 1;
+                Some(Ok(item))
+            }
             Some(Err(err)) => Some(self.ended(Err(err))),
             None => self.ended(Ok(None)).transpose(),
         })

@@ -168,6 +168,7 @@ impl TransactionBuilder {
             guard.leave();
             match retries.next() {
                 Some(retry) if repeatable => {
+                    guard.count_retry();
                     lost = Some(err);
                     sleep(back_off(retry)).await;
                 }

@@ -17,6 +17,7 @@ use super::notices;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
 use crate::config::Settings;
+use crate::stats::{Event, Stats};
 use crate::telemetry;
 use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
@@ -29,6 +30,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(crate) struct Connector {
     settings: Settings,
     tls: Tls,
+    stats: Arc<Stats>,
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
     closed: AtomicBool,
@@ -39,6 +41,7 @@ impl Connector {
         Self {
             settings,
             tls,
+            stats: Arc::default(),
             alive: Arc::default(),
             drivers: TaskTracker::new(),
             closed: AtomicBool::new(false),
@@ -133,11 +136,13 @@ impl Connector {
             })
         });
         // From here on a drop ends the session as it ends any other.
-        let session = Session::new(client, address.clone(), driver, &self.settings);
+        let peer = address.peer(namespace(&self.settings));
+        let session = Session::new(client, address.clone(), peer, driver, &self.settings, &self.stats);
         if let Err(cause) = check_target(session.client(), server.target_session_attrs).await {
             session.end().await;
             return Err(cause);
         }
+        self.stats.counts.count(Event::Open);
         telemetry::session_opened(address);
         Ok(session)
     }
@@ -146,8 +151,14 @@ impl Connector {
     ///
     /// So no later statement can be hit. After an error the request may still be on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
+        self.stats.counts.count(Event::Cancel);
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
+    }
+
+    /// What is known and counted of the sessions and their statements.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// The number of sessions whose driver runs, with those that are lent and those that are about to end.
@@ -169,6 +180,12 @@ impl Connector {
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
+}
+
+/// The database that a session works in: as in libpq, that of the user's name if none is named.
+fn namespace(settings: &Settings) -> &str {
+    let driver = &settings.server.driver;
+    driver.get_dbname().or(driver.get_user()).unwrap_or_default()
 }
 
 fn ssl_mode(tls: &Tls, address: &Address) -> SslMode {

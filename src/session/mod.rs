@@ -19,14 +19,15 @@ pub(crate) use tls::Tls;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use tokio::runtime::Id;
 
 use crate::config::Settings;
-use crate::sql::{SideEffects, side_effects};
+use crate::stats::{EndReason, Event, StatementInfo, Stats};
+use crate::telemetry::Peer;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     client: Client,
     address: Address,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
+    stats: Arc<Stats>,
+    peer: Peer,
     /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     stale: AtomicBool,
     retire_at: Option<Instant>,
@@ -45,22 +48,31 @@ pub(crate) struct Session {
     driver: Driver,
 }
 
-/// A prepared statement, and what it may leave behind on its session.
+/// A statement that is prepared on a session, and what is known of its text.
 #[derive(Debug, Clone)]
 pub(crate) struct Prepared {
     pub(crate) statement: Statement,
-    pub(crate) side_effects: SideEffects,
+    pub(crate) info: Arc<StatementInfo>,
 }
 
 impl Session {
     /// Boxed, because it is moved often.
-    pub(crate) fn new(client: Client, address: Address, driver: Driver, settings: &Settings) -> Box<Self> {
+    pub(crate) fn new(
+        client: Client,
+        address: Address,
+        peer: Peer,
+        driver: Driver,
+        settings: &Settings,
+        stats: &Arc<Stats>,
+    ) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
             client,
             address,
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .map(|size| Mutex::new(LruCache::new(size))),
+            stats: Arc::clone(stats),
+            peer,
             stale: AtomicBool::new(false),
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
@@ -74,6 +86,15 @@ impl Session {
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// The server, as spans name it.
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// The driver of the connection.
@@ -92,10 +113,15 @@ impl Session {
         cache.get(sql).cloned()
     }
 
+    /// What is known of a statement, from the cache or the register.
+    pub(crate) fn info(&self, sql: &str) -> Arc<StatementInfo> {
+        self.cached(sql).map_or_else(|| self.stats.register.get(sql), |prepared| prepared.info)
+    }
+
     /// Prepares a statement and keeps it for the next time.
     pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
         let statement = self.client.prepare(sql).await?;
-        let prepared = Prepared { statement, side_effects: side_effects(sql) };
+        let prepared = Prepared { statement, info: self.stats.register.get(sql) };
         if let Some(cache) = &self.statements {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
             cache.put(sql.into(), prepared.clone());
@@ -122,6 +148,9 @@ impl Session {
             cache.clear();
         }
         let cached = changed && cache.pop(sql).is_some();
+        if cached {
+            self.stats.counts.count(Event::Renewal);
+        }
         gone || cached
     }
 
@@ -131,11 +160,11 @@ impl Session {
     }
 
     /// Why the session cannot be lent again, if so.
-    pub(crate) fn retire_reason(&self) -> Option<&'static str> {
+    pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         if self.client.is_closed() {
-            Some("the connection is closed")
+            Some(EndReason::ConnectionLost)
         } else if self.stale.load(Ordering::Relaxed) {
-            Some("its prepared statements were thrown away")
+            Some(EndReason::StatementsDropped)
         } else {
             None
         }

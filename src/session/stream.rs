@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::config::{Host, Keepalive, Server, ServerSettings};
+use crate::telemetry::Peer;
 
 /// Where one backend can be reached again.
 #[derive(Debug, Clone)]
@@ -54,6 +55,15 @@ impl Address {
             Self::Tcp { host, .. } => host,
             Self::Unix(_) => "",
         }
+    }
+
+    /// The server and a database of it, as spans name them.
+    pub(crate) fn peer(&self, namespace: &str) -> Peer {
+        let (address, port) = match self {
+            Self::Tcp { host, address } => (host.clone(), Some(address.port())),
+            Self::Unix(path) => (path.to_string_lossy().into_owned(), None),
+        };
+        Peer { namespace: namespace.to_owned(), address, port }
     }
 
     pub(crate) fn is_unix(&self) -> bool {

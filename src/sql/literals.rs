@@ -30,8 +30,7 @@ pub(crate) fn without_literals(sql: &str) -> String {
         if follows_string {
             first_string.get_or_insert(shown.len());
         }
-        let is_parameter = token.text.starts_with('$') && !token.text.ends_with('$');
-        let text = if token.kind == Kind::Literal && !is_parameter { "?" } else { token.text };
+        let text = if token.kind == Kind::Literal && !is_parameter(token.text) { "?" } else { token.text };
         if is_apart && !shown.is_empty() {
             shown.push(' ');
             left = left.saturating_sub(1);
@@ -45,6 +44,21 @@ pub(crate) fn without_literals(sql: &str) -> String {
             None => return shown + "…",
         }
     }
+}
+
+/// Whether the statement has a parameter, such as `$1`. Its values are elsewhere then.
+pub(crate) fn has_parameters(sql: &str) -> bool {
+    let mut scanner = Scanner::new(sql);
+    while let Some(Some(token)) = scanner.next_token() {
+        if token.kind == Kind::Literal && is_parameter(token.text) {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_parameter(literal: &str) -> bool {
+    literal.starts_with('$') && !literal.ends_with('$')
 }
 
 fn cut(mut shown: String, first_string: Option<usize>) -> String {

@@ -36,10 +36,12 @@ mod tokens;
 mod query;
 mod builtins;
 mod literals;
+mod summary;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use literals::without_literals;
+pub(crate) use literals::{has_parameters, without_literals};
+pub(crate) use summary::summary;
 use tokens::{Kind, Token, tokens};
 
 /// What a statement may leave behind on its session.

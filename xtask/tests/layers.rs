@@ -8,6 +8,7 @@ use std::{fs, io};
 /// From the ground up. What stands in one line may know each other.
 const LAYERS: [&[&str]; 9] = [
     &["text", "postgres_error", "telemetry", "sql"],
+    &["stats"],
     &["config"],
     &["session"],
     &["pool"],

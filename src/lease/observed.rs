@@ -1,0 +1,77 @@
+//! A statement as an observer sees it: a span, a duration, the figures of its text.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::Span;
+
+use crate::session::Session;
+use crate::stats::{StatementInfo, Stats};
+use crate::{Error, telemetry};
+
+/// A statement that runs while somebody observes statements: a [`tracing`] subscriber, a reader of figures, or an option.
+///
+/// Dropped before its end, the statement counts as cancelled.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    since: Instant,
+    info: Arc<StatementInfo>,
+    stats: Arc<Stats>,
+    span: Span,
+    ended: bool,
+}
+
+impl Observed {
+    /// Begins to observe a statement. Boxed, because most statements are not observed and each has room for one.
+    pub(super) fn begin(session: &Session, sql: &str) -> Box<Self> {
+        let info = session.info(sql);
+        let span = telemetry::statement_span(info.summary(), sql, session.peer());
+        let stats = Arc::clone(session.stats());
+        Box::new(Self { since: Instant::now(), info, stats, span, ended: false })
+    }
+
+    /// The statement has ended with this number of rows, returned or affected.
+    pub(super) fn succeeded(mut self: Box<Self>, rows: Option<u64>) {
+        self.end(rows.unwrap_or(0), None);
+        telemetry::record_rows(&self.span, rows);
+    }
+
+    /// The statement has failed.
+    pub(super) fn failed(mut self: Box<Self>, err: &Error) {
+        self.end(0, Some(error_type(err)));
+        telemetry::record_error(&self.span, err.code().map(|code| code.code()), error_type(err));
+    }
+
+    fn end(&mut self, rows: u64, error: Option<&str>) {
+        self.ended = true;
+        if !self.stats.register.is_watched() {
+            return;
+        }
+        let now = Instant::now();
+        let figures = self.info.figures();
+        figures.record(now - self.since, rows, self.stats.register.age_at(now));
+        if let Some(error) = error {
+            figures.record_error(error);
+        }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(0, Some(CANCELLED));
+            telemetry::record_error(&self.span, None, CANCELLED);
+        }
+    }
+}
+
+/// The error of a statement whose future was dropped.
+const CANCELLED: &str = "cancelled";
+
+/// OpenTelemetry's `error.type`: the SQLSTATE, or a word that stands for the class of the error.
+fn error_type(err: &Error) -> &str {
+    match err {
+        Error::CommandTimeout(_) => "timeout",
+        _ => err.code().map_or("_OTHER", |code| code.code()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a session of the pool was ended.
+
+use std::fmt;
+
+/// Why a session of the pool was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// Its connection was lost.
+    ConnectionLost,
+    /// The server has dropped prepared statements that its cache refers to.
+    StatementsDropped,
+    /// It idled for `idle_timeout`.
+    Idle,
+    /// It reached `max_lifetime`.
+    Lifetime,
+    /// It did not answer the check after `test_after_idle`.
+    CheckFailed,
+    /// It could not be reset.
+    ResetFailed,
+    /// A statement on it did not end, or its answers were out of step.
+    Unusable,
+    /// The task that had it panicked or was cut off.
+    Dropped,
+    /// A sandbox was left in a state that cannot be kept.
+    Sandbox,
+    /// The pool was closed.
+    Closed,
+}
+
+impl EndReason {
+    pub(super) const COUNT: usize = Self::Closed as usize + 1;
+
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::ConnectionLost,
+        Self::StatementsDropped,
+        Self::Idle,
+        Self::Lifetime,
+        Self::CheckFailed,
+        Self::ResetFailed,
+        Self::Unusable,
+        Self::Dropped,
+        Self::Sandbox,
+        Self::Closed,
+    ];
+
+    /// A word for metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::ConnectionLost => "connection_lost",
+            Self::StatementsDropped => "statements_dropped",
+            Self::Idle => "idle_timeout",
+            Self::Lifetime => "max_lifetime",
+            Self::CheckFailed => "check_failed",
+            Self::ResetFailed => "reset_failed",
+            Self::Unusable => "unusable",
+            Self::Dropped => "dropped",
+            Self::Sandbox => "sandbox",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The sentence for the log.
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConnectionLost => "the connection is closed",
+            Self::StatementsDropped => "its prepared statements were thrown away",
+            Self::Idle => "it has idled for its idle_timeout",
+            Self::Lifetime => "it has reached its max_lifetime",
+            Self::CheckFailed => "it did not answer after it had idled",
+            Self::ResetFailed => "it could not be reset",
+            Self::Unusable => "a statement did not end",
+            Self::Dropped => "whoever had it did not get to an end",
+            Self::Sandbox => "the sandbox has been left",
+            Self::Closed => "the database has been closed",
+        })
+    }
+}
