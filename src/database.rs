@@ -1,13 +1,14 @@
 //! The application's handle: what is started and ended with it.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::lease::{Lender, batch_execute};
+use crate::lease::{Borrower, Lender, batch_execute};
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Session, Tls};
 use crate::{Result, telemetry};
@@ -159,9 +160,14 @@ impl Database {
     ///     }
     /// }
     /// ```
-    pub async fn ping(&self) -> Result<()> {
-        let lease = self.lender.acquire(&Arc::default()).await?;
-        batch_execute(lease.enter()?, "").await
+    #[track_caller]
+    pub fn ping(&self) -> impl Future<Output = Result<()>> + Send {
+        let caller = Location::caller();
+        async move {
+            let borrower = Borrower { settings: &Arc::default(), caller };
+            let lease = self.lender.acquire(borrower).await?;
+            batch_execute(lease.enter()?, "").await
+        }
     }
 
     /// Stops lending, waits for what is lent, and says goodbye to the server.

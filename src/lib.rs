@@ -83,6 +83,7 @@
 //! | `tokio_postgres` | the driver's own, at DEBUG: every statement **with its parameters** |
 
 mod config;
+mod watch;
 mod database;
 mod request;
 mod lease;
@@ -121,3 +122,5 @@ pub use request::{
 };
 pub use session::ConnectError;
 pub use tokio_postgres;
+pub use stats::Durations;
+pub use watch::{SessionInfo, SessionState, StatementStats, Watch};

@@ -173,6 +173,10 @@ pub(crate) fn session_discarded(reason: &dyn fmt::Display) {
     debug!(%reason, "session discarded");
 }
 
+pub(crate) fn held_session_returned(held: Duration) {
+    info!(?held, "the session that was held for long has been returned");
+}
+
 pub(crate) fn cancel_failed(err: &(dyn Error + 'static)) {
     warn!(error = %Chain(err), "an abandoned statement could not be cancelled");
 }

@@ -1,5 +1,6 @@
 //! Who lends a session and takes it back: the pool, or in tests a sandbox in front of it.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::Lease;
@@ -11,6 +12,15 @@ use super::state::LeaseState;
 #[cfg(feature = "testing")]
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
+
+/// Who borrows a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Borrower<'a> {
+    /// What is set on the session.
+    pub(crate) settings: &'a Arc<RequestSettings>,
+    /// The line that needed it.
+    pub(crate) caller: &'static Location<'static>,
+}
 
 /// What a request borrows from.
 #[derive(Debug, Clone)]
@@ -51,28 +61,27 @@ impl Lender {
     }
 
     /// Lends a session without waiting, if that is possible.
-    pub(crate) fn acquire_now(&self, settings: &Arc<RequestSettings>) -> Option<Arc<Lease>> {
+    pub(crate) fn acquire_now(&self, borrower: Borrower<'_>) -> Option<Arc<Lease>> {
         match self {
-            Self::Pool(pool) => Some(Lease::new(Loan::Pooled(pool.acquire_now()?), settings)),
+            Self::Pool(pool) => Some(Lease::new(Loan::Pooled(pool.acquire_now()?), borrower)),
             #[cfg(feature = "testing")]
             Self::Sandbox(_) => None,
         }
     }
 
-    /// Lends a session, on which the settings are applied before the first statement.
-    pub(crate) async fn acquire(&self, settings: &Arc<RequestSettings>) -> Result<Arc<Lease>, AcquireError> {
-        self.pool().within_acquire_timeout(self.acquire_in_time(settings)).await?
+    /// Lends a session. The borrower's settings are applied before the first statement.
+    pub(crate) async fn acquire(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
+        self.pool().within_acquire_timeout(self.acquire_in_time(borrower)).await?
     }
 
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].
-    pub(crate) async fn acquire_in_time(
-        &self,
-        settings: &Arc<RequestSettings>,
-    ) -> Result<Arc<Lease>, AcquireError> {
+    pub(crate) async fn acquire_in_time(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
         match self {
-            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(pool.acquire_in_time().await?), settings)),
+            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(pool.acquire_in_time().await?), borrower)),
             #[cfg(feature = "testing")]
-            Self::Sandbox(sandbox) => Ok(Lease::new(Loan::Turn(sandbox.turn(settings).await?), settings)),
+            Self::Sandbox(sandbox) => {
+                Ok(Lease::new(Loan::Turn(sandbox.turn(borrower.settings).await?), borrower))
+            }
         }
     }
 

@@ -27,13 +27,13 @@ mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
 
-pub(crate) use lender::Lender;
+pub(crate) use lender::{Borrower, Lender};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use session_use::SessionUse;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use transaction::TransactionGuard;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -41,6 +41,7 @@ use tokio::time::timeout;
 use crate::error::BusyWith;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Session, cancel_until_quiet};
+use crate::stats::{Activity, Doing, Holder};
 use crate::{Error, Result, telemetry};
 use lender::Loan;
 use state::{Health, LeaseState, Repair};
@@ -59,9 +60,17 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Has the settings applied before the first statement, and again whenever they change.
-    fn new(loan: Loan, settings: &Arc<RequestSettings>) -> Arc<Self> {
+    fn new(loan: Loan, borrower: Borrower<'_>) -> Arc<Self> {
         let state = Mutex::new(loan.begin());
-        Arc::new(Self { loan: Some(loan), state, settings: Arc::clone(settings), opened: Notify::new() })
+        let settings = Arc::clone(borrower.settings);
+        let lease = Arc::new(Self { loan: Some(loan), state, settings, opened: Notify::new() });
+        let holder = Holder {
+            caller: borrower.caller,
+            route: borrower.settings.route(),
+            lease: Arc::downgrade(&lease) as Weak<dyn Activity>,
+        };
+        lease.session().cell().lend(holder, lease.pooled().taken());
+        lease
     }
 
     pub(crate) fn session(&self) -> &Session {
@@ -174,6 +183,12 @@ impl Lease {
             Some(rollback) => self.session().client().batch_execute(&rollback).await.is_ok(),
             None => true,
         }
+    }
+}
+
+impl Activity for Lease {
+    fn activity(&self) -> Doing {
+        self.state().doing()
     }
 }
 

@@ -49,6 +49,7 @@ impl Observed {
         }
         let now = Instant::now();
         let figures = self.info.figures();
+        self.stats.statements.record(now - self.since);
         figures.record(now - self.since, rows, self.stats.register.age_at(now));
         if let Some(error) = error {
             figures.record_error(error);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::tokio_postgres::types::Type;
 use crate::tokio_postgres::{self, Client};
@@ -17,6 +17,7 @@ const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
 pub(crate) struct RequestSettings {
     settings: Mutex<Vec<(String, String)>>,
     version: AtomicU64,
+    route: OnceLock<Arc<str>>,
 }
 
 impl RequestSettings {
@@ -36,6 +37,15 @@ impl RequestSettings {
         settings.push((name.to_owned(), value.to_owned()));
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// The route of the request, if it was asked for.
+    pub(crate) fn route(&self) -> Option<Arc<str>> {
+        self.route.get().cloned()
+    }
+
+    pub(crate) fn set_route(&self, route: &str) {
+        self.route.get_or_init(|| route.into());
     }
 
     /// Which settings there are: 0 for none.

@@ -35,8 +35,8 @@ pub(crate) struct SessionUse {
     /// The transaction that it must not outlive.
     frame: Option<FrameId>,
     sent: Option<Reply>,
-    /// The statement whose answer is read piece by piece.
-    streams: Option<Arc<StatementInfo>>,
+    /// The statement, if it was prepared.
+    info: Option<Arc<StatementInfo>>,
     /// The statement, if somebody observes statements.
     observed: Option<Box<Observed>>,
     /// The frame in which the statement was sent.
@@ -47,7 +47,7 @@ pub(crate) struct SessionUse {
 
 impl SessionUse {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, frame: None, sent: None, streams: None, observed: None, within: None, preparing: false }
+        Self { lease, frame: None, sent: None, info: None, observed: None, within: None, preparing: false }
     }
 
     /// Makes it a user of one transaction.
@@ -93,16 +93,16 @@ impl SessionUse {
         }
     }
 
-    /// Keeps the statement, for an error that comes after its first answer.
-    pub(crate) fn streams(&mut self, sql: &str) {
-        self.streams = Some(self.session().info(sql));
+    /// Names the statement that is sent next.
+    pub(crate) fn runs(&mut self, info: &Arc<StatementInfo>) {
+        self.info = Some(Arc::clone(info));
     }
 
     /// Adds the statement to an error, tells those who observe it, and echoes it.
     pub(crate) fn failed(&mut self, err: Error) -> Error {
         self.observe_error(&err);
         let echo = self.echo();
-        let sql = self.streams.as_ref().map(|info| info.sql());
+        let sql = self.info.as_ref().map(|info| info.sql());
         let err = err.of_statement(sql, echo);
         if let Some(sql) = sql.filter(|_| echo != Echo::Off) {
             telemetry::echo_failed(sql, None, &err, err.code(), None);
@@ -120,11 +120,15 @@ impl SessionUse {
             // What has been prepared is sent in the transaction in which it was admitted, or not at all.
             let frame = self.within.filter(|_| prepared).or(self.frame);
             let version = lease.settings().version();
+            let info = &self.info;
             let admission = |state: &mut LeaseState| {
                 let admitted = match frame.map(|frame| state.transactions.check(frame)) {
                     Some(Err(err)) => Err(err),
                     _ => state.admit(side_effects, answer, version, prepared),
                 };
+                if matches!(admitted, Ok(Admission::Sent)) {
+                    state.latest.clone_from(info);
+                }
                 match admitted {
                     Ok(Admission::Wait) => None,
                     other => Some(other.map(|admission| (admission, state.transactions.innermost()))),
@@ -253,6 +257,11 @@ impl SessionUse {
         if !thread::panicking() {
             let _ = self.answered(Ok(()));
         }
+    }
+
+    /// Whether the statement changes nothing.
+    pub(crate) fn only_reads(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.only_reads())
     }
 
     /// Whether the rest of an answer may be cancelled, because no transaction would be hit.

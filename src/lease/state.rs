@@ -1,9 +1,12 @@
 //! What is in flight on a lent session, and who may send on it.
 
+use std::sync::Arc;
+
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
 use crate::session::Abandoned;
 use crate::sql::SideEffects;
+use crate::stats::{Doing, StatementInfo};
 use crate::{Error, Result};
 
 /// The state that all users of one borrow share.
@@ -27,6 +30,8 @@ pub(crate) struct LeaseState {
     pub(crate) health: Health,
     pub(crate) transactions: TransactionStack,
     pub(crate) side_effects: SideEffects,
+    /// The statement that was sent last, if it was prepared.
+    pub(crate) latest: Option<Arc<StatementInfo>>,
     /// A statement has been sent.
     pub(crate) used: bool,
     /// Statements may have been sent that were not admitted here, as by a client guard.
@@ -240,6 +245,15 @@ impl LeaseState {
             self.invalidate_settings();
         }
         Some(Repair { abandoned, rollback })
+    }
+
+    /// What the users do, for an observer.
+    pub(crate) fn doing(&self) -> Doing {
+        Doing {
+            in_transaction: self.in_transaction(),
+            in_flight: self.in_flight > 0,
+            latest: self.latest.clone(),
+        }
     }
 
     /// Whether a transaction is open, or its rollback has not been answered.

@@ -14,7 +14,7 @@ use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::config::Echo;
 use crate::session::Prepared;
-use crate::sql::{SideEffects, only_reads, side_effects};
+use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream};
@@ -54,7 +54,7 @@ pub(crate) async fn query_opt(
                 Ok(Some(first)) if row.is_none() => row = Some(first),
                 Ok(Some(_)) => {
                     others += 1;
-                    if others == FEW && session_use.stands_alone() && only_reads(sql) {
+                    if others == FEW && session_use.stands_alone() && session_use.only_reads() {
                         return Err(Error::TooManyRows);
                     }
                 }
@@ -100,7 +100,6 @@ pub(crate) async fn query_raw(
     let rows =
         bounded(session_use.command_timeout(), start(&mut session_use, sql, params, Reply::Stream)).await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
-    session_use.streams(sql);
     started.streams();
     Ok((session_use, rows))
 }
@@ -138,7 +137,6 @@ pub(crate) async fn copy_in(
     })
     .await
     .map_err(|err| started.failed(&mut session_use, err))?;
-    session_use.streams(sql);
     started.streams();
     Ok((session_use, sink))
 }
@@ -153,7 +151,6 @@ pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(
     })
     .await
     .map_err(|err| started.failed(&mut session_use, err))?;
-    session_use.streams(sql);
     started.streams();
     Ok((session_use, stream))
 }
@@ -201,6 +198,7 @@ async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Res
             session_use.session().prepare(sql).boxed().await.map_err(|err| session_use.refused(err.into()))?
         }
     };
+    session_use.runs(&prepared.info);
     session_use.send(prepared.info.side_effects(), answer).await?;
     Ok(prepared)
 }

@@ -35,7 +35,7 @@ use crate::config::{PoolSettings, SessionSettings, Settings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
-use crate::stats::{Counts, EndReason, Event};
+use crate::stats::{Counts, EndReason, Event, Stats};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
@@ -100,6 +100,11 @@ impl Pool {
 
     pub(crate) fn session_settings(&self) -> &SessionSettings {
         &self.session_settings
+    }
+
+    /// What is known and counted.
+    pub(crate) fn stats(&self) -> &Stats {
+        self.connector.stats()
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -200,7 +205,9 @@ impl Pool {
             return Err(AcquireError::Unavailable(cause));
         }
         self.counts().count(Event::Wait);
-        match waiting.await {
+        let answer = waiting.await;
+        self.stats().waits.record(since.elapsed());
+        match answer {
             Some(Ok(grant)) => Ok(grant),
             Some(Err(cause)) => {
                 self.counts().count(Event::Refusal);
@@ -243,7 +250,8 @@ impl Pool {
     }
 
     fn is_fresh(&self, pooled: &PooledSession) -> bool {
-        pooled.session().idle_for() < self.settings.test_after_idle
+        let idle = pooled.taken().saturating_duration_since(pooled.session().idle_since());
+        idle < self.settings.test_after_idle
     }
 
     pub(crate) fn stopped(&self) -> AcquireError {

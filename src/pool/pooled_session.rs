@@ -1,7 +1,7 @@
 //! A session of the pool while it is lent.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -9,7 +9,7 @@ use super::Pool;
 use super::bb8_pool::Bb8Session;
 use super::gate::{Grant, Permit, Resetting};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
-use crate::stats::EndReason;
+use crate::stats::{EndReason, Phase};
 use crate::telemetry;
 
 /// The longest wait for a session that is discarded to become quiet.
@@ -24,6 +24,7 @@ pub(crate) struct PooledSession {
     /// `None` when it has been given back.
     held: Option<Held>,
     pool: Arc<Pool>,
+    taken: Instant,
 }
 
 #[derive(Debug)]
@@ -36,7 +37,13 @@ struct Held {
 impl PooledSession {
     pub(crate) fn new(grant: Grant<Bb8Session>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
-        Self { held: Some(Held { lent: session, permit }), pool: Arc::clone(pool) }
+        let held = Held { lent: session, permit };
+        Self { held: Some(held), pool: Arc::clone(pool), taken: Instant::now() }
+    }
+
+    /// When it was taken at the gate.
+    pub(crate) fn taken(&self) -> Instant {
+        self.taken
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
@@ -57,6 +64,7 @@ impl PooledSession {
 
     /// Counts the session as about to come back from a reset, until the guard is dropped.
     pub(crate) fn resetting(&self) -> Resetting<Bb8Session> {
+        enter(self.session(), Phase::Resetting, self.session().idle_since());
         self.pool.gate.resetting()
     }
 
@@ -70,6 +78,7 @@ impl PooledSession {
     /// Gives the session to the first in line, or lets it rest on the runtime that drives it.
     pub(crate) fn rest(mut self) {
         if let Some(Held { lent, permit }) = self.held.take() {
+            enter(lent.session(), Phase::Idle, lent.session().idle_since());
             permit.deliver(Some(lent.session().runtime()), lent);
         }
     }
@@ -104,6 +113,7 @@ impl PooledSession {
             return;
         };
         held.permit.ending();
+        enter(held.lent.session(), Phase::Ending, Instant::now());
         self.pool.counts().count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
@@ -116,6 +126,14 @@ impl PooledSession {
             pool.refill().await;
             telemetry::session_discarded(&reason);
         });
+    }
+}
+
+/// Notes on the board what the session is used for from now on.
+fn enter(session: &Session, phase: Phase, now: Instant) {
+    let former = session.cell().enter(phase, now);
+    if former.warned {
+        telemetry::held_session_returned(now.saturating_duration_since(former.since));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
+use std::panic::Location;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
@@ -10,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor};
 use super::request_connections::RequestConnections;
+use super::scope::Caller;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::lease::Params;
@@ -124,8 +126,9 @@ impl Connection {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn transaction(&self) -> Result<Transaction> {
-        self.begin().await
+    #[track_caller]
+    pub fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
+        self.begin(Location::caller())
     }
 
     /// Prepares a transaction with options: isolation level, read only, deferrable, retries.
@@ -169,13 +172,14 @@ impl Connection {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn transact<T, E, F, Fut>(&self, transaction: F) -> Result<T, E>
+    #[track_caller]
+    pub fn transact<T, E, F, Fut>(&self, transaction: F) -> impl Future<Output = Result<T, E>>
     where
         E: From<Error>,
         F: FnMut(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        self.build_transaction().run(transaction).await
+        self.build_transaction().run(transaction)
     }
 
     /// Sets a [configuration parameter](https://www.postgresql.org/docs/current/config-setting.html), such as `app.tenant`
@@ -254,8 +258,10 @@ impl Connection {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn client(&self) -> Result<ClientGuard> {
-        ClientGuard::of(self.scope.enter().await?).await
+    #[track_caller]
+    pub fn client(&self) -> impl Future<Output = Result<ClientGuard>> + Send {
+        let caller = Location::caller();
+        async move { ClientGuard::of(self.scope.enter(caller).await?).await }
     }
 
     /// Gives the session back now, before something slow. The next statement borrows again, maybe another session.
@@ -323,12 +329,12 @@ impl fmt::Debug for Connection {
 }
 
 impl Executor for Connection {
-    async fn enter(&self) -> Result<Acquired> {
-        Ok(Acquired(self.scope.enter().await?))
+    async fn enter(&self, caller: Caller) -> Result<Acquired> {
+        Ok(Acquired(self.scope.enter(caller).await?))
     }
 
-    async fn begin(&self) -> Result<Transaction> {
-        self.build_transaction().begin().await
+    async fn begin(&self, caller: Caller) -> Result<Transaction> {
+        self.build_transaction().begin_at(caller).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The query verbs as a trait, for functions that run on a connection or in a transaction.
 
 use std::future::Future;
+use std::panic::Location;
 
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::lease::{self, Params};
@@ -15,14 +16,15 @@ pub(crate) mod sealed {
     use crate::Result;
     use crate::lease::SessionUse;
     use crate::request::Transaction;
+    use crate::request::scope::Caller;
 
     /// What statements can run on.
     pub trait Executor: Sync {
         /// Becomes a user of the session. Borrows one, or begins the transaction, if that has not been done.
-        fn enter(&self) -> impl Future<Output = Result<Acquired>> + Send;
+        fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send;
 
         /// Begins a transaction, or a savepoint in the one that this is.
-        fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send;
+        fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send;
     }
 
     /// The use of a session, for one statement.
@@ -73,75 +75,98 @@ pub(crate) mod sealed {
 /// ```
 pub trait GenericClient: sealed::Executor {
     /// As [`Connection::query`](crate::Connection::query).
+    #[track_caller]
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        async move { lease::query(self.enter().await?.0, sql, params).await }
+        let caller = Location::caller();
+        async move { lease::query(self.enter(caller).await?.0, sql, params).await }
     }
 
     /// As [`Connection::query_one`](crate::Connection::query_one).
+    #[track_caller]
     fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
-        async move { GenericClient::query_opt(self, sql, params).await?.ok_or(Error::NoRows) }
+        let row = GenericClient::query_opt(self, sql, params);
+        async move { row.await?.ok_or(Error::NoRows) }
     }
 
     /// As [`Connection::query_opt`](crate::Connection::query_opt).
+    #[track_caller]
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
-        async move { lease::query_opt(self.enter().await?.0, sql, params).await }
+        let caller = Location::caller();
+        async move { lease::query_opt(self.enter(caller).await?.0, sql, params).await }
     }
 
     /// As [`Connection::query_scalar`](crate::Connection::query_scalar).
+    #[track_caller]
     fn query_scalar<T: FromSqlOwned>(
         &self,
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
-        async move { GenericClient::query(self, sql, params).await?.iter().map(scalar).collect() }
+        let rows = GenericClient::query(self, sql, params);
+        async move { rows.await?.iter().map(scalar).collect() }
     }
 
     /// As [`Connection::query_one_scalar`](crate::Connection::query_one_scalar).
+    #[track_caller]
     fn query_one_scalar<T: FromSqlOwned>(
         &self,
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<T>> + Send {
-        async move { scalar(&GenericClient::query_one(self, sql, params).await?) }
+        let row = GenericClient::query_one(self, sql, params);
+        async move { scalar(&row.await?) }
     }
 
     /// As [`Connection::query_opt_scalar`](crate::Connection::query_opt_scalar).
+    #[track_caller]
     fn query_opt_scalar<T: FromSqlOwned>(
         &self,
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Option<T>>> + Send {
-        async move { GenericClient::query_opt(self, sql, params).await?.as_ref().map(scalar).transpose() }
+        let row = GenericClient::query_opt(self, sql, params);
+        async move { row.await?.as_ref().map(scalar).transpose() }
     }
 
     /// As [`Connection::query_raw`](crate::Connection::query_raw).
+    #[track_caller]
     fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
-        async move { Ok(RowStream::new(lease::query_raw(self.enter().await?.0, sql, params).await?)) }
+        let caller = Location::caller();
+        async move { Ok(RowStream::new(lease::query_raw(self.enter(caller).await?.0, sql, params).await?)) }
     }
 
     /// As [`Connection::execute`](crate::Connection::execute).
+    #[track_caller]
     fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
-        async move { lease::execute(self.enter().await?.0, sql, params).await }
+        let caller = Location::caller();
+        async move { lease::execute(self.enter(caller).await?.0, sql, params).await }
     }
 
     /// As [`Connection::batch_execute`](crate::Connection::batch_execute).
+    #[track_caller]
     fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<()>> + Send {
-        async move { lease::batch_execute(self.enter().await?.0, sql).await }
+        let caller = Location::caller();
+        async move { lease::batch_execute(self.enter(caller).await?.0, sql).await }
     }
 
     /// As [`Connection::copy_in`](crate::Connection::copy_in).
+    #[track_caller]
     fn copy_in(&self, sql: &str) -> impl Future<Output = Result<CopyIn>> + Send {
-        async move { Ok(CopyIn::new(lease::copy_in(self.enter().await?.0, sql).await?)) }
+        let caller = Location::caller();
+        async move { Ok(CopyIn::new(lease::copy_in(self.enter(caller).await?.0, sql).await?)) }
     }
 
     /// As [`Connection::copy_out`](crate::Connection::copy_out).
+    #[track_caller]
     fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
-        async move { Ok(CopyOut::new(lease::copy_out(self.enter().await?.0, sql).await?)) }
+        let caller = Location::caller();
+        async move { Ok(CopyOut::new(lease::copy_out(self.enter(caller).await?.0, sql).await?)) }
     }
 
     /// As [`Connection::transaction`](crate::Connection::transaction): a savepoint, where there is a transaction.
+    #[track_caller]
     fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
-        self.begin()
+        self.begin(Location::caller())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Ready, ready};
 use std::mem;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::dev::Payload;
@@ -11,6 +12,7 @@ use actix_web::{FromRequest, HttpRequest};
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor};
 use super::request_connections::RequestConnections;
+use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
 use crate::lease::{Params, TransactionGuard};
@@ -106,7 +108,7 @@ impl LazyTransaction {
     }
 
     /// Cancellation safety: a beginner who gives up leaves a transaction that is rolled back, and the next one begins.
-    async fn guard(&self) -> Result<Arc<TransactionGuard>> {
+    async fn guard(&self, caller: Caller) -> Result<Arc<TransactionGuard>> {
         if let Some(begun) = self.begun()? {
             return Ok(begun);
         }
@@ -114,7 +116,8 @@ impl LazyTransaction {
         if let Some(begun) = self.begun()? {
             return Ok(begun);
         }
-        let guard = TransactionGuard::begin(self.scope.enter().await?, None, "START TRANSACTION").await?;
+        let guard =
+            TransactionGuard::begin(self.scope.enter(caller).await?, None, "START TRANSACTION").await?;
         let guard = Arc::new(guard);
         let mut state = self.state();
         if let State::Over = *state {
@@ -173,18 +176,19 @@ impl RequestTransaction {
     ///     Ok(true)
     /// }
     /// ```
-    pub async fn transaction(&self) -> Result<Transaction> {
-        self.begin().await
+    #[track_caller]
+    pub fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
+        self.begin(Location::caller())
     }
 }
 
 impl Executor for RequestTransaction {
-    async fn enter(&self) -> Result<Acquired> {
-        Ok(Acquired(self.transaction.guard().await?.enter()?))
+    async fn enter(&self, caller: Caller) -> Result<Acquired> {
+        Ok(Acquired(self.transaction.guard(caller).await?.enter()?))
     }
 
-    async fn begin(&self) -> Result<Transaction> {
-        let outer = self.transaction.guard().await?;
+    async fn begin(&self, caller: Caller) -> Result<Transaction> {
+        let outer = self.transaction.guard(caller).await?;
         let guard = TransactionGuard::begin(outer.enter()?, Some(&outer), "").await?;
         Ok(Transaction::new(Arc::new(guard)))
     }

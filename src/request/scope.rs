@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::mem;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
-use crate::lease::{Lease, Lender, RequestSettings, SessionUse};
+use crate::lease::{Borrower, Lease, Lender, RequestSettings, SessionUse};
 use crate::pool::AcquireError;
 use crate::{Error, Result};
+
+/// The line of an application that runs a statement.
+pub(crate) type Caller = &'static Location<'static>;
 
 /// What all [`Connection`](super::Connection)s of one request share.
 pub(crate) struct Scope {
@@ -61,9 +65,9 @@ impl Scope {
     /// Becomes a user of the request's session. Borrows one if there is none.
     ///
     /// Cancellation safety: a borrow ends with the last future that waits for it. Nothing is lost then.
-    pub(crate) async fn enter(self: &Arc<Self>) -> Result<SessionUse> {
+    pub(crate) async fn enter(self: &Arc<Self>, caller: Caller) -> Result<SessionUse> {
         loop {
-            match self.try_enter()? {
+            match self.try_enter(caller)? {
                 Entry::Acquired(session_use) => return Ok(session_use),
                 Entry::Wait(borrow) => match borrow.ended().await {
                     Ok(ended) => {
@@ -74,19 +78,19 @@ impl Scope {
                     Err(_) => return Err(self.lender.pool().timed_out().into()),
                 },
                 Entry::Turn => {
-                    let lease = self.lender.acquire(&self.settings).boxed().await?;
+                    let lease = self.lender.acquire(self.borrower(caller)).boxed().await?;
                     if let State::Turns(turn) = &mut *self.state() {
                         *turn = Arc::downgrade(&lease);
                     }
                     return lease.enter();
                 }
                 // Boxed, because most statements need no borrow and every statement's future contains it.
-                Entry::Alone => return self.lender.acquire(&self.settings).boxed().await?.enter(),
+                Entry::Alone => return self.lender.acquire(self.borrower(caller)).boxed().await?.enter(),
             }
         }
     }
 
-    fn try_enter(self: &Arc<Self>) -> Result<Entry> {
+    fn try_enter(self: &Arc<Self>, caller: Caller) -> Result<Entry> {
         let mut state = self.state();
         match &*state {
             State::Leased(lease) => return lease.enter().map(Entry::Acquired),
@@ -103,19 +107,19 @@ impl Scope {
             State::Detached => return Ok(Entry::Alone),
             State::Closed => return Err(Error::ConnectionClosed),
         }
-        if let Some(lease) = self.lender.acquire_now(&self.settings) {
+        if let Some(lease) = self.lender.acquire_now(self.borrower(caller)) {
             let session_use = lease.enter()?;
             *state = State::Leased(lease);
             return Ok(Entry::Acquired(session_use));
         }
-        let borrow = Borrow::new(Arc::clone(self).borrow().boxed(), self.lender.pool().deadline());
+        let borrow = Borrow::new(Arc::clone(self).borrow(caller).boxed(), self.lender.pool().deadline());
         *state = State::Borrowing(Arc::downgrade(&borrow));
         Ok(Entry::Wait(borrow))
     }
 
     /// Borrows a session and keeps it for the request. If the request has ended meanwhile, returns the lease.
-    async fn borrow(self: Arc<Self>) -> Result<Option<Arc<Lease>>, AcquireError> {
-        let acquired = self.lender.acquire_in_time(&self.settings).await;
+    async fn borrow(self: Arc<Self>, caller: Caller) -> Result<Option<Arc<Lease>>, AcquireError> {
+        let acquired = self.lender.acquire_in_time(self.borrower(caller)).await;
         let mut state = self.state();
         let next = match (&*state, acquired) {
             (State::Borrowing(_), Ok(lease)) => State::Leased(lease),
@@ -184,6 +188,10 @@ impl Scope {
             Ok(State::Closed) => "closed",
             Err(_) => "changing",
         }
+    }
+
+    fn borrower(&self, caller: Caller) -> Borrower<'_> {
+        Borrower { settings: &self.settings, caller }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::generic::sealed::Executor;
+use super::scope::Caller;
 use super::{Connection, Transaction};
 use crate::config::IsolationLevel;
 use crate::lease::TransactionGuard;
@@ -93,8 +95,13 @@ impl TransactionBuilder {
     /// # Cancel safety
     ///
     /// As [`Connection::transaction`].
-    pub async fn begin(&self) -> Result<Transaction> {
-        Ok(Transaction::new(Arc::new(self.guard().await?)))
+    #[track_caller]
+    pub fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send {
+        self.begin_at(Location::caller())
+    }
+
+    pub(super) async fn begin_at(&self, caller: Caller) -> Result<Transaction> {
+        Ok(Transaction::new(Arc::new(self.guard(caller).await?)))
     }
 
     /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err`.
@@ -142,7 +149,17 @@ impl TransactionBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn run<T, E, F, Fut>(self, mut transaction: F) -> Result<T, E>
+    #[track_caller]
+    pub fn run<T, E, F, Fut>(self, transaction: F) -> impl Future<Output = Result<T, E>>
+    where
+        E: From<Error>,
+        F: FnMut(Transaction) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        self.run_at(transaction, Location::caller())
+    }
+
+    async fn run_at<T, E, F, Fut>(self, mut transaction: F, caller: Caller) -> Result<T, E>
     where
         E: From<Error>,
         F: FnMut(Transaction) -> Fut,
@@ -151,7 +168,7 @@ impl TransactionBuilder {
         let mut retries = 0..self.retries;
         let mut lost = None;
         loop {
-            let guard = match (self.guard().await, lost.take()) {
+            let guard = match (self.guard(caller).await, lost.take()) {
                 // The function has left something open on the connection.
                 (Err(Error::Busy(_)), Some(lost)) => return Err(lost),
                 (guard, _) => Arc::new(guard?),
@@ -177,8 +194,8 @@ impl TransactionBuilder {
         }
     }
 
-    async fn guard(&self) -> Result<TransactionGuard> {
-        TransactionGuard::begin(self.conn.enter().await?.0, None, self).await
+    async fn guard(&self, caller: Caller) -> Result<TransactionGuard> {
+        TransactionGuard::begin(self.conn.enter(caller).await?.0, None, self).await
     }
 }
 

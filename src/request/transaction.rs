@@ -1,10 +1,12 @@
 //! A transaction, or a savepoint in one, as its user sees it.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor};
+use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
@@ -99,7 +101,7 @@ impl Transaction {
     /// # }
     /// ```
     pub async fn transaction(&self) -> Result<Self> {
-        self.begin().await
+        self.begin(Location::caller()).await
     }
 
     /// Commits, and returns when the server has done so. On any error but
@@ -162,11 +164,11 @@ impl Transaction {
 }
 
 impl Executor for Transaction {
-    async fn enter(&self) -> Result<Acquired> {
+    async fn enter(&self, _: Caller) -> Result<Acquired> {
         Ok(Acquired(self.guard.enter()?))
     }
 
-    async fn begin(&self) -> Result<Transaction> {
+    async fn begin(&self, _: Caller) -> Result<Transaction> {
         let guard = TransactionGuard::begin(self.guard.enter()?, Some(&self.guard), "").await?;
         Ok(Self::new(Arc::new(guard)))
     }

@@ -28,8 +28,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query(&self, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
-                GenericClient::query(self, sql, params).await
+            #[track_caller]
+            pub fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
+                GenericClient::query(self, sql, params)
             }
 
             /// Runs a query for exactly one row.
@@ -52,8 +53,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_one(&self, sql: &str, params: Params<'_>) -> Result<Row> {
-                GenericClient::query_one(self, sql, params).await
+            #[track_caller]
+            pub fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
+                GenericClient::query_one(self, sql, params)
             }
 
             /// Runs a query for one row or none. [`or_not_found`](crate::OrNotFound::or_not_found) makes a 404 of `None`.
@@ -77,8 +79,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_opt(&self, sql: &str, params: Params<'_>) -> Result<Option<Row>> {
-                GenericClient::query_opt(self, sql, params).await
+            #[track_caller]
+            pub fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
+                GenericClient::query_opt(self, sql, params)
             }
 
             /// Runs a query and collects the first column of its rows.
@@ -101,12 +104,13 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_scalar<T: FromSqlOwned>(
+            #[track_caller]
+            pub fn query_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
                 params: Params<'_>,
-            ) -> Result<Vec<T>> {
-                GenericClient::query_scalar(self, sql, params).await
+            ) -> impl Future<Output = Result<Vec<T>>> + Send {
+                GenericClient::query_scalar(self, sql, params)
             }
 
             /// Runs a query for exactly one row, and takes its first column.
@@ -128,12 +132,13 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_one_scalar<T: FromSqlOwned>(
+            #[track_caller]
+            pub fn query_one_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
                 params: Params<'_>,
-            ) -> Result<T> {
-                GenericClient::query_one_scalar(self, sql, params).await
+            ) -> impl Future<Output = Result<T>> + Send {
+                GenericClient::query_one_scalar(self, sql, params)
             }
 
             /// Runs a query for one row or none, and takes its first column.
@@ -156,12 +161,13 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_opt_scalar<T: FromSqlOwned>(
+            #[track_caller]
+            pub fn query_opt_scalar<T: FromSqlOwned>(
                 &self,
                 sql: &str,
                 params: Params<'_>,
-            ) -> Result<Option<T>> {
-                GenericClient::query_opt_scalar(self, sql, params).await
+            ) -> impl Future<Output = Result<Option<T>>> + Send {
+                GenericClient::query_opt_scalar(self, sql, params)
             }
 
             /// Runs a query whose rows are read one by one, so that a large result needs little memory.
@@ -193,8 +199,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn query_raw(&self, sql: &str, params: Params<'_>) -> Result<RowStream> {
-                GenericClient::query_raw(self, sql, params).await
+            #[track_caller]
+            pub fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
+                GenericClient::query_raw(self, sql, params)
             }
 
             /// Runs a statement and returns the number of rows it affected.
@@ -216,8 +223,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-                GenericClient::execute(self, sql, params).await
+            #[track_caller]
+            pub fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
+                GenericClient::execute(self, sql, params)
             }
 
             /// Runs one or more statements, separated by semicolons, without parameters or results.
@@ -243,8 +251,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn batch_execute(&self, sql: &str) -> Result<()> {
-                GenericClient::batch_execute(self, sql).await
+            #[track_caller]
+            pub fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<()>> + Send {
+                GenericClient::batch_execute(self, sql)
             }
 
             /// Starts a `COPY … FROM STDIN`, and returns the sink for its data.
@@ -276,8 +285,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn copy_in(&self, sql: &str) -> Result<CopyIn> {
-                GenericClient::copy_in(self, sql).await
+            #[track_caller]
+            pub fn copy_in(&self, sql: &str) -> impl Future<Output = Result<CopyIn>> + Send {
+                GenericClient::copy_in(self, sql)
             }
 
             /// Starts a `COPY … TO STDOUT`, and returns the stream of its data.
@@ -305,8 +315,9 @@ macro_rules! verbs {
             /// # Ok(())
             /// # }
             /// ```
-            pub async fn copy_out(&self, sql: &str) -> Result<CopyOut> {
-                GenericClient::copy_out(self, sql).await
+            #[track_caller]
+            pub fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
+                GenericClient::copy_out(self, sql)
             }
         }
     };

@@ -26,7 +26,7 @@ use lru::LruCache;
 use tokio::runtime::Id;
 
 use crate::config::Settings;
-use crate::stats::{EndReason, Event, StatementInfo, Stats};
+use crate::stats::{Cell, EndReason, Event, StatementInfo, Stats};
 use crate::telemetry::Peer;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
@@ -39,6 +39,7 @@ pub(crate) struct Session {
     address: Address,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
     stats: Arc<Stats>,
+    cell: Arc<Cell>,
     peer: Peer,
     /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     stale: AtomicBool,
@@ -72,6 +73,7 @@ impl Session {
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .map(|size| Mutex::new(LruCache::new(size))),
             stats: Arc::clone(stats),
+            cell: stats.board.add(),
             peer,
             stale: AtomicBool::new(false),
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
@@ -90,6 +92,11 @@ impl Session {
 
     pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// Its place on the board of all sessions.
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
     }
 
     /// The server, as spans name it.
@@ -186,6 +193,11 @@ impl Session {
 
     pub(crate) fn idle_for(&self) -> Duration {
         self.idle_since.elapsed()
+    }
+
+    /// When it was opened or last used.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.idle_since
     }
 
     /// Says goodbye, and returns when the server has hung up or 5 seconds have passed.

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["lease"],
     &["database"],
-    &["request"],
+    &["watch", "request"],
     &["testing"],
 ];
 

@@ -1,0 +1,209 @@
+//! A look into the pool while it is at work.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::pool::Pool;
+use crate::sql::without_literals;
+use crate::stats::{Cell, Durations, Phase, StatementInfo, Stats};
+use crate::{Database, Status};
+
+/// Reads what the pool does: [`Database::watch`].
+///
+/// The figures of statements are kept only while a `Watch` is alive. Without one no clock is read for a statement.
+///
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let postgres = Postgres::shared()?;
+/// # let db = Database::connect(postgres.database().await?.config()).await?;
+/// let watch = db.watch();
+/// db.connection().query("SELECT 1", &[]).await?;
+///
+/// let statements = watch.statements();
+/// assert_eq!((statements[0].summary.as_str(), statements[0].calls), ("SELECT", 1));
+/// assert_eq!(watch.sessions().len() as u32, watch.status().open);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Watch {
+    pool: Arc<Pool>,
+}
+
+/// The figures of one SQL text, since the first [`Watch`] that saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StatementStats {
+    /// The text on one line, with `?` for every literal.
+    pub sql: String,
+    /// The text in a few words, such as `SELECT users`: OpenTelemetry's `db.query.summary`.
+    pub summary: String,
+    /// Whether the text changes nothing.
+    pub only_reads: bool,
+    /// How often it ran, failures included.
+    pub calls: u64,
+    /// Rows that it returned or affected, in all.
+    pub rows: u64,
+    /// The time that it took, in all.
+    pub total: Duration,
+    /// The time of the longest run.
+    pub longest: Duration,
+    /// The time since its latest end.
+    pub last_seen: Duration,
+    /// How often it failed, by SQLSTATE, or by `timeout` or `cancelled`.
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl StatementStats {
+    /// The mean time of a run.
+    pub fn mean(&self) -> Duration {
+        u32::try_from(self.calls).ok().and_then(|calls| self.total.checked_div(calls)).unwrap_or_default()
+    }
+}
+
+/// A session of the pool at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// A number that no other session of the pool has had.
+    pub number: u64,
+    /// The time since it was opened.
+    pub age: Duration,
+    /// What it is used for.
+    pub state: SessionState,
+    /// How long it has been used for that.
+    pub since: Duration,
+    /// The line that borrowed it, as `file:line`.
+    pub caller: Option<String>,
+    /// The route of the request that holds it, where `long_hold` is set.
+    pub route: Option<String>,
+    /// The summary of the statement that was sent last.
+    pub statement: Option<String>,
+}
+
+/// What a session is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SessionState {
+    /// It waits to be borrowed.
+    Idle,
+    /// It is borrowed, and no statement runs.
+    Held,
+    /// It is borrowed, and a statement runs.
+    Active,
+    /// It is borrowed, a transaction is open, and no statement runs.
+    IdleInTransaction,
+    /// It is being reset.
+    Resetting,
+    /// It is about to end.
+    Ending,
+}
+
+impl Database {
+    /// Begins to watch the pool. The figures of statements are kept until the last [`Watch`] is dropped.
+    pub fn watch(&self) -> Watch {
+        let pool = Arc::clone(self.lender().pool());
+        pool.stats().register.watch();
+        Watch { pool }
+    }
+}
+
+impl Watch {
+    /// The numbers of the pool.
+    pub fn status(&self) -> Status {
+        self.pool.status()
+    }
+
+    /// The statements that have run since somebody began to watch, those that took the most time first.
+    pub fn statements(&self) -> Vec<StatementStats> {
+        let stats = self.stats();
+        let now = stats.register.age_at(Instant::now());
+        let known = stats.register.all();
+        let mut statements: Vec<_> = known.iter().filter_map(|info| figures(info, now)).collect();
+        statements.sort_by_key(|statement| std::cmp::Reverse(statement.total));
+        statements
+    }
+
+    /// The sessions of the pool, in the order in which they were opened.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let mut sessions = self.stats().board.sessions();
+        sessions.sort_by_key(|cell| cell.number);
+        let now = Instant::now();
+        sessions.iter().map(|cell| session(cell, now)).collect()
+    }
+
+    /// The durations of the statements that have run while somebody watched.
+    pub fn statement_durations(&self) -> Durations {
+        self.stats().statements.read()
+    }
+
+    /// The durations of the waits for a session.
+    pub fn wait_durations(&self) -> Durations {
+        self.stats().waits.read()
+    }
+
+    fn stats(&self) -> &Stats {
+        self.pool.stats()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stats().register.unwatch();
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.status()).finish()
+    }
+}
+
+fn figures(info: &StatementInfo, now: Duration) -> Option<StatementStats> {
+    let sums = info.recorded()?.sums();
+    Some(StatementStats {
+        sql: without_literals(info.sql()),
+        summary: info.summary().to_owned(),
+        only_reads: info.only_reads(),
+        calls: sums.calls,
+        rows: sums.rows,
+        total: sums.total,
+        longest: sums.longest,
+        last_seen: now.saturating_sub(sums.last_seen),
+        errors: sums.errors.into_iter().map(|(kind, count)| (kind.into(), count)).collect(),
+    })
+}
+
+fn session(cell: &Cell, now: Instant) -> SessionInfo {
+    let current = cell.current();
+    let doing =
+        current.holder.as_ref().and_then(|holder| holder.lease.upgrade()).map(|lease| lease.activity());
+    let state = match (current.phase, &doing) {
+        (Phase::Idle, _) => SessionState::Idle,
+        (Phase::Resetting, _) => SessionState::Resetting,
+        (Phase::Ending, _) => SessionState::Ending,
+        (Phase::Used, Some(doing)) if doing.in_flight => SessionState::Active,
+        (Phase::Used, Some(doing)) if doing.in_transaction => SessionState::IdleInTransaction,
+        (Phase::Used, _) => SessionState::Held,
+    };
+    SessionInfo {
+        number: cell.number,
+        age: now.saturating_duration_since(cell.opened),
+        state,
+        since: now.saturating_duration_since(current.since),
+        caller: current.holder.as_ref().map(|holder| line(holder.caller)),
+        route: current.holder.as_ref().and_then(|holder| holder.route.as_deref().map(str::to_owned)),
+        statement: doing.and_then(|doing| doing.latest).map(|info| info.summary().to_owned()),
+    }
+}
+
+fn line(caller: &Location<'_>) -> String {
+    format!("{}:{}", caller.file(), caller.line())
+}
