@@ -122,5 +122,7 @@ pub use request::{
 };
 pub use session::ConnectError;
 pub use tokio_postgres;
+#[cfg(feature = "metrics")]
+pub use stats::DURATION_BUCKETS;
 pub use stats::Durations;
 pub use watch::{SessionInfo, SessionState, StatementStats, Watch};

@@ -38,21 +38,23 @@ impl Observed {
 
     /// The statement has failed.
     pub(super) fn failed(mut self: Box<Self>, err: &Error) {
-        self.end(0, Some(error_type(err)));
+        self.end(0, Some((err.code().map(|code| code.code()), error_type(err))));
         telemetry::record_error(&self.span, err.code().map(|code| code.code()), error_type(err));
     }
 
-    fn end(&mut self, rows: u64, error: Option<&str>) {
+    fn end(&mut self, rows: u64, error: Option<(Option<&str>, &str)>) {
         self.ended = true;
+        let now = Instant::now();
+        let elapsed = now - self.since;
+        self.stats.ran(&self.info, elapsed, error);
         if !self.stats.register.is_watched() {
             return;
         }
-        let now = Instant::now();
         let figures = self.info.figures();
-        self.stats.statements.record(now - self.since);
-        figures.record(now - self.since, rows, self.stats.register.age_at(now));
-        if let Some(error) = error {
-            figures.record_error(error);
+        self.stats.statements.record(elapsed);
+        figures.record(elapsed, rows, self.stats.register.age_at(now));
+        if let Some((_, kind)) = error {
+            figures.record_error(kind);
         }
     }
 }
@@ -60,7 +62,7 @@ impl Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(0, Some(CANCELLED));
+            self.end(0, Some((None, CANCELLED)));
             telemetry::record_error(&self.span, None, CANCELLED);
         }
     }

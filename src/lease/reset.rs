@@ -112,7 +112,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         return true;
     };
     session.driver().go_home();
-    pool.counts().count(Event::Reset);
+    pool.stats().count(Event::Reset);
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {

@@ -141,7 +141,7 @@ impl TransactionGuard {
 
     /// Counts that it is run again.
     pub(crate) fn count_retry(&self) {
-        self.session_use.lease().pool().counts().count(Event::Retry);
+        self.session_use.lease().pool().stats().count(Event::Retry);
     }
 
     fn is_committed(&self) -> bool {

@@ -35,7 +35,7 @@ use crate::config::{PoolSettings, SessionSettings, Settings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
-use crate::stats::{Counts, EndReason, Event, Stats};
+use crate::stats::{EndReason, Event, Gauges, Stats};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
@@ -107,13 +107,9 @@ impl Pool {
         self.connector.stats()
     }
 
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.connector.stats().counts
-    }
-
     /// Whether somebody observes statements: reads the figures, or listens to spans.
     pub(crate) fn is_observed(&self) -> bool {
-        telemetry::is_traced() || self.connector.stats().register.is_watched()
+        telemetry::is_traced() || self.stats().measures_statements()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -128,7 +124,8 @@ impl Pool {
             let pooled = self.pooled(self.gate.take(here())?);
             match pooled.session().retire_reason() {
                 None if self.is_fresh(&pooled) => {
-                    self.counts().count(Event::Borrow);
+                    self.stats().count(Event::Borrow);
+                    self.stats().record(|recorder| recorder.waited(Duration::ZERO));
                     return Some(pooled);
                 }
                 None => {
@@ -160,7 +157,8 @@ impl Pool {
                 break pooled;
             }
         };
-        self.counts().count(Event::Borrow);
+        self.stats().count(Event::Borrow);
+        self.stats().record(|recorder| recorder.waited(since.elapsed()));
         Ok(pooled)
     }
 
@@ -178,7 +176,7 @@ impl Pool {
     }
 
     pub(crate) fn timed_out(&self) -> AcquireError {
-        self.counts().count(Event::Timeout);
+        self.stats().count(Event::Timeout);
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
@@ -192,7 +190,7 @@ impl Pool {
             Entry::Granted(grant) => return Ok(grant),
             Entry::Wait(waiting) => waiting,
             Entry::Full => {
-                self.counts().count(Event::Refusal);
+                self.stats().count(Event::Refusal);
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
                 let full = AcquireError::QueueFull { max_waiting };
                 return Err(self.unavailable().map_or(full, AcquireError::Unavailable));
@@ -201,16 +199,16 @@ impl Pool {
         };
         // Looked at from within the queue, because the beginning of an outage tells only those who are in it.
         if let Some(cause) = self.unavailable() {
-            self.counts().count(Event::Refusal);
+            self.stats().count(Event::Refusal);
             return Err(AcquireError::Unavailable(cause));
         }
-        self.counts().count(Event::Wait);
+        self.stats().count(Event::Wait);
         let answer = waiting.await;
         self.stats().waits.record(since.elapsed());
         match answer {
             Some(Ok(grant)) => Ok(grant),
             Some(Err(cause)) => {
-                self.counts().count(Event::Refusal);
+                self.stats().count(Event::Refusal);
                 Err(AcquireError::Unavailable(cause))
             }
             None => Err(self.stopped()),
@@ -270,6 +268,14 @@ impl Pool {
         telemetry::database_closed(self.connector.alive());
     }
 
+    /// Tells the application's metrics how many sessions there are.
+    pub(crate) fn record_gauges(&self) {
+        self.stats().record(|recorder| {
+            let Status { max, idle, used, pending_requests: pending, .. } = self.status();
+            recorder.gauges(Gauges { idle, used, max, min: self.settings.min_size, pending });
+        });
+    }
+
     pub(crate) fn status(&self) -> Status {
         let (open, idle) = (self.bb8.open_sessions(), self.gate.resting());
         Status {
@@ -278,7 +284,7 @@ impl Pool {
             idle,
             used: open.saturating_sub(idle),
             pending_requests: self.gate.waiting(),
-            counters: Counters::of(self.counts()),
+            counters: Counters::of(&self.stats().counts),
         }
     }
 }

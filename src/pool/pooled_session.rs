@@ -86,7 +86,7 @@ impl PooledSession {
     /// Ends the session, and frees the place when it has ended.
     pub(crate) async fn end(mut self, reason: EndReason) {
         if let Some(held) = self.held.take() {
-            self.pool.counts().count_ended(reason);
+            self.pool.stats().count_ended(reason);
             held.end().await;
         }
     }
@@ -114,7 +114,7 @@ impl PooledSession {
         };
         held.permit.ending();
         enter(held.lent.session(), Phase::Ending, Instant::now());
-        self.pool.counts().count_ended(reason);
+        self.pool.stats().count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
             if busy {
@@ -132,6 +132,9 @@ impl PooledSession {
 /// Notes on the board what the session is used for from now on.
 fn enter(session: &Session, phase: Phase, now: Instant) {
     let former = session.cell().enter(phase, now);
+    if former.phase == Phase::Used {
+        session.stats().record(|recorder| recorder.used(now.saturating_duration_since(former.since)));
+    }
     if former.warned {
         telemetry::held_session_returned(now.saturating_duration_since(former.since));
     }

@@ -17,7 +17,9 @@ use super::notices;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
 use crate::config::Settings;
-use crate::stats::{Event, Stats};
+#[cfg(feature = "metrics")]
+use crate::stats::Metrics;
+use crate::stats::{Event, Recorder, Stats};
 use crate::telemetry;
 use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
@@ -38,10 +40,11 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(settings: Settings, tls: Tls) -> Self {
+        let stats = Arc::new(Stats::new(recorder(&settings)));
         Self {
             settings,
             tls,
-            stats: Arc::default(),
+            stats,
             alive: Arc::default(),
             drivers: TaskTracker::new(),
             closed: AtomicBool::new(false),
@@ -56,8 +59,13 @@ impl Connector {
     /// breaks during the login. It is not tried after a refusal, such as that of the password: the error is that one,
     /// else that of the last host.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
+        let since = Instant::now();
         let opened = self.drivers.track_future(self.open_somewhere()).await;
         match opened {
+            Ok(session) if !self.is_closed() => {
+                self.stats.record(|recorder| recorder.created(since.elapsed()));
+                Ok(session)
+            }
             Ok(_) if self.is_closed() => Err(ConnectError::closed()),
             other => other,
         }
@@ -142,7 +150,7 @@ impl Connector {
             session.end().await;
             return Err(cause);
         }
-        self.stats.counts.count(Event::Open);
+        self.stats.count(Event::Open);
         telemetry::session_opened(address);
         Ok(session)
     }
@@ -151,7 +159,7 @@ impl Connector {
     ///
     /// So no later statement can be hit. After an error the request may still be on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
-        self.stats.counts.count(Event::Cancel);
+        self.stats.count(Event::Cancel);
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
@@ -186,6 +194,25 @@ impl Connector {
 fn namespace(settings: &Settings) -> &str {
     let driver = &settings.server.driver;
     driver.get_dbname().or(driver.get_user()).unwrap_or_default()
+}
+
+/// The metrics of the application, with the feature of that name.
+fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
+    #[cfg(not(feature = "metrics"))]
+    let (recorder, _) = (None, settings);
+    #[cfg(feature = "metrics")]
+    let recorder = {
+        let namespace = namespace(settings);
+        let hosts: Vec<_> = settings.server.hosts.iter().map(|server| server.host.to_string()).collect();
+        let pool = format!("{}/{namespace}", hosts.join(","));
+        // With several hosts a statement's is not known here.
+        let (address, port) = match &*settings.server.hosts {
+            [one] => (Some(one.host.to_string()), Some(one.port).filter(|port| *port != 5432)),
+            _ => (None, None),
+        };
+        Some(Box::new(Metrics::new(&pool, namespace, address.as_deref(), port)) as _)
+    };
+    recorder
 }
 
 fn ssl_mode(tls: &Tls, address: &Address) -> SslMode {

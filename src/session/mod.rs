@@ -156,7 +156,7 @@ impl Session {
         }
         let cached = changed && cache.pop(sql).is_some();
         if cached {
-            self.stats.counts.count(Event::Renewal);
+            self.stats.count(Event::Renewal);
         }
         gone || cached
     }

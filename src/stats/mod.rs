@@ -12,6 +12,9 @@ mod counts;
 mod end_reason;
 mod figures;
 mod histogram;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod recorder;
 mod register;
 mod shards;
 
@@ -22,9 +25,19 @@ pub use histogram::Durations;
 pub(crate) use histogram::Histogram;
 pub(crate) use register::{Register, StatementInfo};
 
+use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+pub use metrics::DURATION_BUCKETS;
+#[cfg(feature = "metrics")]
+pub(crate) use metrics::Metrics;
+use recorder::guarded;
+pub(crate) use recorder::{Gauges, Operation, Recorder};
+
 /// What is known and counted, shared by the pool and its sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
+    recorder: Option<Box<dyn Recorder>>,
     pub(crate) register: Register,
     pub(crate) counts: Counts,
     pub(crate) board: Board,
@@ -32,4 +45,43 @@ pub(crate) struct Stats {
     pub(crate) statements: Histogram,
     /// The durations of the waits for a session.
     pub(crate) waits: Histogram,
+}
+
+impl Stats {
+    pub(crate) fn new(recorder: Option<Box<dyn Recorder>>) -> Self {
+        Self { recorder, ..Self::default() }
+    }
+
+    /// Whether statements have to be measured.
+    pub(crate) fn measures_statements(&self) -> bool {
+        self.recorder.is_some() || self.register.is_watched()
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.counts.count(event);
+        self.record(|recorder| recorder.count(event));
+    }
+
+    pub(crate) fn count_ended(&self, reason: EndReason) {
+        self.counts.count_ended(reason);
+        self.record(|recorder| recorder.ended(reason));
+    }
+
+    /// A statement has ended, with an SQLSTATE and a kind of error or without.
+    pub(crate) fn ran(&self, info: &StatementInfo, elapsed: Duration, error: Option<(Option<&str>, &str)>) {
+        self.record(|recorder| {
+            let operation = info.operation(|summary| recorder.operation(summary));
+            match error {
+                None => operation.succeeded(elapsed),
+                Some((code, kind)) => operation.failed(elapsed, code, kind),
+            }
+        });
+    }
+
+    /// Tells the recorder, if there is one.
+    pub(crate) fn record(&self, measurement: impl FnOnce(&dyn Recorder)) {
+        if let Some(recorder) = &self.recorder {
+            guarded(|| measurement(&**recorder));
+        }
+    }
 }

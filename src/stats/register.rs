@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::Operation;
 use super::figures::Figures;
 use crate::sql::{self, SideEffects};
 
@@ -32,6 +33,7 @@ pub(crate) struct StatementInfo {
     only_reads: OnceLock<bool>,
     summary: OnceLock<Box<str>>,
     figures: OnceLock<Box<Figures>>,
+    operation: OnceLock<Arc<dyn Operation>>,
 }
 
 impl Default for Register {
@@ -91,6 +93,7 @@ impl StatementInfo {
             only_reads: OnceLock::new(),
             summary: OnceLock::new(),
             figures: OnceLock::new(),
+            operation: OnceLock::new(),
         }
     }
 
@@ -110,6 +113,11 @@ impl StatementInfo {
     /// The statement in a few words, for spans and metrics.
     pub(crate) fn summary(&self) -> &str {
         self.summary.get_or_init(|| sql::summary(&self.sql).into())
+    }
+
+    /// What takes the durations for the application's metrics. Found at the first run.
+    pub(super) fn operation(&self, find: impl FnOnce(&str) -> Arc<dyn Operation>) -> &dyn Operation {
+        &**self.operation.get_or_init(|| find(self.summary()))
     }
 
     /// The figures, to be written to.

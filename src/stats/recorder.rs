@@ -1,0 +1,45 @@
+//! Where measurements go besides the counters: the metrics of the application, with the feature `metrics`.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{EndReason, Event};
+
+/// Takes measurements. Never called under a lock.
+pub(crate) trait Recorder: Debug + Send + Sync {
+    /// What takes the durations of the statements with this summary.
+    fn operation(&self, summary: &str) -> Arc<dyn Operation>;
+    fn count(&self, event: Event);
+    fn ended(&self, reason: EndReason);
+    /// A session was opened.
+    fn created(&self, elapsed: Duration);
+    /// A session was lent after this time.
+    fn waited(&self, elapsed: Duration);
+    /// A session was returned after this time.
+    fn used(&self, elapsed: Duration);
+    /// The pool at this moment.
+    fn gauges(&self, gauges: Gauges);
+}
+
+/// Takes the durations of statements.
+pub(crate) trait Operation: Debug + Send + Sync {
+    fn succeeded(&self, elapsed: Duration);
+    fn failed(&self, elapsed: Duration, code: Option<&str>, kind: &str);
+}
+
+/// The pool at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gauges {
+    pub(crate) idle: u32,
+    pub(crate) used: u32,
+    pub(crate) max: u32,
+    pub(crate) min: u32,
+    pub(crate) pending: u32,
+}
+
+/// Calls code of others, which may panic, so that nothing of ours is lost by it.
+pub(crate) fn guarded(call: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(call));
+}
