@@ -124,5 +124,5 @@ pub use session::ConnectError;
 pub use tokio_postgres;
 #[cfg(feature = "metrics")]
 pub use stats::DURATION_BUCKETS;
-pub use stats::Durations;
+pub use stats::{Durations, Warning, WarningKind};
 pub use watch::{SessionInfo, SessionState, StatementStats, Watch};

@@ -173,8 +173,12 @@ pub(crate) fn session_discarded(reason: &dyn fmt::Display) {
     debug!(%reason, "session discarded");
 }
 
-pub(crate) fn held_session_returned(held: Duration) {
-    info!(?held, "the session that was held for long has been returned");
+pub(crate) fn warning(warning: &dyn fmt::Display) {
+    warn!("{warning}");
+}
+
+pub(crate) fn held_session_returned(held: Duration, caller: &str) {
+    info!(?held, caller, "the session that was held for long has been returned");
 }
 
 pub(crate) fn cancel_failed(err: &(dyn Error + 'static)) {

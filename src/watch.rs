@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_core::Stream;
+use futures_util::stream;
 use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::pool::Pool;
 use crate::sql::without_literals;
-use crate::stats::{Cell, Durations, Phase, StatementInfo, Stats};
+use crate::stats::{Cell, Durations, Phase, StatementInfo, Stats, Warning, line};
 use crate::{Database, Status};
 
 /// Reads what the pool does: [`Database::watch`].
@@ -149,6 +151,23 @@ impl Watch {
         self.stats().waits.read()
     }
 
+    /// The warnings from now on. They need the thresholds of [`Config`](crate::Config): `slow_statement`, `slow_acquire`,
+    /// `long_hold`, `repeated_statement`.
+    ///
+    /// The stream keeps 256 warnings for its reader. Of more, the oldest are dropped. It ends when the database has been closed
+    /// and every handle of it is gone.
+    pub fn warnings(&self) -> impl Stream<Item = Warning> + Send + use<> {
+        stream::unfold(self.stats().warnings(), async |mut warnings| {
+            loop {
+                match warnings.recv().await {
+                    Ok(warning) => return Some((warning, warnings)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
+    }
+
     fn stats(&self) -> &Stats {
         self.pool.stats()
     }
@@ -193,17 +212,14 @@ fn session(cell: &Cell, now: Instant) -> SessionInfo {
         (Phase::Used, Some(doing)) if doing.in_transaction => SessionState::IdleInTransaction,
         (Phase::Used, _) => SessionState::Held,
     };
+    let place = current.holder.as_ref().map(|holder| &holder.place);
     SessionInfo {
         number: cell.number,
         age: now.saturating_duration_since(cell.opened),
         state,
         since: now.saturating_duration_since(current.since),
-        caller: current.holder.as_ref().map(|holder| line(holder.caller)),
-        route: current.holder.as_ref().and_then(|holder| holder.route.as_deref().map(str::to_owned)),
+        caller: place.and_then(|place| place.caller).map(line),
+        route: place.and_then(|place| place.route.as_deref()).map(str::to_owned),
         statement: doing.and_then(|doing| doing.latest).map(|info| info.summary().to_owned()),
     }
-}
-
-fn line(caller: &Location<'_>) -> String {
-    format!("{}:{}", caller.file(), caller.line())
 }

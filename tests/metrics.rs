@@ -56,7 +56,11 @@ async fn an_exporter_serves_opentelemetrys_names() {
     let pool = "db_client_connection_pool_name=\"";
     let insert = "db_query_summary=\"INSERT users\"";
     for (name, labels, expected) in [
-        ("db_client_operation_duration_count", &[insert, "!error_type", "db_system_name=\"postgresql\"", "db_namespace=\""][..], 3.0),
+        (
+            "db_client_operation_duration_count",
+            &[insert, "!error_type", "db_system_name=\"postgresql\"", "db_namespace=\""][..],
+            3.0,
+        ),
         (
             "db_client_operation_duration_count",
             &[insert, "error_type=\"23505\"", "db_response_status_code=\"23505\""],

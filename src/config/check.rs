@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::dsn::Parameters;
 use super::enums::Choice;
-use super::settings::{PoolSettings, SessionSettings, Settings, StartSettings};
+use super::settings::{PoolSettings, SessionSettings, Settings, StartSettings, WarningSettings};
 use super::{Config, ConfigError, IsolationLevel, OptionSource, defaults, names, server};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
@@ -50,6 +50,10 @@ impl Config {
             isolation_level,
             server_settings,
             application_name,
+            slow_statement,
+            slow_acquire,
+            long_hold,
+            repeated_statement,
             driver_options,
         } = self;
 
@@ -124,6 +128,12 @@ impl Config {
                 reset: *reset,
                 reset_timeout: positive((*reset_timeout, OptionSource::option("reset_timeout")))?,
                 echo: *echo,
+            },
+            warnings: WarningSettings {
+                slow_statement: unless_off(*slow_statement),
+                slow_acquire: unless_off(*slow_acquire),
+                long_hold: unless_off(*long_hold),
+                repeated_statement: repeated_statement.filter(|times| *times > 0),
             },
             use_connection_for_request: *use_connection_for_request,
         };

@@ -154,6 +154,18 @@ pub struct Config {
     pub server_settings: BTreeMap<String, String>,
     /// Sets the name that `pg_stat_activity` and the server's log show for the sessions. Defaults to `None`.
     pub application_name: Option<String>,
+    /// Warns of a statement that took this long. `None`, the default, or zero never does.
+    ///
+    /// This and the next three write one line of the log at WARN, which names the line of the application and the route.
+    pub slow_statement: Option<Duration>,
+    /// Warns of a request that has waited for a session for this long, while it still waits. `None`, the default, or zero never
+    /// does.
+    pub slow_acquire: Option<Duration>,
+    /// Warns of a session that has been held for this long, while it still is, and again when it is returned. `None`, the
+    /// default, or zero never does.
+    pub long_hold: Option<Duration>,
+    /// Warns of a request that runs the same statement this many times. `None`, the default, never does.
+    pub repeated_statement: Option<u32>,
     /// Holds the driver parameters: libpq's `channel_binding`, `hostaddr`, `keepalives`, `keepalives_idle`, `keepalives_interval`,
     /// `keepalives_count` (or `keepalives_retries`), `load_balance_hosts`, `options`, `sslcert`, `sslkey`, `sslmode`,
     /// `sslnegotiation`, `sslrootcert`, `target_session_attrs`, `tcp_user_timeout`. Defaults to none.
@@ -194,6 +206,10 @@ impl Default for Config {
             isolation_level: None,
             server_settings: BTreeMap::new(),
             application_name: None,
+            slow_statement: None,
+            slow_acquire: None,
+            long_hold: None,
+            repeated_statement: None,
             driver_options: BTreeMap::new(),
         }
     }

@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub(crate) pool: PoolSettings,
     pub(crate) start: StartSettings,
     pub(crate) session: SessionSettings,
+    pub(crate) warnings: WarningSettings,
     pub(crate) use_connection_for_request: bool,
 }
 
@@ -154,4 +155,24 @@ pub(crate) struct SessionSettings {
     /// Bounds a reset, and the repair after an abandoned statement.
     pub(crate) reset_timeout: Duration,
     pub(crate) echo: Echo,
+}
+
+/// What is worth a warning. `None` means never.
+#[derive(Debug, Clone)]
+pub(crate) struct WarningSettings {
+    pub(crate) slow_statement: Option<Duration>,
+    pub(crate) slow_acquire: Option<Duration>,
+    pub(crate) long_hold: Option<Duration>,
+    pub(crate) repeated_statement: Option<u32>,
+}
+
+impl WarningSettings {
+    /// Whether a warning may have to name the route of a request.
+    pub(crate) fn any(&self) -> bool {
+        let Self { slow_statement, slow_acquire, long_hold, repeated_statement } = self;
+        slow_statement.is_some()
+            || slow_acquire.is_some()
+            || long_hold.is_some()
+            || repeated_statement.is_some()
+    }
 }

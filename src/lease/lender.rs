@@ -12,6 +12,7 @@ use super::state::LeaseState;
 #[cfg(feature = "testing")]
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
+use crate::stats::Place;
 
 /// Who borrows a session.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,12 @@ pub(crate) struct Borrower<'a> {
     pub(crate) settings: &'a Arc<RequestSettings>,
     /// The line that needed it.
     pub(crate) caller: &'static Location<'static>,
+}
+
+impl Borrower<'_> {
+    pub(crate) fn place(&self) -> Place {
+        Place { caller: Some(self.caller), route: self.settings.route() }
+    }
 }
 
 /// What a request borrows from.

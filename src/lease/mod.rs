@@ -64,11 +64,7 @@ impl Lease {
         let state = Mutex::new(loan.begin());
         let settings = Arc::clone(borrower.settings);
         let lease = Arc::new(Self { loan: Some(loan), state, settings, opened: Notify::new() });
-        let holder = Holder {
-            caller: borrower.caller,
-            route: borrower.settings.route(),
-            lease: Arc::downgrade(&lease) as Weak<dyn Activity>,
-        };
+        let holder = Holder { place: borrower.place(), lease: Arc::downgrade(&lease) as Weak<dyn Activity> };
         lease.session().cell().lend(holder, lease.pooled().taken());
         lease
     }

@@ -1,12 +1,12 @@
 //! A statement as an observer sees it: a span, a duration, the figures of its text.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Span;
 
 use crate::session::Session;
-use crate::stats::{StatementInfo, Stats};
+use crate::stats::{Place, StatementInfo, Stats, Warning, WarningKind};
 use crate::{Error, telemetry};
 
 /// A statement that runs while somebody observes statements: a [`tracing`] subscriber, a reader of figures, or an option.
@@ -18,16 +18,19 @@ pub(crate) struct Observed {
     info: Arc<StatementInfo>,
     stats: Arc<Stats>,
     span: Span,
+    /// The threshold of a warning.
+    slow: Option<Duration>,
+    place: Place,
     ended: bool,
 }
 
 impl Observed {
     /// Begins to observe a statement. Boxed, because most statements are not observed and each has room for one.
-    pub(super) fn begin(session: &Session, sql: &str) -> Box<Self> {
+    pub(super) fn begin(session: &Session, sql: &str, slow: Option<Duration>, place: Place) -> Box<Self> {
         let info = session.info(sql);
         let span = telemetry::statement_span(info.summary(), sql, session.peer());
         let stats = Arc::clone(session.stats());
-        Box::new(Self { since: Instant::now(), info, stats, span, ended: false })
+        Box::new(Self { since: Instant::now(), info, stats, span, slow, place, ended: false })
     }
 
     /// The statement has ended with this number of rows, returned or affected.
@@ -47,6 +50,12 @@ impl Observed {
         let now = Instant::now();
         let elapsed = now - self.since;
         self.stats.ran(&self.info, elapsed, error);
+        if self.slow.is_some_and(|slow| elapsed >= slow) {
+            let mut warning = Warning::new(WarningKind::SlowStatement, &self.place);
+            warning.duration = Some(elapsed);
+            warning.statement = Some(self.info.summary().to_owned());
+            self.stats.warn(warning);
+        }
         if !self.stats.register.is_watched() {
             return;
         }

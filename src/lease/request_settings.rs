@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::stats::StatementInfo;
 use crate::tokio_postgres::types::Type;
 use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
@@ -12,12 +13,17 @@ use crate::{Error, Result};
 const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
+/// The most statements of a request whose runs are counted.
+const MOST_STATEMENTS: usize = 100;
+
 /// What a request wants to be set on its session.
 #[derive(Default)]
 pub(crate) struct RequestSettings {
     settings: Mutex<Vec<(String, String)>>,
     version: AtomicU64,
     route: OnceLock<Arc<str>>,
+    /// How often each statement has run, by its address. Kept only for a warning.
+    repeats: Mutex<Vec<(usize, u32)>>,
 }
 
 impl RequestSettings {
@@ -46,6 +52,20 @@ impl RequestSettings {
 
     pub(crate) fn set_route(&self, route: &str) {
         self.route.get_or_init(|| route.into());
+    }
+
+    /// Counts a run of a statement, and says how often the request has run it.
+    pub(crate) fn count_statement(&self, info: &Arc<StatementInfo>) -> u32 {
+        let address = Arc::as_ptr(info).addr();
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, times)) = repeats.iter_mut().find(|(known, _)| *known == address) {
+            *times = times.saturating_add(1);
+            return *times;
+        }
+        if repeats.len() < MOST_STATEMENTS {
+            repeats.push((address, 1));
+        }
+        1
     }
 
     /// Which settings there are: 0 for none.

@@ -9,6 +9,7 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::transaction_stack::{FrameId, Stage};
 use crate::config::Echo;
 use crate::session::Session;
 use crate::sql::SideEffects;
-use crate::stats::StatementInfo;
+use crate::stats::{Place, StatementInfo, Warning, WarningKind};
 use crate::{Error, Result, telemetry};
 
 /// One user of a lent session, from before its first message to after its last answer.
@@ -35,6 +36,8 @@ pub(crate) struct SessionUse {
     /// The transaction that it must not outlive.
     frame: Option<FrameId>,
     sent: Option<Reply>,
+    /// The line of the application that runs the statement.
+    caller: Option<&'static Location<'static>>,
     /// The statement, if it was prepared.
     info: Option<Arc<StatementInfo>>,
     /// The statement, if somebody observes statements.
@@ -47,12 +50,27 @@ pub(crate) struct SessionUse {
 
 impl SessionUse {
     pub(crate) fn new(lease: Arc<Lease>) -> Self {
-        Self { lease, frame: None, sent: None, info: None, observed: None, within: None, preparing: false }
+        Self {
+            lease,
+            frame: None,
+            sent: None,
+            caller: None,
+            info: None,
+            observed: None,
+            within: None,
+            preparing: false,
+        }
     }
 
     /// Makes it a user of one transaction.
     pub(crate) fn within(mut self, frame: FrameId) -> Self {
         self.frame = Some(frame);
+        self
+    }
+
+    /// Names the line of the application that runs the statement.
+    pub(crate) fn called_at(mut self, caller: &'static Location<'static>) -> Self {
+        self.caller = Some(caller);
         self
     }
 
@@ -75,7 +93,8 @@ impl SessionUse {
     /// Observes a statement, if somebody wants to know.
     pub(crate) fn observe(&mut self, sql: &str) {
         if self.lease.pool().is_observed() {
-            self.observed = Some(Observed::begin(self.session(), sql));
+            let slow = self.lease.pool().warnings().slow_statement;
+            self.observed = Some(Observed::begin(self.session(), sql, slow, self.place()));
         }
     }
 
@@ -93,9 +112,22 @@ impl SessionUse {
         }
     }
 
-    /// Names the statement that is sent next.
+    /// Names the statement that is sent next. Warns if the request has run it too often.
     pub(crate) fn runs(&mut self, info: &Arc<StatementInfo>) {
         self.info = Some(Arc::clone(info));
+        let pool = self.lease.pool();
+        if let Some(most) = pool.warnings().repeated_statement
+            && self.lease.settings().count_statement(info) == most
+        {
+            let mut warning = Warning::new(WarningKind::RepeatedStatement, &self.place());
+            warning.times = Some(most);
+            warning.statement = Some(info.summary().to_owned());
+            pool.stats().warn(warning);
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place { caller: self.caller, route: self.lease.settings().route() }
     }
 
     /// Adds the statement to an error, tells those who observe it, and echoes it.

@@ -14,6 +14,7 @@ mod pooled_session;
 mod gate;
 mod opening;
 mod upkeep;
+mod holds;
 mod bb8_pool;
 mod status;
 mod acquire_error;
@@ -31,7 +32,7 @@ use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::config::{PoolSettings, SessionSettings, Settings};
+use crate::config::{PoolSettings, SessionSettings, Settings, WarningSettings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
@@ -51,6 +52,7 @@ const SILENT_END: Duration = Duration::from_secs(1);
 pub(crate) struct Pool {
     pub(crate) settings: PoolSettings,
     session_settings: SessionSettings,
+    warnings: WarningSettings,
     connector: Arc<Connector>,
     pub(crate) bb8: Bb8Pool,
     pub(crate) gate: Arc<Gate<Bb8Session>>,
@@ -70,6 +72,7 @@ impl Pool {
         let pool = Arc::new(Self {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
+            warnings: settings.warnings.clone(),
             bb8: Bb8Pool::new(settings.pool.max_size, Arc::clone(&connector)),
             outage: Outage::default(),
             connector,
@@ -87,6 +90,7 @@ impl Pool {
         }
         opening::start(&pool);
         upkeep::start(&pool);
+        holds::start(&pool);
         pool
     }
 
@@ -96,6 +100,11 @@ impl Pool {
 
     pub(crate) fn connector(&self) -> &Arc<Connector> {
         &self.connector
+    }
+
+    /// What is worth a warning.
+    pub(crate) fn warnings(&self) -> &WarningSettings {
+        &self.warnings
     }
 
     pub(crate) fn session_settings(&self) -> &SessionSettings {
@@ -109,7 +118,7 @@ impl Pool {
 
     /// Whether somebody observes statements: reads the figures, or listens to spans.
     pub(crate) fn is_observed(&self) -> bool {
-        telemetry::is_traced() || self.stats().measures_statements()
+        telemetry::is_traced() || self.warnings.slow_statement.is_some() || self.stats().measures_statements()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

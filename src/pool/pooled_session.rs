@@ -9,7 +9,7 @@ use super::Pool;
 use super::bb8_pool::Bb8Session;
 use super::gate::{Grant, Permit, Resetting};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
-use crate::stats::{EndReason, Phase};
+use crate::stats::{EndReason, Phase, line};
 use crate::telemetry;
 
 /// The longest wait for a session that is discarded to become quiet.
@@ -136,7 +136,9 @@ fn enter(session: &Session, phase: Phase, now: Instant) {
         session.stats().record(|recorder| recorder.used(now.saturating_duration_since(former.since)));
     }
     if former.warned {
-        telemetry::held_session_returned(now.saturating_duration_since(former.since));
+        let caller = former.holder.as_ref().and_then(|holder| holder.place.caller).map(line);
+        let held = now.saturating_duration_since(former.since);
+        telemetry::held_session_returned(held, caller.as_deref().unwrap_or_default());
     }
 }
 

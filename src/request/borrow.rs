@@ -53,6 +53,11 @@ impl Borrow {
         timeout_at(self.deadline, self.over()).await
     }
 
+    /// Whether the wait has not ended.
+    pub(super) fn is_going_on(&self) -> bool {
+        matches!(*self.wait.lock().unwrap_or_else(PoisonError::into_inner), Wait::Going(_))
+    }
+
     async fn over(&self) -> Ended {
         loop {
             let mut progress = pin!(self.progress.0.notified());

@@ -70,8 +70,10 @@ impl RequestConnections {
         let connections = &mut extensions.get_mut::<Self>().expect("inserted above").0;
         let at =
             connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
-                connections
-                    .push(PerDatabase { scope: Scope::new(database.lender().clone()), transaction: None });
+                connections.push(PerDatabase {
+                    scope: Scope::of_request(database.lender(), req),
+                    transaction: None,
+                });
                 connections.len() - 1
             });
         take(&mut connections[at])

@@ -184,7 +184,7 @@ impl RequestTransaction {
 
 impl Executor for RequestTransaction {
     async fn enter(&self, caller: Caller) -> Result<Acquired> {
-        Ok(Acquired(self.transaction.guard(caller).await?.enter()?))
+        Ok(Acquired(self.transaction.guard(caller).await?.enter()?.called_at(caller)))
     }
 
     async fn begin(&self, caller: Caller) -> Result<Transaction> {

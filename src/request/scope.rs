@@ -5,12 +5,15 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use actix_web::HttpRequest;
 use futures_util::FutureExt;
+use tokio::time::sleep;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
 use crate::lease::{Borrower, Lease, Lender, RequestSettings, SessionUse};
 use crate::pool::AcquireError;
+use crate::stats::{Warning, WarningKind};
 use crate::{Error, Result};
 
 /// The line of an application that runs a statement.
@@ -52,6 +55,17 @@ impl Scope {
         Arc::new(Self { lender, settings: Arc::default(), state })
     }
 
+    /// The connection of a request. Its route is kept where a warning may have to name it.
+    pub(crate) fn of_request(lender: &Lender, req: &HttpRequest) -> Arc<Self> {
+        let scope = Self::new(lender.clone());
+        if lender.pool().warnings().any()
+            && let Some(route) = req.match_pattern()
+        {
+            scope.settings.set_route(&route);
+        }
+        scope
+    }
+
     /// Whether this is a connection of that database.
     pub(crate) fn is_of(&self, lender: &Lender) -> bool {
         self.lender.is(lender)
@@ -68,11 +82,11 @@ impl Scope {
     pub(crate) async fn enter(self: &Arc<Self>, caller: Caller) -> Result<SessionUse> {
         loop {
             match self.try_enter(caller)? {
-                Entry::Acquired(session_use) => return Ok(session_use),
+                Entry::Acquired(session_use) => return Ok(session_use.called_at(caller)),
                 Entry::Wait(borrow) => match borrow.ended().await {
                     Ok(ended) => {
                         if let Some(lease) = ended? {
-                            return lease.enter();
+                            return Ok(lease.enter()?.called_at(caller));
                         }
                     }
                     Err(_) => return Err(self.lender.pool().timed_out().into()),
@@ -82,10 +96,13 @@ impl Scope {
                     if let State::Turns(turn) = &mut *self.state() {
                         *turn = Arc::downgrade(&lease);
                     }
-                    return lease.enter();
+                    return Ok(lease.enter()?.called_at(caller));
                 }
                 // Boxed, because most statements need no borrow and every statement's future contains it.
-                Entry::Alone => return self.lender.acquire(self.borrower(caller)).boxed().await?.enter(),
+                Entry::Alone => {
+                    let lease = self.lender.acquire(self.borrower(caller)).boxed().await?;
+                    return Ok(lease.enter()?.called_at(caller));
+                }
             }
         }
     }
@@ -114,7 +131,29 @@ impl Scope {
         }
         let borrow = Borrow::new(Arc::clone(self).borrow(caller).boxed(), self.lender.pool().deadline());
         *state = State::Borrowing(Arc::downgrade(&borrow));
+        self.warn_when_slow(&borrow, caller);
         Ok(Entry::Wait(borrow))
+    }
+
+    /// Warns of a wait that takes long, while it lasts.
+    ///
+    /// The timer is a task at home, so that a wait has none: see [`Borrow`].
+    fn warn_when_slow(self: &Arc<Self>, borrow: &Arc<Borrow>, caller: Caller) {
+        let pool = self.lender.pool();
+        let Some(threshold) = pool.warnings().slow_acquire else {
+            return;
+        };
+        let (pool, borrow) = (Arc::clone(pool), Arc::downgrade(borrow));
+        let place = self.borrower(caller).place();
+        let home = Arc::clone(&pool);
+        home.home().spawn(async move {
+            sleep(threshold).await;
+            if borrow.upgrade().is_some_and(|borrow| borrow.is_going_on()) {
+                let mut warning = Warning::new(WarningKind::SlowAcquire, &place);
+                warning.duration = Some(threshold);
+                pool.stats().warn(warning);
+            }
+        });
     }
 
     /// Borrows a session and keeps it for the request. If the request has ended meanwhile, returns the lease.

@@ -164,8 +164,8 @@ impl Transaction {
 }
 
 impl Executor for Transaction {
-    async fn enter(&self, _: Caller) -> Result<Acquired> {
-        Ok(Acquired(self.guard.enter()?))
+    async fn enter(&self, caller: Caller) -> Result<Acquired> {
+        Ok(Acquired(self.guard.enter()?.called_at(caller)))
     }
 
     async fn begin(&self, _: Caller) -> Result<Transaction> {

@@ -1,12 +1,11 @@
 //! The sessions of a pool, and what each is used for at the moment.
 
 use std::fmt;
-use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use super::StatementInfo;
+use super::{Place, StatementInfo};
 
 /// All sessions of a pool. Sessions that are gone are removed when the board is read or another one is added.
 #[derive(Debug, Default)]
@@ -44,10 +43,7 @@ pub(crate) enum Phase {
 /// Who holds a session.
 #[derive(Clone)]
 pub(crate) struct Holder {
-    /// The line that borrowed it.
-    pub(crate) caller: &'static Location<'static>,
-    /// The route of its request, if that is known.
-    pub(crate) route: Option<Arc<str>>,
+    pub(crate) place: Place,
     pub(crate) lease: Weak<dyn Activity>,
 }
 
@@ -124,9 +120,6 @@ impl Cell {
 
 impl fmt::Debug for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holder")
-            .field("caller", &self.caller)
-            .field("route", &self.route)
-            .finish_non_exhaustive()
+        f.debug_struct("Holder").field("place", &self.place).finish_non_exhaustive()
     }
 }

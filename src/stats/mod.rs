@@ -17,6 +17,7 @@ mod metrics;
 mod recorder;
 mod register;
 mod shards;
+mod warning;
 
 pub(crate) use board::{Activity, Board, Cell, Doing, Holder, Phase};
 pub(crate) use counts::{Counts, Event};
@@ -24,8 +25,15 @@ pub(crate) use end_reason::EndReason;
 pub use histogram::Durations;
 pub(crate) use histogram::Histogram;
 pub(crate) use register::{Register, StatementInfo};
+pub(crate) use warning::{Place, line};
+pub use warning::{Warning, WarningKind};
 
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::telemetry;
 
 #[cfg(feature = "metrics")]
 pub use metrics::DURATION_BUCKETS;
@@ -33,6 +41,9 @@ pub use metrics::DURATION_BUCKETS;
 pub(crate) use metrics::Metrics;
 use recorder::guarded;
 pub(crate) use recorder::{Gauges, Operation, Recorder};
+
+/// The warnings that are kept for one who watches. Of more, the oldest are dropped.
+const MOST_WARNINGS: usize = 256;
 
 /// What is known and counted, shared by the pool and its sessions.
 #[derive(Debug, Default)]
@@ -45,11 +56,26 @@ pub(crate) struct Stats {
     pub(crate) statements: Histogram,
     /// The durations of the waits for a session.
     pub(crate) waits: Histogram,
+    warnings: OnceLock<broadcast::Sender<Warning>>,
 }
 
 impl Stats {
     pub(crate) fn new(recorder: Option<Box<dyn Recorder>>) -> Self {
         Self { recorder, ..Self::default() }
+    }
+
+    /// Logs a warning, and shows it to those who watch.
+    pub(crate) fn warn(&self, warning: Warning) {
+        telemetry::warning(&warning);
+        if let Some(sender) = self.warnings.get() {
+            // Nobody may be there any more.
+            let _ = sender.send(warning);
+        }
+    }
+
+    /// The warnings from now on.
+    pub(crate) fn warnings(&self) -> broadcast::Receiver<Warning> {
+        self.warnings.get_or_init(|| broadcast::Sender::new(MOST_WARNINGS)).subscribe()
     }
 
     /// Whether statements have to be measured.

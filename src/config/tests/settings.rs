@@ -42,7 +42,8 @@ fn every_option_is_seen_in_the_settings() {
         "server_settings": {"search_path": "app, public", "app": {"tenant": 7, "path": "C:\\x"}},
         "application_name": "shop web", "options": "-c work_mem=8MB", "keepalives_idle": 20,
         "target_session_attrs": "read-only", "load_balance_hosts": "random", "channel_binding": "disable",
-        "tcp_user_timeout": "9s",
+        "tcp_user_timeout": "9s", "slow_statement": "1s", "slow_acquire": "2s", "long_hold": "3s",
+        "repeated_statement": 4,
     }));
     let server = settings.server;
     assert_eq!(server.hosts, [tcp("db1", 5433), unix("/run/pg", 5433)]);
@@ -76,6 +77,11 @@ fn every_option_is_seen_in_the_settings() {
     );
     assert_eq!(session.reset_timeout, Duration::from_millis(250));
     assert_eq!(session.command_timeout, Some(Duration::from_secs(12)));
+    let warnings = settings.warnings;
+    assert_eq!(warnings.slow_statement, Some(Duration::from_secs(1)));
+    assert_eq!(warnings.slow_acquire, Some(Duration::from_secs(2)));
+    assert_eq!(warnings.long_hold, Some(Duration::from_secs(3)));
+    assert_eq!(warnings.repeated_statement, Some(4));
     assert!(!settings.use_connection_for_request);
 }
 
