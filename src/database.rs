@@ -164,7 +164,7 @@ impl Database {
     pub fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         let caller = Location::caller();
         async move {
-            let borrower = Borrower { settings: &Arc::default(), caller };
+            let borrower = Borrower { request: &Arc::default(), caller };
             let lease = self.lender.acquire(borrower).await?;
             batch_execute(lease.enter()?, "").await
         }

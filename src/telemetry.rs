@@ -102,6 +102,47 @@ pub(crate) fn statement_span(summary: &str, sql: &str, peer: &Peer) -> Span {
     span
 }
 
+/// The span of something else that happens to a session, a child of the current one.
+pub(crate) fn session_span(name: &'static str, peer: Option<&Peer>) -> Span {
+    if !is_traced() {
+        return Span::none();
+    }
+    info_span!(
+        target: SPAN,
+        "session",
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        db.system.name = "postgresql",
+        db.namespace = peer.map(|peer| display(Escaped(&peer.namespace))),
+        server.address = peer.map(|peer| display(Escaped(&peer.address))),
+        server.port = peer.and_then(|peer| peer.port).filter(|port| *port != DEFAULT_PORT),
+        db.response.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// The current span, if it has a field for what a request costs.
+pub(crate) fn request_span() -> Option<Span> {
+    if !is_traced() {
+        return None;
+    }
+    let span = Span::current();
+    REQUEST_FIELDS.iter().any(|field| span.has_field(*field)).then_some(span)
+}
+
+/// The fields of a request's span that are filled in, if it declares them.
+const REQUEST_FIELDS: [&str; 4] = ["db.statements", "db.rows", "db.wait_time", "db.hold_time"];
+
+/// Tells a request's span what it has cost; times in seconds.
+pub(crate) fn record_request(span: &Span, statements: u64, rows: u64, waited: f64, held: f64) {
+    let [of_statements, of_rows, of_waits, of_holds] = REQUEST_FIELDS;
+    span.record(of_statements, statements);
+    span.record(of_rows, rows);
+    span.record(of_waits, waited);
+    span.record(of_holds, held);
+}
+
 /// The text of a statement as a span shows it.
 fn shown(sql: &str) -> Cow<'_, str> {
     if has_parameters(sql) { Cow::Borrowed(sql) } else { Cow::Owned(without_literals(sql)) }

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::Lease;
-use super::request_settings::RequestSettings;
+use super::request_info::RequestInfo;
 use super::reset;
 #[cfg(feature = "testing")]
 use super::sandbox::{Sandbox, Turn};
@@ -13,19 +13,20 @@ use super::state::LeaseState;
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::Place;
+use crate::telemetry;
 
 /// Who borrows a session.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Borrower<'a> {
-    /// What is set on the session.
-    pub(crate) settings: &'a Arc<RequestSettings>,
+    /// Its settings are applied to the session.
+    pub(crate) request: &'a Arc<RequestInfo>,
     /// The line that needed it.
     pub(crate) caller: &'static Location<'static>,
 }
 
 impl Borrower<'_> {
     pub(crate) fn place(&self) -> Place {
-        Place { caller: Some(self.caller), route: self.settings.route() }
+        Place { caller: Some(self.caller), route: self.request.route() }
     }
 }
 
@@ -70,7 +71,12 @@ impl Lender {
     /// Lends a session without waiting, if that is possible.
     pub(crate) fn acquire_now(&self, borrower: Borrower<'_>) -> Option<Arc<Lease>> {
         match self {
-            Self::Pool(pool) => Some(Lease::new(Loan::Pooled(pool.acquire_now()?), borrower)),
+            Self::Pool(pool) => {
+                let pooled = pool.acquire_now()?;
+                // A span without length: the session was there.
+                drop(telemetry::session_span("acquire", Some(pooled.session().peer())));
+                Some(Lease::new(Loan::Pooled(pooled), borrower))
+            }
             #[cfg(feature = "testing")]
             Self::Sandbox(_) => None,
         }
@@ -84,10 +90,17 @@ impl Lender {
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].
     pub(crate) async fn acquire_in_time(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
         match self {
-            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(pool.acquire_in_time().await?), borrower)),
+            Self::Pool(pool) => {
+                let span = telemetry::session_span("acquire", None);
+                let acquired = pool.acquire_in_time().await;
+                if acquired.is_err() {
+                    telemetry::record_error(&span, None, "acquire");
+                }
+                Ok(Lease::new(Loan::Pooled(acquired?), borrower))
+            }
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => {
-                Ok(Lease::new(Loan::Turn(sandbox.turn(borrower.settings).await?), borrower))
+                Ok(Lease::new(Loan::Turn(sandbox.turn(borrower.request).await?), borrower))
             }
         }
     }

@@ -22,12 +22,14 @@ mod state;
 mod transaction_stack;
 mod statement;
 mod transaction;
+mod request_info;
 mod request_settings;
 mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
 
 pub(crate) use lender::{Borrower, Lender};
+pub(crate) use request_info::RequestInfo;
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use session_use::SessionUse;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
@@ -52,8 +54,8 @@ pub(crate) struct Lease {
     /// `Some` until the drop.
     loan: Option<Loan>,
     state: Mutex<LeaseState>,
-    /// The settings of the request that borrowed the session.
-    settings: Arc<RequestSettings>,
+    /// The request that borrowed the session.
+    request: Arc<RequestInfo>,
     /// Notified when what statements wait for may be over.
     opened: Notify,
 }
@@ -62,8 +64,8 @@ impl Lease {
     /// Has the settings applied before the first statement, and again whenever they change.
     fn new(loan: Loan, borrower: Borrower<'_>) -> Arc<Self> {
         let state = Mutex::new(loan.begin());
-        let settings = Arc::clone(borrower.settings);
-        let lease = Arc::new(Self { loan: Some(loan), state, settings, opened: Notify::new() });
+        let request = Arc::clone(borrower.request);
+        let lease = Arc::new(Self { loan: Some(loan), state, request, opened: Notify::new() });
         let holder = Holder { place: borrower.place(), lease: Arc::downgrade(&lease) as Weak<dyn Activity> };
         lease.session().cell().lend(holder, lease.pooled().taken());
         lease
@@ -102,7 +104,11 @@ impl Lease {
     }
 
     pub(crate) fn settings(&self) -> &RequestSettings {
-        &self.settings
+        &self.request.settings
+    }
+
+    pub(crate) fn request(&self) -> &Arc<RequestInfo> {
+        &self.request
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, LeaseState> {
@@ -191,6 +197,9 @@ impl Activity for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(loan) = self.loan.take() {
+            if let Some(sums) = self.request.sums() {
+                sums.held(loan.pooled().taken().elapsed());
+            }
             loan.give_back(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Span;
 
+use super::request_info::RequestInfo;
 use crate::session::Session;
 use crate::stats::{Place, StatementInfo, Stats, Warning, WarningKind};
 use crate::{Error, telemetry};
@@ -21,16 +22,24 @@ pub(crate) struct Observed {
     /// The threshold of a warning.
     slow: Option<Duration>,
     place: Place,
+    request: Arc<RequestInfo>,
     ended: bool,
 }
 
 impl Observed {
     /// Begins to observe a statement. Boxed, because most statements are not observed and each has room for one.
-    pub(super) fn begin(session: &Session, sql: &str, slow: Option<Duration>, place: Place) -> Box<Self> {
+    pub(super) fn begin(
+        session: &Session,
+        sql: &str,
+        slow: Option<Duration>,
+        place: Place,
+        request: &Arc<RequestInfo>,
+    ) -> Box<Self> {
+        let request = Arc::clone(request);
         let info = session.info(sql);
         let span = telemetry::statement_span(info.summary(), sql, session.peer());
         let stats = Arc::clone(session.stats());
-        Box::new(Self { since: Instant::now(), info, stats, span, slow, place, ended: false })
+        Box::new(Self { since: Instant::now(), info, stats, span, slow, place, request, ended: false })
     }
 
     /// The statement has ended with this number of rows, returned or affected.
@@ -50,6 +59,9 @@ impl Observed {
         let now = Instant::now();
         let elapsed = now - self.since;
         self.stats.ran(&self.info, elapsed, error);
+        if let Some(sums) = self.request.sums() {
+            sums.ran(elapsed, rows);
+        }
         if self.slow.is_some_and(|slow| elapsed >= slow) {
             let mut warning = Warning::new(WarningKind::SlowStatement, &self.place);
             warning.duration = Some(elapsed);

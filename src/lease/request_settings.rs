@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use crate::stats::StatementInfo;
 use crate::tokio_postgres::types::Type;
 use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
@@ -13,17 +12,11 @@ use crate::{Error, Result};
 const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
-/// The most statements of a request whose runs are counted.
-const MOST_STATEMENTS: usize = 100;
-
 /// What a request wants to be set on its session.
 #[derive(Default)]
 pub(crate) struct RequestSettings {
     settings: Mutex<Vec<(String, String)>>,
     version: AtomicU64,
-    route: OnceLock<Arc<str>>,
-    /// How often each statement has run, by its address. Kept only for a warning.
-    repeats: Mutex<Vec<(usize, u32)>>,
 }
 
 impl RequestSettings {
@@ -43,29 +36,6 @@ impl RequestSettings {
         settings.push((name.to_owned(), value.to_owned()));
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
-    }
-
-    /// The route of the request, if it was asked for.
-    pub(crate) fn route(&self) -> Option<Arc<str>> {
-        self.route.get().cloned()
-    }
-
-    pub(crate) fn set_route(&self, route: &str) {
-        self.route.get_or_init(|| route.into());
-    }
-
-    /// Counts a run of a statement, and says how often the request has run it.
-    pub(crate) fn count_statement(&self, info: &Arc<StatementInfo>) -> u32 {
-        let address = Arc::as_ptr(info).addr();
-        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, times)) = repeats.iter_mut().find(|(known, _)| *known == address) {
-            *times = times.saturating_add(1);
-            return *times;
-        }
-        if repeats.len() < MOST_STATEMENTS {
-            repeats.push((address, 1));
-        }
-        1
     }
 
     /// Which settings there are: 0 for none.
@@ -93,7 +63,7 @@ impl RequestSettings {
 /// Without the values, which may be secrets of a tenant.
 impl fmt::Debug for RequestSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorded").field("version", &self.version()).finish_non_exhaustive()
+        f.debug_struct("RequestSettings").field("version", &self.version()).finish_non_exhaustive()
     }
 }
 

@@ -113,6 +113,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
     };
     session.driver().go_home();
     pool.stats().count(Event::Reset);
+    let _span = telemetry::session_span("reset", Some(session.peer()));
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::request_settings::RequestSettings;
+use super::request_info::RequestInfo;
 use super::reset::{self, RESET};
 use super::state::{Health, LeaseState};
 use crate::pool::{AcquireError, Pool, PooledSession};
@@ -37,7 +37,7 @@ pub(crate) struct Sandbox {
 struct Resting {
     pooled: PooledSession,
     /// The request whose settings, temporary tables and the like are on the session.
-    marked_by: Option<Weak<RequestSettings>>,
+    marked_by: Option<Weak<RequestInfo>>,
 }
 
 /// One turn in a sandbox, with its session.
@@ -45,7 +45,7 @@ struct Resting {
 pub(crate) struct Turn {
     pooled: PooledSession,
     sandbox: Arc<Sandbox>,
-    whose: Weak<RequestSettings>,
+    whose: Weak<RequestInfo>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -66,7 +66,7 @@ impl Sandbox {
     }
 
     /// Waits for a turn, for `acquire_timeout` at most.
-    pub(super) async fn turn(self: &Arc<Self>, whose: &Arc<RequestSettings>) -> Result<Turn, AcquireError> {
+    pub(super) async fn turn(self: &Arc<Self>, whose: &Arc<RequestInfo>) -> Result<Turn, AcquireError> {
         let permit = self.pool.within_acquire_timeout(Arc::clone(&self.turns).acquire_owned()).await?;
         let permit = permit.map_err(|_| AcquireError::DatabaseClosed)?;
         let resting = self.resting().take();

@@ -92,9 +92,10 @@ impl SessionUse {
 
     /// Observes a statement, if somebody wants to know.
     pub(crate) fn observe(&mut self, sql: &str) {
-        if self.lease.pool().is_observed() {
-            let slow = self.lease.pool().warnings().slow_statement;
-            self.observed = Some(Observed::begin(self.session(), sql, slow, self.place()));
+        let (pool, request) = (self.lease.pool(), self.lease.request());
+        if pool.is_observed() || request.sums().is_some() {
+            let slow = pool.warnings().slow_statement;
+            self.observed = Some(Observed::begin(self.session(), sql, slow, self.place(), request));
         }
     }
 
@@ -117,7 +118,7 @@ impl SessionUse {
         self.info = Some(Arc::clone(info));
         let pool = self.lease.pool();
         if let Some(most) = pool.warnings().repeated_statement
-            && self.lease.settings().count_statement(info) == most
+            && self.lease.request().count_statement(info) == most
         {
             let mut warning = Warning::new(WarningKind::RepeatedStatement, &self.place());
             warning.times = Some(most);
@@ -127,7 +128,7 @@ impl SessionUse {
     }
 
     fn place(&self) -> Place {
-        Place { caller: self.caller, route: self.lease.settings().route() }
+        Place { caller: self.caller, route: self.lease.request().route() }
     }
 
     /// Adds the statement to an error, tells those who observe it, and echoes it.

@@ -4,13 +4,15 @@ use std::fmt::Display;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::Span;
+
 use super::session_use::SessionUse;
 use super::state::LeaseState;
 use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
 use crate::stats::Event;
 use crate::tokio_postgres::error::{Severity, SqlState};
-use crate::{Error, Result};
+use crate::{Error, Result, telemetry};
 
 /// An open transaction, or a savepoint in one.
 ///
@@ -23,6 +25,8 @@ pub(crate) struct TransactionGuard {
     frame: FrameId,
     committed: AtomicBool,
     rolled_back: AtomicBool,
+    /// From the first statement to the end of the guard; none for a savepoint.
+    _span: Span,
 }
 
 impl TransactionGuard {
@@ -43,7 +47,11 @@ impl TransactionGuard {
             frame,
             committed: AtomicBool::new(false),
             rolled_back: AtomicBool::new(false),
+            _span: Span::none(),
         };
+        if !guard.is_savepoint() {
+            guard._span = telemetry::session_span("transaction", Some(guard.session_use.session().peer()));
+        }
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
         bounded(guard.session_use.command_timeout(), async {

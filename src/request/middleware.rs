@@ -8,12 +8,15 @@ use std::task::{Context, Poll, ready as try_ready};
 
 use actix_service::{Service, Transform, forward_ready};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::request_connections::{Attached, Ending, RequestConnections};
 use crate::Database;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The middleware that gives every request of an App or a scope its lazy [`Connection`](crate::Connection). Made by
 /// [`Database::middleware`].
@@ -24,6 +27,25 @@ use crate::Database;
 #[derive(Debug, Clone)]
 pub struct ConnectionMiddleware {
     database: Database,
+    server_timing: bool,
+}
+
+impl ConnectionMiddleware {
+    /// Sends a [`Server-Timing`](https://www.w3.org/TR/server-timing/) header with each response whose request has asked for a
+    /// connection: `db;dur=…` is the time of its statements, `pool;dur=…` the time that it waited for a session, both in
+    /// milliseconds.
+    ///
+    /// Browsers show it in their developer tools. It tells every client how long the database took, so it is off by default.
+    ///
+    /// ```
+    /// # fn app(db: actix_pg::Database) {
+    /// let app = actix_web::App::new().wrap(db.middleware().server_timing(true));
+    /// # }
+    /// ```
+    pub fn server_timing(mut self, on: bool) -> Self {
+        self.server_timing = on;
+        self
+    }
 }
 
 impl Database {
@@ -80,7 +102,7 @@ impl Database {
     /// # }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
-        ConnectionMiddleware { database: self.clone() }
+        ConnectionMiddleware { database: self.clone(), server_timing: false }
     }
 }
 
@@ -98,7 +120,7 @@ where
         let database = self.database.clone();
         let mut data = Extensions::new();
         data.insert(web::Data::new(database.clone()));
-        data.insert(Attached(database));
+        data.insert(Attached { database, server_timing: self.server_timing });
         ready(Ok(ConnectionService { service, data: Rc::new(data) }))
     }
 }
@@ -153,7 +175,12 @@ where
         let (res, mut commit) = match this.committing.take() {
             Some(committing) => *committing,
             None => match try_ready!(this.answer.poll(cx)) {
-                Ok(res) => {
+                Ok(mut res) => {
+                    if let Some(timing) = RequestConnections::server_timing(res.request(), this.data)
+                        && let Ok(timing) = HeaderValue::try_from(timing)
+                    {
+                        res.headers_mut().append(SERVER_TIMING, timing);
+                    }
                     let success = res.status().as_u16() < 400;
                     match RequestConnections::end(res.request(), this.data, success) {
                         Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
@@ -178,6 +205,8 @@ where
 
 impl<F, B> fmt::Debug for ConnectionFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("committing", &self.committing.is_some()).finish_non_exhaustive()
+        f.debug_struct("ConnectionFuture")
+            .field("committing", &self.committing.is_some())
+            .finish_non_exhaustive()
     }
 }

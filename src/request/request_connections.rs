@@ -29,7 +29,10 @@ struct PerDatabase {
 /// A private type, because a `Database` in the app data does not mean that a middleware ends its connections and commits its
 /// transactions.
 #[derive(Debug)]
-pub(super) struct Attached(pub(super) Database);
+pub(super) struct Attached {
+    pub(super) database: Database,
+    pub(super) server_timing: bool,
+}
 
 /// The work that is left when the response is ready.
 pub(super) enum Ending {
@@ -42,10 +45,10 @@ impl RequestConnections {
     pub(super) fn database(req: &HttpRequest) -> Result<&Database> {
         match req.app_data() {
             None => Err(Error::MissingMiddleware),
-            Some(Attached(database)) if !database.uses_connection_for_request() => {
+            Some(Attached { database, .. }) if !database.uses_connection_for_request() => {
                 Err(Error::NoRequestConnection)
             }
-            Some(Attached(database)) => Ok(database),
+            Some(Attached { database, .. }) => Ok(database),
         }
     }
 
@@ -71,7 +74,7 @@ impl RequestConnections {
         let at =
             connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
                 connections.push(PerDatabase {
-                    scope: Scope::of_request(database.lender(), req),
+                    scope: Scope::of_request(database.lender(), req, is_timed(req)),
                     transaction: None,
                 });
                 connections.len() - 1
@@ -82,7 +85,7 @@ impl RequestConnections {
     /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
-            let Attached(database) = data.get()?;
+            let Attached { database, .. } = data.get()?;
             let entry = connections.0.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
             Some((Arc::clone(&entry.scope), entry.transaction.take()))
         });
@@ -112,6 +115,16 @@ impl RequestConnections {
     }
 }
 
+impl RequestConnections {
+    /// The value of a `Server-Timing` header, if the middleware is to send one and a connection was asked for.
+    pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
+        let Attached { database, server_timing: true } = data.get()? else { return None };
+        let extensions = req.extensions();
+        let entry = extensions.get::<Self>()?.0.iter().find(|entry| entry.scope.is_of(database.lender()))?;
+        entry.scope.server_timing()
+    }
+}
+
 impl Drop for RequestConnections {
     fn drop(&mut self) {
         for entry in &self.0 {
@@ -119,6 +132,11 @@ impl Drop for RequestConnections {
             entry.scope.end();
         }
     }
+}
+
+/// Whether the middleware of the request tells the client how long the database took.
+fn is_timed(req: &HttpRequest) -> bool {
+    req.app_data::<Attached>().is_some_and(|attached| attached.server_timing)
 }
 
 /// Rolls a transaction back, even while it is in use.

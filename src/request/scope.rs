@@ -5,13 +5,15 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use std::time::Instant;
+
 use actix_web::HttpRequest;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
-use crate::lease::{Borrower, Lease, Lender, RequestSettings, SessionUse};
+use crate::lease::{Borrower, Lease, Lender, RequestInfo, RequestSettings, SessionUse};
 use crate::pool::AcquireError;
 use crate::stats::{Warning, WarningKind};
 use crate::{Error, Result};
@@ -22,7 +24,7 @@ pub(crate) type Caller = &'static Location<'static>;
 /// What all [`Connection`](super::Connection)s of one request share.
 pub(crate) struct Scope {
     lender: Lender,
-    settings: Arc<RequestSettings>,
+    info: Arc<RequestInfo>,
     state: Mutex<State>,
 }
 
@@ -52,16 +54,17 @@ enum State {
 impl Scope {
     pub(crate) fn new(lender: Lender) -> Arc<Self> {
         let state = Mutex::new(idle(&lender));
-        Arc::new(Self { lender, settings: Arc::default(), state })
+        Arc::new(Self { lender, info: Arc::default(), state })
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
-    pub(crate) fn of_request(lender: &Lender, req: &HttpRequest) -> Arc<Self> {
+    pub(crate) fn of_request(lender: &Lender, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
         let scope = Self::new(lender.clone());
+        scope.info.sum_up(sum_up);
         if lender.pool().warnings().any()
             && let Some(route) = req.match_pattern()
         {
-            scope.settings.set_route(&route);
+            scope.info.set_route(&route);
         }
         scope
     }
@@ -73,7 +76,7 @@ impl Scope {
 
     /// The settings that are applied to every session of the request.
     pub(crate) fn settings(&self) -> &RequestSettings {
-        &self.settings
+        &self.info.settings
     }
 
     /// Becomes a user of the request's session. Borrows one if there is none.
@@ -158,7 +161,11 @@ impl Scope {
 
     /// Borrows a session and keeps it for the request. If the request has ended meanwhile, returns the lease.
     async fn borrow(self: Arc<Self>, caller: Caller) -> Result<Option<Arc<Lease>>, AcquireError> {
+        let since = self.info.sums().map(|_| Instant::now());
         let acquired = self.lender.acquire_in_time(self.borrower(caller)).await;
+        if let (Some(sums), Some(since)) = (self.info.sums(), since) {
+            sums.waited(since.elapsed());
+        }
         let mut state = self.state();
         let next = match (&*state, acquired) {
             (State::Borrowing(_), Ok(lease)) => State::Leased(lease),
@@ -215,6 +222,14 @@ impl Scope {
         let left = mem::replace(&mut *state, State::Detached);
         drop(state);
         drop(left);
+        if let Some(sums) = self.info.sums() {
+            sums.record();
+        }
+    }
+
+    /// The value of a `Server-Timing` header, if the cost of the request is summed up.
+    pub(super) fn server_timing(&self) -> Option<String> {
+        self.info.sums().map(|sums| sums.server_timing())
     }
 
     /// The state for `Debug`, which must not wait for the lock.
@@ -230,7 +245,7 @@ impl Scope {
     }
 
     fn borrower(&self, caller: Caller) -> Borrower<'_> {
-        Borrower { settings: &self.settings, caller }
+        Borrower { request: &self.info, caller }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -60,7 +60,12 @@ impl Connector {
     /// else that of the last host.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let since = Instant::now();
+        let span = telemetry::session_span("connect", None);
         let opened = self.drivers.track_future(self.open_somewhere()).await;
+        if let Err(err) = &opened {
+            telemetry::record_error(&span, err.code().map(|code| code.code()), "connect");
+        }
+        drop(span);
         match opened {
             Ok(session) if !self.is_closed() => {
                 self.stats.record(|recorder| recorder.created(since.elapsed()));
@@ -160,6 +165,7 @@ impl Connector {
     /// So no later statement can be hit. After an error the request may still be on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         self.stats.count(Event::Cancel);
+        let _span = telemetry::session_span("cancel", Some(&address.peer(namespace(&self.settings))));
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }

@@ -1,0 +1,119 @@
+//! What a request brings to its leases: its settings, and what is said and summed up of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tracing::Span;
+
+use super::request_settings::RequestSettings;
+use crate::stats::StatementInfo;
+use crate::telemetry;
+
+/// The most statements of a request whose runs are counted.
+const MOST_STATEMENTS: usize = 100;
+
+/// What a request brings to its leases. Its scope and its leases share it.
+#[derive(Debug, Default)]
+pub(crate) struct RequestInfo {
+    pub(crate) settings: RequestSettings,
+    route: OnceLock<Arc<str>>,
+    /// How often each statement has run, by its address. Kept only for a warning.
+    repeats: Mutex<Vec<(usize, u32)>>,
+    sums: OnceLock<Box<Sums>>,
+}
+
+/// What a request has cost so far. Kept only for one who asks.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    /// The span of the request, if it has fields for the sums.
+    span: Option<Span>,
+    statements: AtomicU64,
+    rows: AtomicU64,
+    /// Nanoseconds.
+    running: AtomicU64,
+    waited: AtomicU64,
+    held: AtomicU64,
+}
+
+impl RequestInfo {
+    /// The route of the request, if it was asked for.
+    pub(crate) fn route(&self) -> Option<Arc<str>> {
+        self.route.get().cloned()
+    }
+
+    pub(crate) fn set_route(&self, route: &str) {
+        self.route.get_or_init(|| route.into());
+    }
+
+    /// Has the cost of the request summed up, for its span if that has fields for it, or for another who asks.
+    pub(crate) fn sum_up(&self, anyway: bool) {
+        let span = telemetry::request_span();
+        if anyway || span.is_some() {
+            self.sums.get_or_init(|| Box::new(Sums { span, ..Sums::default() }));
+        }
+    }
+
+    /// What the request has cost so far, if it is summed up.
+    pub(crate) fn sums(&self) -> Option<&Sums> {
+        self.sums.get().map(|sums| &**sums)
+    }
+
+    /// Counts a run of a statement, and says how often the request has run it.
+    pub(crate) fn count_statement(&self, info: &Arc<StatementInfo>) -> u32 {
+        let address = Arc::as_ptr(info).addr();
+        let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, times)) = repeats.iter_mut().find(|(known, _)| *known == address) {
+            *times = times.saturating_add(1);
+            return *times;
+        }
+        if repeats.len() < MOST_STATEMENTS {
+            repeats.push((address, 1));
+        }
+        1
+    }
+}
+
+impl Sums {
+    pub(crate) fn ran(&self, elapsed: Duration, rows: u64) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        add(&self.running, elapsed);
+    }
+
+    pub(crate) fn waited(&self, elapsed: Duration) {
+        add(&self.waited, elapsed);
+    }
+
+    pub(crate) fn held(&self, elapsed: Duration) {
+        add(&self.held, elapsed);
+    }
+
+    /// Tells the span of the request.
+    pub(crate) fn record(&self) {
+        if let Some(span) = &self.span {
+            let seconds = |nanoseconds: &AtomicU64| duration(nanoseconds).as_secs_f64();
+            telemetry::record_request(
+                span,
+                self.statements.load(Ordering::Relaxed),
+                self.rows.load(Ordering::Relaxed),
+                seconds(&self.waited),
+                seconds(&self.held),
+            );
+        }
+    }
+
+    /// The value of a `Server-Timing` header: the time of the statements, and that of the waits for a session.
+    pub(crate) fn server_timing(&self) -> String {
+        let milliseconds = |nanoseconds: &AtomicU64| duration(nanoseconds).as_secs_f64() * 1000.0;
+        format!("db;dur={:.1}, pool;dur={:.1}", milliseconds(&self.running), milliseconds(&self.waited))
+    }
+}
+
+fn add(sum: &AtomicU64, elapsed: Duration) {
+    sum.fetch_add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+fn duration(nanoseconds: &AtomicU64) -> Duration {
+    Duration::from_nanos(nanoseconds.load(Ordering::Relaxed))
+}
