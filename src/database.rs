@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::config::Config;
 use crate::lease::{Borrower, Lender, batch_execute};
 use crate::pool::{Pool, Status};
-use crate::session::{ConnectError, Connector, Session, Tls};
+use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
 use crate::{Result, telemetry};
 
 /// The application's database: a pool of sessions, and what makes connections of them.
@@ -80,12 +80,16 @@ impl Database {
     /// # }
     /// ```
     pub async fn connect(config: Config) -> Result<Self> {
+        Self::start(config, Hooks::default()).await
+    }
+
+    pub(crate) async fn start(config: Config, hooks: Hooks) -> Result<Self> {
         let settings = config.settings()?;
         let tls = Tls::new(settings.server.ssl.clone())?;
         let limit = settings.start.retry_limit;
         let mut attempt = 1;
         let (connector, sessions) = loop {
-            let connector = Arc::new(Connector::new(settings.clone(), tls.clone()));
+            let connector = Arc::new(Connector::new(settings.clone(), tls.clone(), hooks.clone()));
             let err = match open_first(&connector, settings.pool.min_size).await {
                 Ok(sessions) => break (connector, sessions),
                 Err(err) => err,

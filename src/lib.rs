@@ -84,6 +84,8 @@
 
 mod config;
 mod watch;
+mod builder;
+pub mod health;
 mod database;
 mod request;
 mod lease;
@@ -107,6 +109,7 @@ pub mod guide;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+pub use builder::DatabaseBuilder;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
 };
@@ -121,8 +124,8 @@ pub use request::{
     RequestTransaction, RowStream, Transaction, TransactionBuilder,
 };
 pub use session::ConnectError;
-pub use tokio_postgres;
 #[cfg(feature = "metrics")]
 pub use stats::DURATION_BUCKETS;
 pub use stats::{Durations, Warning, WarningKind};
+pub use tokio_postgres;
 pub use watch::{SessionInfo, SessionState, StatementStats, Watch};

@@ -234,6 +234,10 @@ pub(crate) fn reset_failed(err: &(dyn Error + 'static)) {
     warn!(error = %cause(err), "a session could not be reset and is discarded");
 }
 
+pub(crate) fn hook_interrupted() {
+    warn!("the hook that sets a session up panicked or was late; the session is discarded");
+}
+
 pub(crate) fn check_failed(err: &(dyn Error + 'static)) {
     info!(error = %cause(err), "an idle session turned out to be dead");
 }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::state::{Health, LeaseState};
 use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
-use crate::session::{Abandoned, Session, answer, ask, cancel_until_quiet};
+use crate::session::{Abandoned, HookFailed, Session, answer, ask, cancel_until_quiet};
 use crate::stats::{EndReason, Event};
 use crate::telemetry;
 use crate::tokio_postgres::Error;
@@ -44,6 +44,9 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     let pool = Arc::clone(pooled.pool());
     if state.used {
         pooled.used();
+    }
+    if !pool.connector().hooks().accepts_release(pooled.session().client()) {
+        return pooled.discard(EndReason::Refused);
     }
     let cleaning = Cleaning::needed(pool.session_settings().reset, state);
     let untracked = state.untracked;
@@ -121,7 +124,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
-            true => reset(session, &format!("{sql};{RESET}")).await?,
+            true => reset(session, &format!("{sql};{RESET}")).await? && set_up(pool, session).await,
             false => ask(session, sql).await?,
         };
         if !is_synchronized {
@@ -152,6 +155,21 @@ pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, Error> {
         match row.try_get(1)? {
             Some(deallocate) => deallocate.clone_into(&mut sql),
             None => return Ok(true),
+        }
+    }
+}
+
+/// Sets the session up again, because the reset has undone what the application's hook did after the login.
+pub(super) async fn set_up(pool: &Pool, session: &Session) -> bool {
+    let bound = pool.session_settings().reset_timeout;
+    match pool.connector().hooks().set_up(session.client(), bound).await {
+        Ok(()) => true,
+        Err(failed) => {
+            match failed {
+                HookFailed::Postgres(err) => telemetry::reset_failed(&err),
+                HookFailed::Interrupted => telemetry::hook_interrupted(),
+            }
+            false
         }
     }
 }

@@ -83,7 +83,8 @@ impl Sandbox {
             let session = turn.pooled.session();
             session.driver().go_home();
             let clean = format!("{RESET}; {KEEP}");
-            if matches!(reset::reset(session, &clean).await, Ok(true)) {
+            let is_clean = matches!(reset::reset(session, &clean).await, Ok(true));
+            if is_clean && reset::set_up(turn.pooled.pool(), session).await {
                 let _ = ready.send(Cleaned(Some(turn)));
             }
         });

@@ -131,7 +131,7 @@ impl Pool {
     pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<PooledSession> {
         loop {
             let pooled = self.pooled(self.gate.take(here())?);
-            match pooled.session().retire_reason() {
+            match self.refusal(&pooled) {
                 None if self.is_fresh(&pooled) => {
                     self.stats().count(Event::Borrow);
                     self.stats().record(|recorder| recorder.waited(Duration::ZERO));
@@ -157,7 +157,7 @@ impl Pool {
         let since = Instant::now();
         let pooled = loop {
             let pooled = self.pooled(self.enter(since).await?);
-            if let Some(reason) = pooled.session().retire_reason() {
+            if let Some(reason) = self.refusal(&pooled) {
                 pooled.end_in_background(reason);
             } else if self.is_fresh(&pooled) {
                 break pooled;
@@ -254,6 +254,15 @@ impl Pool {
         }
         // Its place is free at once, because the check has waited long enough.
         self.home.spawn(pooled.end_within(Duration::ZERO, EndReason::CheckFailed));
+    }
+
+    /// Why a session that was taken at the gate must not be lent, if so.
+    fn refusal(&self, pooled: &PooledSession) -> Option<EndReason> {
+        let session = pooled.session();
+        session.retire_reason().or_else(|| {
+            let accepts = self.connector.hooks().accepts_acquire(session.client());
+            (!accepts).then_some(EndReason::Refused)
+        })
     }
 
     fn is_fresh(&self, pooled: &PooledSession) -> bool {

@@ -78,6 +78,8 @@ pub struct Ended {
     pub unusable: u64,
     /// The task that had the session panicked or was cut off.
     pub dropped: u64,
+    /// A hook of the application refused the session.
+    pub refused: u64,
     /// A sandbox was over.
     pub sandbox: u64,
     /// The session came back after [`Database::close`](crate::Database::close).
@@ -101,6 +103,7 @@ impl Counters {
                 reset_failed: counts.ended(EndReason::ResetFailed),
                 unusable: counts.ended(EndReason::Unusable),
                 dropped: counts.ended(EndReason::Dropped),
+                refused: counts.ended(EndReason::Refused),
                 sandbox: counts.ended(EndReason::Sandbox),
                 closed: counts.ended(EndReason::Closed),
             },

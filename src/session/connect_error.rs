@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::HookFailed;
 use crate::postgres_error::PostgresError;
 use crate::text::{Chain, Escaped, Told};
 use crate::tokio_postgres;
@@ -45,6 +46,8 @@ pub(crate) enum Cause {
     NoAddress,
     WrongTarget,
     Interrupted,
+    /// The hook after the login panicked or was late.
+    Hook,
     Closed,
 }
 
@@ -104,7 +107,9 @@ impl ConnectError {
                 None => !is_transport(err.driver()),
             },
             Cause::Io(kind, _) => *kind == io::ErrorKind::InvalidInput,
-            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted => false,
+            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted | Cause::Hook => {
+                false
+            }
             Cause::Closed => true,
         }
     }
@@ -119,6 +124,15 @@ impl Cause {
                 None => !is_transport(err.driver()),
             },
             _ => false,
+        }
+    }
+}
+
+impl From<HookFailed> for Cause {
+    fn from(failed: HookFailed) -> Self {
+        match failed {
+            HookFailed::Postgres(err) => err.into(),
+            HookFailed::Interrupted => Self::Hook,
         }
     }
 }
@@ -161,6 +175,9 @@ impl fmt::Display for ConnectError {
             Cause::NoAddress => write!(f, "the server's name has no address"),
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
             Cause::Interrupted => write!(f, "a panic interrupted the login"),
+            Cause::Hook => {
+                write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
+            }
             Cause::Closed => write!(f, "the database has been closed"),
             Cause::Io(..) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
         }
@@ -176,6 +193,7 @@ impl error::Error for ConnectError {
             | Cause::NoAddress
             | Cause::WrongTarget
             | Cause::Interrupted
+            | Cause::Hook
             | Cause::Closed => None,
         }
     }

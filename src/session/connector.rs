@@ -13,6 +13,7 @@ use super::Session;
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
+use super::hooks::Hooks;
 use super::notices;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
@@ -32,6 +33,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(crate) struct Connector {
     settings: Settings,
     tls: Tls,
+    hooks: Hooks,
     stats: Arc<Stats>,
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
@@ -39,11 +41,12 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: Settings, tls: Tls) -> Self {
+    pub(crate) fn new(settings: Settings, tls: Tls, hooks: Hooks) -> Self {
         let stats = Arc::new(Stats::new(recorder(&settings)));
         Self {
             settings,
             tls,
+            hooks,
             stats,
             alive: Arc::default(),
             drivers: TaskTracker::new(),
@@ -155,6 +158,10 @@ impl Connector {
             session.end().await;
             return Err(cause);
         }
+        if let Err(failed) = self.hooks.set_up(session.client(), self.settings.session.reset_timeout).await {
+            session.end().await;
+            return Err(failed.into());
+        }
         self.stats.count(Event::Open);
         telemetry::session_opened(address);
         Ok(session)
@@ -168,6 +175,11 @@ impl Connector {
         let _span = telemetry::session_span("cancel", Some(&address.peer(namespace(&self.settings))));
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
+    }
+
+    /// The application's own steps in the life of a session.
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// What is known and counted of the sessions and their statements.

@@ -21,6 +21,8 @@ pub(crate) enum EndReason {
     Unusable,
     /// The task that had it panicked or was cut off.
     Dropped,
+    /// A hook of the application refused it.
+    Refused,
     /// A sandbox was left in a state that cannot be kept.
     Sandbox,
     /// The pool was closed.
@@ -40,6 +42,7 @@ impl EndReason {
         Self::ResetFailed,
         Self::Unusable,
         Self::Dropped,
+        Self::Refused,
         Self::Sandbox,
         Self::Closed,
     ];
@@ -55,6 +58,7 @@ impl EndReason {
             Self::ResetFailed => "reset_failed",
             Self::Unusable => "unusable",
             Self::Dropped => "dropped",
+            Self::Refused => "refused",
             Self::Sandbox => "sandbox",
             Self::Closed => "closed",
         }
@@ -73,6 +77,7 @@ impl fmt::Display for EndReason {
             Self::ResetFailed => "it could not be reset",
             Self::Unusable => "a statement did not end",
             Self::Dropped => "whoever had it did not get to an end",
+            Self::Refused => "a hook of the application refused it",
             Self::Sandbox => "the sandbox has been left",
             Self::Closed => "the database has been closed",
         })

@@ -26,6 +26,8 @@ mod silent_servers;
 mod several_hosts;
 mod sessions_come_back_clean;
 mod statements_are_cached;
+mod hooks;
+mod health;
 mod rows_found;
 mod start_up_and_bad_input;
 mod shutdown;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// From the ground up. What stands in one line may know each other.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["text", "postgres_error", "telemetry", "sql"],
     &["stats"],
     &["config"],
@@ -15,8 +15,8 @@ const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["lease"],
     &["database"],
-    &["watch", "request"],
-    &["testing"],
+    &["builder", "watch", "request"],
+    &["testing", "health"],
 ];
 
 /// Paths that close a circle and stay: the folder, the file, and the file that it may name all the same.

@@ -1,0 +1,80 @@
+//! A database with hooks.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::session::Hooks;
+use crate::tokio_postgres::{self, Client};
+use crate::{Config, Database, Result};
+
+/// A database that is about to be connected, with the application's own steps in the life of a session:
+/// [`Database::builder`].
+///
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let schema = "DO $$ BEGIN CREATE ROLE app; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
+/// # let database = Postgres::shared()?.database_with(schema).await?;
+/// # let config = database.config();
+/// let db = Database::builder(config)
+///     .after_connect(|client| Box::pin(async move { client.batch_execute("SET ROLE app").await }))
+///     .connect()
+///     .await?;
+/// assert_eq!(db.connection().query_one_scalar::<String>("SELECT current_user::text", &[]).await?, "app");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is connected before `connect`"]
+pub struct DatabaseBuilder {
+    config: Config,
+    hooks: Hooks,
+}
+
+impl Database {
+    /// Prepares a database with hooks. [`connect`](DatabaseBuilder::connect) connects it.
+    pub fn builder(config: Config) -> DatabaseBuilder {
+        DatabaseBuilder { config, hooks: Hooks::default() }
+    }
+}
+
+impl DatabaseBuilder {
+    /// Sets up every session after its login, and again after every reset, because a reset undoes what was set up.
+    ///
+    /// The session is not lent before the future has ended. If the future fails, panics or takes longer than `reset_timeout`, the
+    /// session is ended.
+    pub fn after_connect<F>(mut self, hook: F) -> Self
+    where
+        F: for<'a> Fn(&'a Client) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> + Send + Sync + 'static,
+    {
+        self.hooks.after_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Asks before a session is lent. A session that is refused, or whose hook panics, is ended, and another one is taken.
+    ///
+    /// The function must not wait and sends no statement. A function that refuses every session lets nobody have one.
+    pub fn before_acquire(mut self, hook: impl Fn(&Client) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.before_acquire = Some(Arc::new(hook));
+        self
+    }
+
+    /// Asks when a session comes back. A session that is refused, or whose hook panics, is ended.
+    ///
+    /// The function must not wait and sends no statement.
+    pub fn after_release(mut self, hook: impl Fn(&Client) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.after_release = Some(Arc::new(hook));
+        self
+    }
+
+    /// Connects, as [`Database::connect`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Database::connect`]. A hook that fails is a failed login.
+    pub async fn connect(self) -> Result<Database> {
+        Database::start(self.config, self.hooks).await
+    }
+}

@@ -1,0 +1,49 @@
+//! Ready-made handlers for the probes of an orchestrator.
+//!
+//! ```
+//! use actix_pg::{Database, health};
+//! use actix_web::{App, web};
+//!
+//! # fn app(db: Database) {
+//! let app = App::new()
+//!     .wrap(db.middleware())
+//!     .route("/live", web::get().to(health::live))
+//!     .route("/ready", web::get().to(health::ready));
+//! # }
+//! ```
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use tokio::time::timeout;
+
+use crate::Database;
+
+/// The longest wait for the database's answer: shorter than the time-out of most probes.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Answers 200 while the process serves requests. It does not touch the database: a restart does not help a database that is
+/// down.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().body("live")
+}
+
+/// Answers 200 if the database has answered within [`READY_TIMEOUT`], else 503. Needs the [`Database`] in the app data, where its
+/// middleware puts it.
+///
+/// After [`Database::close`] has been called it answers 503, so that no new requests come while the application stops. It
+/// recovers by itself when the database does. A pool that is busy is ready, as long as sessions go from hand to hand: to take a
+/// busy application out of the service would only make the others busier.
+pub async fn ready(db: web::Data<Database>) -> HttpResponse {
+    let borrows = db.status().counters.borrows;
+    let is_ready = match timeout(READY_TIMEOUT, db.ping()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(_)) => false,
+        Err(_) => db.status().counters.borrows > borrows,
+    };
+    if is_ready {
+        HttpResponse::Ok().body("ready")
+    } else {
+        HttpResponse::ServiceUnavailable().body("unavailable")
+    }
+}
