@@ -1,4 +1,4 @@
-//! A guide in ten pages. Each says what problem it is about, shows the code, and ends with what to watch out for.
+//! A guide in eleven pages. Each says what problem it is about, shows the code, and ends with what to watch out for.
 //!
 //! 1. [`getting_started`]: connect, wrap, the verbs, the first test
 //! 2. [`lazy_shared_released`]: when a session is borrowed and when it goes back
@@ -8,8 +8,9 @@
 //! 6. [`testing`]: a server, databases and a sandbox for an application's tests
 //! 7. [`errors`]: what a client sees, what the log has
 //! 8. [`tuning`]: how many sessions, and which option for which symptom
-//! 9. [`pooler`]: behind PgBouncer
-//! 10. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 9. [`operating`]: who holds what, and what is slow
+//! 10. [`pooler`]: behind PgBouncer
+//! 11. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -36,6 +37,9 @@ pub mod errors {}
 
 #[doc = include_str!("../docs/guide/tuning.md")]
 pub mod tuning {}
+
+#[doc = include_str!("../docs/guide/operating.md")]
+pub mod operating {}
 
 #[doc = include_str!("../docs/guide/pooler.md")]
 pub mod pooler {}

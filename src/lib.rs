@@ -58,6 +58,7 @@
 //! | `rustls` | TLS to the server, through rustls with aws-lc-rs: `sslmode` from `require` to `verify-full`, client certificates, SCRAM channel binding |
 //! | `rustls-ring` | the same with ring |
 //! | `rustls-no-provider` | the same with the provider that the application installs |
+//! | `metrics` | metrics with OpenTelemetry's names, through the [`metrics`](https://docs.rs/metrics) facade |
 //! | `testing` | the module `testing` and `Database::sandbox`: a throwaway PostgreSQL server and fresh databases, for your tests too |
 //!
 //! [`tokio_postgres`] is the driver, re-exported.
