@@ -43,13 +43,13 @@ impl Observed {
     }
 
     /// The statement has ended with this number of rows, returned or affected.
-    pub(super) fn succeeded(mut self: Box<Self>, rows: Option<u64>) {
+    pub(super) fn succeeded(mut self, rows: Option<u64>) {
         self.end(rows.unwrap_or(0), None);
         telemetry::record_rows(&self.span, rows);
     }
 
     /// The statement has failed.
-    pub(super) fn failed(mut self: Box<Self>, err: &Error) {
+    pub(super) fn failed(mut self, err: &Error) {
         self.end(0, Some((err.code().map(|code| code.code()), error_type(err))));
         telemetry::record_error(&self.span, err.code().map(|code| code.code()), error_type(err));
     }

@@ -33,6 +33,7 @@ impl EndReason {
     pub(super) const COUNT: usize = Self::Closed as usize + 1;
 
     /// All of them, in the order of their numbers.
+    #[cfg(feature = "metrics")]
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::ConnectionLost,
         Self::StatementsDropped,
@@ -48,6 +49,7 @@ impl EndReason {
     ];
 
     /// A word for metrics.
+    #[cfg(feature = "metrics")]
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::ConnectionLost => "connection_lost",
