@@ -215,7 +215,14 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Database").field(&self.status()).finish()
+        let Status { max, open, idle, used, pending_requests, .. } = self.status();
+        f.debug_struct("Database")
+            .field("max", &max)
+            .field("open", &open)
+            .field("idle", &idle)
+            .field("used", &used)
+            .field("pending_requests", &pending_requests)
+            .finish_non_exhaustive()
     }
 }
 

@@ -181,7 +181,7 @@ impl Drop for Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watch").field(&self.status()).finish()
+        f.debug_struct("Watch").field("sessions", &self.status().open).finish_non_exhaustive()
     }
 }
 

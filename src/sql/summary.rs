@@ -139,7 +139,7 @@ impl<'sql> Reader<'sql> {
                 // `JOIN … USING (column)` names no target: a parenthesis follows.
                 level.from |= !token.is("INTO");
                 expected = !(token.is("USING") && self.ahead.is_some_and(|next| next.is("(")));
-            } else if token.is_one_of(ENDS_FROM) {
+            } else if level.operation && token.is_one_of(ENDS_FROM) {
                 level.from = false;
             } else if level.from && token.is(",") {
                 expected = true;
@@ -161,23 +161,46 @@ impl<'sql> Reader<'sql> {
                     self.advance();
                     if OBJECTS.iter().any(|object| kind.is(object)) {
                         words.push(kind.text.to_ascii_uppercase());
+                        if self.ahead.is_some_and(|next| next.is("CONCURRENTLY")) {
+                            self.advance();
+                        }
                         return !kind.is("INDEX") || !self.ahead.is_some_and(|next| next.is("ON"));
                     }
                 }
                 false
             }
+            // `COPY (SELECT …)` has a query in it.
+            "COPY" if self.ahead.is_some_and(|next| next.is("(")) => {
+                words.push(verb);
+                false
+            }
             "TRUNCATE" | "COPY" | "CALL" | "LOCK" | "REFRESH" => {
                 words.push(verb);
-                !self.ahead.is_some_and(|next| next.is("("))
+                while self
+                    .ahead
+                    .is_some_and(|next| next.is_one_of(&["TABLE", "ONLY", "MATERIALIZED", "VIEW"]))
+                {
+                    self.advance();
+                }
+                if let Some(name) = self.ahead.filter(|next| next.is_name()) {
+                    self.advance();
+                    words.push(self.dotted(name));
+                }
+                self.skip();
+                false
             }
             _ => {
                 words.push(verb);
-                // What follows may be a value, as in `SET name = value`.
-                while self.ahead.is_some_and(|next| !next.is(";")) {
-                    self.advance();
-                }
+                self.skip();
                 false
             }
+        }
+    }
+
+    /// Skips the rest of the statement, which may be a value, as in `SET name = value`.
+    fn skip(&mut self) {
+        while self.ahead.is_some_and(|next| !next.is(";")) {
+            self.advance();
         }
     }
 
