@@ -24,7 +24,8 @@ use crate::{Database, Status};
 /// # #[actix_web::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let postgres = Postgres::shared()?;
-/// # let db = Database::connect(postgres.database().await?.config()).await?;
+/// # let database = postgres.database().await?;
+/// # let db = Database::connect(database.config()).await?;
 /// let watch = db.watch();
 /// db.connection().query("SELECT 1", &[]).await?;
 ///
