@@ -1,5 +1,6 @@
 //! A look into the pool while it is at work.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -116,6 +117,11 @@ impl Database {
         pool.stats().register.watch();
         Watch { pool }
     }
+
+    /// Whether both are handles of the same pool.
+    pub fn shares_pool_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.lender().pool(), other.lender().pool())
+    }
 }
 
 impl Watch {
@@ -126,12 +132,23 @@ impl Watch {
 
     /// The statements that have run since somebody began to watch, those that took the most time first.
     pub fn statements(&self) -> Vec<StatementStats> {
+        self.top_statements(usize::MAX)
+    }
+
+    /// The first `most` of [`statements`](Self::statements). Of all others only the figures are read, not the texts.
+    pub fn top_statements(&self, most: usize) -> Vec<StatementStats> {
         let stats = self.stats();
         let now = stats.register.age_at(Instant::now());
         let known = stats.register.all();
-        let mut statements: Vec<_> = known.iter().filter_map(|info| figures(info, now)).collect();
-        statements.sort_by_key(|statement| std::cmp::Reverse(statement.total));
-        statements
+        let totals = known.iter().filter_map(|info| Some((info.recorded()?.sums().total, info)));
+        let mut statements: Vec<_> = totals.collect();
+        statements.sort_by_key(|(total, _)| Reverse(*total));
+        statements.into_iter().take(most).filter_map(|(_, info)| figures(info, now)).collect()
+    }
+
+    /// The number of [`statements`](Self::statements).
+    pub fn statement_count(&self) -> usize {
+        self.stats().register.all().iter().filter(|info| info.recorded().is_some()).count()
     }
 
     /// The sessions of the pool, in the order in which they were opened.
@@ -167,6 +184,19 @@ impl Watch {
                 }
             }
         })
+    }
+
+    /// SQL as [`StatementStats::sql`] has it: on one line, without comments, with `?` for every literal, and with `…` for what
+    /// is too long or cannot be read.
+    ///
+    /// For SQL that comes from elsewhere, such as `pg_stat_activity`.
+    ///
+    /// ```
+    /// # use actix_pg::Watch;
+    /// assert_eq!(Watch::without_literals("SELECT 1 FROM a -- b"), "SELECT ? FROM a");
+    /// ```
+    pub fn without_literals(sql: &str) -> String {
+        without_literals(sql)
     }
 
     fn stats(&self) -> &Stats {

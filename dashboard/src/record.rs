@@ -1,0 +1,171 @@
+//! What was sampled: the latest event, and the last minutes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix_pg::{Counters, Durations, Watch};
+use actix_web::web::Bytes;
+use serde::Serialize;
+
+use crate::sample::{Sample, micros};
+
+/// The seconds that the charts show.
+const MOST_POINTS: usize = 300;
+
+/// The most notes that are kept.
+const MOST_NOTES: usize = 100;
+
+/// Two samples further apart than this are not compared: nobody looked in between.
+const GAP: Duration = Duration::from_secs(3);
+
+/// The latest event, and the last minutes. The sampler holds it.
+#[derive(Default)]
+pub(crate) struct Record {
+    latest: Option<(u64, Bytes)>,
+    previous: Option<Reading>,
+    points: VecDeque<Point>,
+    notes: VecDeque<Note>,
+}
+
+/// What the next sample is compared with.
+struct Reading {
+    at: Instant,
+    counters: Counters,
+    statements: Durations,
+    waits: Durations,
+}
+
+/// One second of the charts. Times are in microseconds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Point {
+    /// Milliseconds since 1970.
+    at: u64,
+    used: u32,
+    pending: u32,
+    #[serde(flatten)]
+    rates: Option<Rates>,
+}
+
+/// What has happened since the sample before.
+#[derive(Debug, Clone, Serialize)]
+struct Rates {
+    statements: f64,
+    borrows: f64,
+    latency_p50: Option<u64>,
+    latency_p99: Option<u64>,
+    wait_p50: Option<u64>,
+    wait_p99: Option<u64>,
+}
+
+/// Something that happened in a second.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Note {
+    at: u64,
+    kind: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct History<'a> {
+    points: Vec<&'a Point>,
+    notes: Vec<&'a Note>,
+}
+
+impl Record {
+    /// The event of a second, if it has been taken.
+    pub(crate) fn event_of(&self, tick: u64) -> Option<Bytes> {
+        // A viewer may have had to wait for the lock into the next second.
+        self.latest.as_ref().filter(|(latest, _)| *latest >= tick).map(|(_, event)| event.clone())
+    }
+
+    /// Takes the sample of a second.
+    pub(crate) fn take(&mut self, tick: u64, watch: &Watch) -> Bytes {
+        let at = now();
+        let reading = Reading {
+            at: Instant::now(),
+            counters: watch.status().counters,
+            statements: watch.statement_durations(),
+            waits: watch.wait_durations(),
+        };
+        let previous = self.previous.as_ref().filter(|previous| reading.at - previous.at < GAP);
+        let status = watch.status();
+        let rates = previous.map(|previous| rates(previous, &reading));
+        let point = Point { at, used: status.used, pending: status.pending_requests, rates };
+        let notes =
+            previous.map(|previous| notes(at, &previous.counters, &reading.counters)).unwrap_or_default();
+        let sample = Sample::of(watch, status, &point, &notes);
+        let event = event("sample", at, &sample);
+        keep(&mut self.points, [point], MOST_POINTS);
+        keep(&mut self.notes, notes, MOST_NOTES);
+        self.previous = Some(reading);
+        self.latest = Some((tick, event.clone()));
+        event
+    }
+
+    /// The points and notes after a time; the sample itself has the last of them once more.
+    pub(crate) fn history(&self, seen: Option<u64>) -> Bytes {
+        let after = seen.unwrap_or(0).max(now().saturating_sub(1000 * MOST_POINTS as u64));
+        let points = self.points.iter().filter(|point| point.at > after).collect();
+        let notes = self.notes.iter().filter(|note| note.at > seen.unwrap_or(0)).collect();
+        event("history", seen.unwrap_or(0), &History { points, notes })
+    }
+}
+
+fn rates(previous: &Reading, current: &Reading) -> Rates {
+    let seconds = (current.at - previous.at).as_secs_f64().max(0.001);
+    let statements = current.statements.since(&previous.statements);
+    let waits = current.waits.since(&previous.waits);
+    let borrows = current.counters.borrows.saturating_sub(previous.counters.borrows);
+    let quantile = |durations: &Durations, share| durations.quantile(share).map(micros);
+    Rates {
+        statements: round(statements.count() as f64 / seconds),
+        borrows: round(borrows as f64 / seconds),
+        latency_p50: quantile(&statements, 0.5),
+        latency_p99: quantile(&statements, 0.99),
+        wait_p50: quantile(&waits, 0.5),
+        wait_p99: quantile(&waits, 0.99),
+    }
+}
+
+/// What the counters say has happened. The page has a sentence for each kind.
+fn notes(at: u64, then: &Counters, now: &Counters) -> Vec<Note> {
+    let kinds = [
+        ("timeouts", then.timeouts, now.timeouts),
+        ("refusals", then.refusals, now.refusals),
+        ("opened", then.opened, now.opened),
+        ("cancels", then.cancels, now.cancels),
+        ("retries", then.retries, now.retries),
+        ("renewals", then.renewals, now.renewals),
+        ("connection_lost", then.ended.connection_lost, now.ended.connection_lost),
+        ("statements_dropped", then.ended.statements_dropped, now.ended.statements_dropped),
+        ("idle_timeout", then.ended.idle_timeout, now.ended.idle_timeout),
+        ("max_lifetime", then.ended.max_lifetime, now.ended.max_lifetime),
+        ("check_failed", then.ended.check_failed, now.ended.check_failed),
+        ("reset_failed", then.ended.reset_failed, now.ended.reset_failed),
+        ("unusable", then.ended.unusable, now.ended.unusable),
+        ("dropped", then.ended.dropped, now.ended.dropped),
+        ("closed", then.ended.closed, now.ended.closed),
+    ];
+    let notes = kinds.map(|(kind, then, now)| Note { at, kind, count: now.saturating_sub(then) });
+    notes.into_iter().filter(|note| note.count > 0).collect()
+}
+
+fn keep<T>(kept: &mut VecDeque<T>, new: impl IntoIterator<Item = T>, most: usize) {
+    kept.extend(new);
+    kept.drain(..kept.len().saturating_sub(most));
+}
+
+/// An event is lines of text up to an empty one. JSON escapes line breaks.
+fn event(name: &str, id: u64, data: &impl Serialize) -> Bytes {
+    let data = serde_json::to_string(data).unwrap_or_default();
+    format!("event: {name}\nid: {id}\nretry: 200\ndata: {data}\n\n").into()
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn round(rate: f64) -> f64 {
+    (rate * 10.0).round() / 10.0
+}

@@ -1,0 +1,54 @@
+//! Somebody who looks at the page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt;
+use actix_web::web::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::sampler::Sampler;
+
+/// How long a viewer may leave an event untaken.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a stream lasts. The page opens the next one, so the route's guard is asked again, and a server that stops need not
+/// wait for a page that is left open.
+const LIFETIME: Duration = Duration::from_secs(15);
+
+/// How long the watch outlives a stream, so that the figures go on while the page opens the next one.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Begins to sample for a viewer, who has seen what was sent up to a time.
+///
+/// One event waits to be taken. The task ends when it waits too long, or when the receiver is dropped.
+pub(crate) fn start(sampler: Arc<Sampler>, seat: OwnedSemaphorePermit, seen: Option<u64>) -> Receiver<Bytes> {
+    let (sender, receiver) = mpsc::channel(1);
+    rt::spawn(async move {
+        let watch = sampler.watch();
+        show(&sampler, &sender, seen).await;
+        drop((sender, seat));
+        sleep(GRACE).await;
+        drop(watch);
+    });
+    receiver
+}
+
+async fn show(sampler: &Sampler, sender: &Sender<Bytes>, seen: Option<u64>) {
+    let end = Instant::now() + LIFETIME;
+    let Some(first) = sampler.sample().await else { return };
+    let history = sampler.history(seen).await;
+    let mut next = Some([history, first].concat().into());
+    while let Some(event) = next {
+        if sender.send_timeout(event, PATIENCE).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = sleep_until(sampler.next_tick()) => {}
+            () = sender.closed() => return,
+        }
+        next = if Instant::now() < end { sampler.sample().await } else { None };
+    }
+}
