@@ -2,7 +2,9 @@
 
 // Everything that comes from the server is set as text, never as markup.
 
-const WINDOW = 300_000;
+// The shortest that has room for what is known is shown.
+const WINDOWS = [60_000, 120_000, 300_000];
+const AXIS = 13;
 const GAP = 3_000;
 const DENSE = 48;
 const SVG = "http://www.w3.org/2000/svg";
@@ -157,20 +159,21 @@ function svg(name, attributes) {
 function drawChart(card) {
   const chart = $(`#card-${card.id} svg`);
   const width = chart.clientWidth;
-  const height = chart.clientHeight;
+  const height = chart.clientHeight - AXIS;
   if (!width || !points.length) return;
   const end = points.at(-1).at;
-  const shown = points.filter((point) => point.at > end - WINDOW);
+  const span = WINDOWS.find((span) => points[0].at >= end - span) ?? WINDOWS.at(-1);
+  const shown = points.filter((point) => point.at >= end - span);
   const values = card.series.flatMap((read) => shown.map(read)).filter((value) => value != null);
-  const x = (at) => Math.round((1 - (end - at) / WINDOW) * width * 10) / 10;
+  const x = (at) => Math.round((1 - (end - at) / span) * width * 10) / 10;
   let y;
   let lines;
   if (card.log) {
     const low = 10 ** Math.floor(Math.log10(Math.max(1, Math.min(...values, 1e3))));
     const high = Math.max(10 ** Math.ceil(Math.log10(Math.max(...values, 1))), low * 10);
-    const span = Math.log10(high / low);
-    y = (value) => height - (Math.log10(Math.max(value, low) / low) / span) * height;
-    lines = [high, span > 1 ? 10 ** (Math.log10(low) + Math.floor(span / 2)) : low];
+    const decades = Math.log10(high / low);
+    y = (value) => height - (Math.log10(Math.max(value, low) / low) / decades) * height;
+    lines = [high, 10 ** (Math.log10(low) + Math.floor(decades / 2))];
   } else {
     const high = nice(Math.max(card.least, card.id === "used" && latest ? latest.status.max : 0, ...values));
     y = (value) => height - (value / high) * height;
@@ -191,7 +194,12 @@ function drawChart(card) {
     label.textContent = card.unit(value);
     parts.push(label);
   }
-  const pointed = chart.pointedAt == null ? null : nearest(shown, end - (1 - chart.pointedAt) * WINDOW);
+  const past = svg("text", { class: "axis", x: 0, y: height + AXIS - 1 });
+  past.textContent = span < 120_000 ? "1 minute ago" : `${span / 60_000} minutes ago`;
+  const present = svg("text", { class: "axis", x: width, y: height + AXIS - 1, "text-anchor": "end" });
+  present.textContent = "now";
+  parts.push(past, present);
+  const pointed = chart.pointedAt == null ? null : nearest(shown, end - (1 - chart.pointedAt) * span);
   if (pointed) parts.push(svg("line", { class: "cursor", x1: x(pointed.at), x2: x(pointed.at), y1: 0, y2: height }));
   chart.replaceChildren(...parts);
   describe(card, pointed ?? points.at(-1), pointed != null);
@@ -238,20 +246,21 @@ function describe(card, point, pointed) {
     if (value.dataset.shown === `${main}|${small}`) return;
     value.dataset.shown = `${main}|${small}`;
     value.replaceChildren(main, make("small", "", small));
+    if (card.log) value.lastChild.prepend(make("i", "key"));
   };
   const some = (n, unit) => (n == null ? "–" : unit(n));
   switch (card.id) {
     case "used":
       write(whole(point.used), `of ${latest.status.max}`);
-      setText(note, when ?? `${latest.status.open} open, ${latest.status.idle} idle`);
+      setText(note, when ?? `${latest.session_count} open, ${latest.session_count - latest.point.used} idle`);
       break;
     case "pending":
       write(whole(point.pending), "");
-      setText(note, when ?? (point.pending ? "for a session to come back" : "nobody has to wait"));
+      setText(note, when ?? (point.pending ? "for a free session" : "nobody has to wait"));
       break;
     case "statements":
       write(some(point.statements, rate), "");
-      setText(note, when ?? (point.borrows == null ? "" : `${rate(point.borrows)} sessions lent per second`));
+      setText(note, when ?? (point.borrows == null ? "" : `${rate(point.borrows)} sessions lent`));
       break;
     default: {
       const [p50, p99] = card.series.map((read) => read(point));
@@ -259,7 +268,7 @@ function describe(card, point, pointed) {
       const key = `${when ?? "now"}|${p99}`;
       if (note.dataset.shown !== key) {
         note.dataset.shown = key;
-        note.replaceChildren(make("i", "key"), "median", make("i", "key second"), `p99 ${some(p99, duration)}`);
+        note.replaceChildren(make("i", "key second"), `p99 ${some(p99, duration)}`);
         if (when) note.append(` ${when}`);
       }
     }
@@ -286,7 +295,6 @@ function createCell(session) {
   const cell = make("button", "cell");
   cell.type = "button";
   cell.append(make("span", "glyph"), make("span", "name"), make("span", "since"), make("span", "line-1"), make("span", "line-2"));
-  cell.lastChild.append(make("bdi"));
   if (session.state !== "none") {
     cell.addEventListener("click", () => {
       selected = selected === session.number ? null : session.number;
@@ -308,7 +316,7 @@ function updateCell(item, session) {
   setText(cell.querySelector(".name"), name);
   setText(cell.querySelector(".since"), session.since == null ? "" : elapsed(session.since));
   setText(cell.querySelector(".line-1"), borrowed ? session.statement ?? session.route ?? "no statement yet" : "");
-  setText(cell.querySelector("bdi"), session.caller ?? "");
+  setText(cell.querySelector(".line-2"), (session.caller ?? "").split(/[\\/]/).slice(-2).join("/"));
   if (session.state === "none") return setAttribute(cell, "aria-label", name);
   setAttribute(cell, "aria-expanded", String(selected === session.number));
   const details = [`Session ${session.number}`, name, session.statement, session.caller, session.route];
@@ -474,7 +482,7 @@ function drawActivity(backends) {
       ["PID", String(backend.pid)],
       ["State", backend.state ?? ""],
       ["Waits for", waits],
-      ["In state", seconds(backend.state_age)],
+      ["In state", backend.asked ? "" : seconds(backend.state_age)],
       ["In transaction", backend.asked ? "" : seconds(backend.transaction_age)],
       ["Age", seconds(backend.age)],
     ];
@@ -498,14 +506,11 @@ function addPoints(added) {
     if (last && point.at <= last.at) continue;
     points.push(point);
   }
-  while (points.length && points[0].at < points.at(-1).at - WINDOW) points.shift();
+  while (points.length && points[0].at < points.at(-1).at - WINDOWS.at(-1)) points.shift();
 }
 
 function draw() {
   if (!latest || document.hidden) return;
-  const { status } = latest;
-  const server = status.open ? "" : " PostgreSQL cannot be reached, or nobody has needed it yet.";
-  setText($("#headline"), `${status.open} of ${status.max} open.${server}`);
   for (const card of CARDS) drawChart(card);
   drawSessions();
   drawNotes();

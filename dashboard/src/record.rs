@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix_pg::{Counters, Durations, Watch};
+use actix_pg::{Counters, Durations, SessionState, Watch};
 use actix_web::web::Bytes;
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ struct Reading {
 pub(crate) struct Point {
     /// Milliseconds since 1970.
     at: u64,
-    used: u32,
+    used: usize,
     pending: u32,
     #[serde(flatten)]
     rates: Option<Rates>,
@@ -88,12 +88,14 @@ impl Record {
             waits: watch.wait_durations(),
         };
         let previous = self.previous.as_ref().filter(|previous| reading.at - previous.at < GAP);
-        let status = watch.status();
+        let (sessions, status) = (watch.sessions(), watch.status());
         let rates = previous.map(|previous| rates(previous, &reading));
-        let point = Point { at, used: status.used, pending: status.pending_requests, rates };
+        // Not `status.used`, which was read at another moment: the chart and the cells say the same.
+        let used = sessions.iter().filter(|session| session.state != SessionState::Idle).count();
+        let point = Point { at, used, pending: status.pending_requests, rates };
         let notes =
             previous.map(|previous| notes(at, &previous.counters, &reading.counters)).unwrap_or_default();
-        let sample = Sample::of(watch, status, &point, &notes);
+        let sample = Sample::of(watch, status, sessions, &point, &notes);
         let event = event("sample", at, &sample);
         keep(&mut self.points, [point], MOST_POINTS);
         keep(&mut self.notes, notes, MOST_NOTES);

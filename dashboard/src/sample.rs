@@ -55,8 +55,13 @@ struct Statement {
 }
 
 impl<'a> Sample<'a> {
-    pub(crate) fn of(watch: &Watch, status: Status, point: &'a Point, notes: &'a [Note]) -> Self {
-        let sessions = watch.sessions();
+    pub(crate) fn of(
+        watch: &Watch,
+        status: Status,
+        sessions: Vec<SessionInfo>,
+        point: &'a Point,
+        notes: &'a [Note],
+    ) -> Self {
         Self {
             status,
             session_count: sessions.len(),
