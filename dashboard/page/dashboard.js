@@ -358,8 +358,8 @@ function drawSessions() {
   const wait = pending === 1 ? "request waits" : "requests wait";
   setText($("#queue-text"), pending ? `${whole(pending)} ${wait} for a session` : "No request waits for a session.");
   const pips = $("#queue-pips");
-  while (pips.childElementCount > Math.min(pending, 100)) pips.lastChild.remove();
-  while (pips.childElementCount < Math.min(pending, 100)) pips.append(make("i"));
+  while (pips.childElementCount > Math.min(pending, 30)) pips.lastChild.remove();
+  while (pips.childElementCount < Math.min(pending, 30)) pips.append(make("i"));
 }
 
 // What happened.

@@ -52,3 +52,28 @@ async fn show(sampler: &Sampler, sender: &Sender<Bytes>, seen: Option<u64>) {
         next = if Instant::now() < end { sampler.sample().await } else { None };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_pg::Database;
+    use actix_pg::testing::Postgres;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_viewer_that_takes_no_event_is_dropped() {
+        let database = Postgres::shared().unwrap().database().await.unwrap();
+        let db = Database::connect(database.config()).await.unwrap();
+        let sampler = Sampler::of(&db);
+        let began = Instant::now();
+        let mut receiver = start(Arc::clone(&sampler), sampler.seat().unwrap(), None);
+        while receiver.sender_strong_count() > 0 {
+            assert!(began.elapsed() < LIFETIME, "it is still shown what happens");
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(began.elapsed() >= PATIENCE);
+        assert!(receiver.recv().await.is_some());
+        assert!(receiver.recv().await.is_none());
+        db.close().await;
+    }
+}

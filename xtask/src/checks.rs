@@ -25,7 +25,9 @@ fn lint_the_workspace() -> Result {
 }
 
 fn build_the_documentation() -> Result {
-    run::cargo_with(&[("RUSTDOCFLAGS", "-D warnings")], ["doc", "--all-features", "--no-deps"])
+    let deny_warnings = [("RUSTDOCFLAGS", "-D warnings")];
+    run::cargo_with(&deny_warnings, ["doc", "--all-features", "--no-deps"])?;
+    run::cargo_with(&deny_warnings, ["doc", "--package", "actix-pg-dashboard", "--no-deps"])
 }
 
 fn lint_each_feature_alone() -> Result {

@@ -1,4 +1,4 @@
-//! The commands of the project: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask ci`.
+//! The commands of the project: `cargo xtask quickstart`, `cargo xtask demo`, `cargo xtask test`, `cargo xtask ci`.
 
 use std::env;
 use std::process::ExitCode;
@@ -13,18 +13,22 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
   quickstart [arguments]  runs the example quickstart with these arguments
-  test [arguments]        runs cargo test --all-features with these arguments
+  demo                    runs an application with buttons beside its dashboard
+  test [arguments]        runs cargo test --all-features with these arguments; without any, also the
+                          tests of the dashboard
   ci                      checks formatting, lints, documentation, what is packaged, each feature
                           alone, and each provider of TLS's cryptography
 
-quickstart and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer. What
-is missing is installed with apt-get, dnf, apk or brew. No PostgreSQL server is needed where
-TEST_DATABASE_URL names one, nor, for quickstart, where DATABASE_URL does.
+quickstart, demo and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer
+or Chromium with its driver. What is missing is installed with apt-get, dnf, apk or brew. No
+PostgreSQL server is needed where TEST_DATABASE_URL names one, nor, for quickstart and demo, where
+DATABASE_URL does.
 
 For a trial:
   XTASK_DRY_RUN           prints the commands and runs none of them
   XTASK_POSTGRES_PATH     the folders to look for PostgreSQL in, instead of the usual ones
   XTASK_PGBOUNCER_PATH    the same for PgBouncer
+  XTASK_CHROMIUM_PATH     the same for Chromium's driver
   XTASK_PACKAGE_MANAGER   apt-get, dnf, apk or brew, instead of the one that the machine has";
 
 fn main() -> ExitCode {
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_str() {
         "quickstart" => quickstart(&rest),
+        "demo" if rest.is_empty() => demo(),
         "test" => test(&rest),
         "ci" if rest.is_empty() => checks::all(),
         "help" | "-h" | "--help" => {
@@ -61,9 +66,20 @@ fn quickstart(arguments: &[String]) -> run::Result {
     )
 }
 
+fn demo() -> run::Result {
+    setup::c_compiler()?;
+    setup::postgres(&["DATABASE_URL", "TEST_DATABASE_URL"])?;
+    run::cargo(["run", "--package", "actix-pg-demo"])
+}
+
 fn test(arguments: &[String]) -> run::Result {
     setup::c_compiler()?;
     setup::postgres(&["TEST_DATABASE_URL"])?;
     setup::pgbouncer();
+    if arguments.is_empty() {
+        setup::chromium();
+        run::cargo(["test", "--all-features"])?;
+        return run::cargo(["test", "--package", "actix-pg-dashboard", "--package", "actix-pg-demo"]);
+    }
     run::cargo(["test", "--all-features"].into_iter().chain(arguments.iter().map(String::as_str)))
 }

@@ -21,11 +21,11 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
     if manager == Manager::Apt {
         run::as_root(&["sh", "-c", NO_CLUSTER])?;
     }
-    manager.install(match manager {
+    manager.install(&[match manager {
         Manager::Apt | Manager::Apk => "postgresql",
         Manager::Dnf => "postgresql-server",
         Manager::Brew => "postgresql@17",
-    })?;
+    }])?;
     match has_postgres() || is_dry_run() {
         true => Ok(()),
         false => Err("the package is installed, but no folder with initdb and postgres is found".into()),
@@ -42,7 +42,7 @@ pub(crate) fn pgbouncer() {
     }
     eprintln!("There is no PgBouncer on this machine: installing one.");
     let installed = Manager::of_this_machine("PgBouncer").and_then(|manager| {
-        manager.install("pgbouncer")?;
+        manager.install(&["pgbouncer"])?;
         match manager {
             Manager::Apt => run::as_root(&["sh", "-c", NO_SERVICE]),
             _ => Ok(()),
@@ -50,6 +50,25 @@ pub(crate) fn pgbouncer() {
     });
     if let Err(message) = installed {
         eprintln!("xtask: {message}; going on without PgBouncer");
+    }
+}
+
+/// Installs Chromium and its driver unless the machine has them. Where that fails the tests run all the same, and skip those in a
+/// browser. (In CI they fail then.)
+pub(crate) fn chromium() {
+    if has_chromedriver() {
+        return;
+    }
+    eprintln!("There is no Chromium with its driver on this machine: installing them.");
+    let installed = Manager::of_this_machine("Chromium and chromedriver").and_then(|manager| match manager {
+        Manager::Apt => manager.install(&["chromium", "chromium-driver"]),
+        Manager::Dnf => manager.install(&["chromium", "chromedriver"]),
+        Manager::Apk => manager.install(&["chromium", "chromium-chromedriver"]),
+        // A cask may ask for a password.
+        Manager::Brew => Err("install Chrome, and its driver with: brew install --cask chromedriver".into()),
+    });
+    if let Err(message) = installed {
+        eprintln!("xtask: {message}; the tests in a browser are skipped");
     }
 }
 
@@ -61,9 +80,9 @@ pub(crate) fn c_compiler() -> Result {
     eprintln!("There is no C compiler on this machine: installing one.");
     let manager = Manager::of_this_machine("a C compiler")?;
     match manager {
-        Manager::Apt => manager.install("build-essential"),
-        Manager::Dnf => manager.install("gcc"),
-        Manager::Apk => manager.install("build-base"),
+        Manager::Apt => manager.install(&["build-essential"]),
+        Manager::Dnf => manager.install(&["gcc"]),
+        Manager::Apk => manager.install(&["build-base"]),
         Manager::Brew => Err("install Apple's command line tools with: xcode-select --install".into()),
     }
 }
@@ -92,17 +111,17 @@ impl Manager {
         found.map(|(_, manager)| manager).ok_or_else(nothing)
     }
 
-    fn install(self, package: &str) -> Result {
+    fn install(self, packages: &[&str]) -> Result {
         match self {
             Self::Apt => {
                 run::as_root(&["apt-get", "update"])?;
                 let noninteractive = ["env", "DEBIAN_FRONTEND=noninteractive"];
-                let install = ["apt-get", "install", "-y", "--no-install-recommends", package];
-                run::as_root(&[&noninteractive[..], &install[..]].concat())
+                let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+                run::as_root(&[&noninteractive, &install[..], packages].concat())
             }
-            Self::Dnf => run::as_root(&["dnf", "install", "-y", package]),
-            Self::Apk => run::as_root(&["apk", "add", package]),
-            Self::Brew => run::plain("brew", &["install", package]),
+            Self::Dnf => run::as_root(&[&["dnf", "install", "-y"], packages].concat()),
+            Self::Apk => run::as_root(&[&["apk", "add"], packages].concat()),
+            Self::Brew => run::plain("brew", &[&["install"], packages].concat()),
         }
     }
 }
@@ -123,6 +142,14 @@ fn has_pgbouncer() -> bool {
         None => binaries::search_path().into_iter().chain(["/usr/sbin".into()]).collect(),
     };
     folders.iter().any(|folder| folder.join("pgbouncer").is_file())
+}
+
+/// Looks for the driver, which depends on the browser in every package.
+fn has_chromedriver() -> bool {
+    match env::var_os("XTASK_CHROMIUM_PATH") {
+        Some(path) => env::split_paths(&path).any(|folder| folder.join("chromedriver").is_file()),
+        None => has_program("chromedriver"),
+    }
 }
 
 fn has_program(name: &str) -> bool {

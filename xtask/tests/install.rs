@@ -4,6 +4,10 @@
 use std::fs;
 use std::process::Command;
 
+/// What runs when nothing is asked for.
+const TESTS: &str =
+    "$ cargo test --all-features\n$ cargo test --package actix-pg-dashboard --package actix-pg-demo\n";
+
 #[test]
 fn a_missing_server_is_installed_with_the_packages_of_the_platform() {
     for (manager, command) in [
@@ -35,16 +39,40 @@ fn a_pooler_that_cannot_be_installed_is_done_without() {
         &[("TEST_DATABASE_URL", "postgres://there"), ("XTASK_PACKAGE_MANAGER", "unheard-of")],
     );
     assert!(printed.contains("install PgBouncer by hand; going on without"), "{printed}");
-    assert!(printed.ends_with("$ cargo test --all-features\n"), "{printed}");
+    assert!(
+        printed.contains("install Chromium and chromedriver by hand; the tests in a browser are skipped"),
+        "{printed}"
+    );
+    assert!(printed.ends_with(TESTS), "{printed}");
+}
+
+#[test]
+fn a_missing_browser_is_installed_with_its_driver() {
+    for (manager, command) in [
+        ("apt-get", "apt-get install -y --no-install-recommends chromium chromium-driver\n"),
+        ("dnf", "dnf install -y chromium chromedriver\n"),
+        ("apk", "apk add chromium chromium-chromedriver\n"),
+    ] {
+        let printed = printed(&["test"], &[("XTASK_PACKAGE_MANAGER", manager)]);
+        assert!(printed.contains(command), "{printed}");
+        assert!(printed.ends_with(TESTS), "{printed}");
+    }
 }
 
 #[test]
 fn a_server_that_is_named_is_enough() {
     let folder = env!("CARGO_TARGET_TMPDIR");
     fs::write(format!("{folder}/pgbouncer"), "").unwrap();
-    let there = [("TEST_DATABASE_URL", "postgres://there"), ("XTASK_PGBOUNCER_PATH", folder)];
+    fs::write(format!("{folder}/chromedriver"), "").unwrap();
+    let there = [
+        ("TEST_DATABASE_URL", "postgres://there"),
+        ("XTASK_PGBOUNCER_PATH", folder),
+        ("XTASK_CHROMIUM_PATH", folder),
+    ];
     let named = printed(&["test"], &there);
-    assert_eq!(named, "$ cargo test --all-features\n");
+    assert_eq!(named, TESTS);
+    let named = printed(&["demo"], &[("DATABASE_URL", "postgres://there")]);
+    assert_eq!(named, "$ cargo run --package actix-pg-demo\n");
     let named = printed(&["quickstart"], &[("DATABASE_URL", "postgres://there")]);
     assert_eq!(named, "$ cargo run --example quickstart --\n");
 }
@@ -62,6 +90,7 @@ fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         .env("XTASK_DRY_RUN", "1")
         .env("XTASK_POSTGRES_PATH", "/nonexistent")
         .env("XTASK_PGBOUNCER_PATH", "/nonexistent")
+        .env("XTASK_CHROMIUM_PATH", "/nonexistent")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
