@@ -6,10 +6,13 @@ use std::{env, fs};
 
 use actix_web::rt::time::sleep;
 
-use crate::support::{DESKTOP, Demo, PHONE, Window, in_browser};
+use crate::support::{DESKTOP, Demo, PHONE, Window, has_browser, in_browser};
 
 #[actix_web::test]
 async fn the_page_fits_a_desktop_and_a_phone() {
+    if !has_browser() {
+        return;
+    }
     let demo = Demo::start();
     for (window, name) in [
         (DESKTOP, "dashboard.png"),
