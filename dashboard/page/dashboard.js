@@ -7,6 +7,7 @@ const WINDOWS = [60_000, 120_000, 300_000];
 const AXIS = 13;
 const GAP = 3_000;
 const DENSE = 48;
+const MOST_PIPS = 20;
 const SVG = "http://www.w3.org/2000/svg";
 
 const STATES = {
@@ -358,8 +359,8 @@ function drawSessions() {
   const wait = pending === 1 ? "request waits" : "requests wait";
   setText($("#queue-text"), pending ? `${whole(pending)} ${wait} for a session` : "No request waits for a session.");
   const pips = $("#queue-pips");
-  while (pips.childElementCount > Math.min(pending, 30)) pips.lastChild.remove();
-  while (pips.childElementCount < Math.min(pending, 30)) pips.append(make("i"));
+  while (pips.childElementCount > Math.min(pending, MOST_PIPS)) pips.lastChild.remove();
+  while (pips.childElementCount < Math.min(pending, MOST_PIPS)) pips.append(make("i"));
 }
 
 // What happened.
