@@ -39,6 +39,14 @@ const NOTES = {
   closed: [(n) => `${count(n, "session")} ended: the pool was closed`, false],
 };
 
+// Those that name a line, once a threshold of the configuration is passed.
+const WARNINGS = {
+  slow_statement: (note) => `A statement took ${duration(note.duration)}`,
+  slow_acquire: (note) => `A request waits for a session, ${duration(note.duration)} so far`,
+  long_hold: (note) => `A session is held, ${duration(note.duration)} so far`,
+  repeated_statement: (note) => `A request runs the same statement again and again, ${note.times} times so far`,
+};
+
 const COUNTERS = [
   ["borrows", "Sessions lent"],
   ["waits", "Requests that had to wait"],
@@ -366,7 +374,7 @@ function drawSessions() {
 // What happened.
 
 function addNotes(added) {
-  for (const note of added) notes.set(`${note.at} ${note.kind}`, note);
+  for (const note of added) notes.set(note.number, note);
   for (const key of notes.keys()) {
     if (notes.size <= 100) break;
     notes.delete(key);
@@ -374,17 +382,22 @@ function addNotes(added) {
 }
 
 function drawNotes() {
-  const newest = [...notes.values()].sort((a, b) => b.at - a.at);
+  const newest = [...notes.values()].sort((a, b) => b.number - a.number);
   $("#no-notes").hidden = newest.length > 0;
   reconcile(
     $("#notes"),
     newest,
-    (note) => `${note.at} ${note.kind}`,
+    (note) => note.number,
     (note) => {
-      const [sentence, bad] = NOTES[note.kind] ?? [(n) => `${note.kind}: ${n}`, false];
       const item = make("li");
       item.dataset.kind = note.kind;
-      item.append(make("time", "", clock(note.at)), make("span", bad ? "bad" : "", note.text ?? sentence(note.count)));
+      const [sentence, bad] = NOTES[note.kind] ?? [(n) => `${note.kind}: ${n}`, false];
+      const warning = WARNINGS[note.kind];
+      const again = note.count > 1 ? ` (and ${count(note.count - 1, "other")} like it)` : "";
+      const text = make("span", bad ? "bad" : warning ? "warning" : "", warning ? warning(note) + again : sentence(note.count));
+      const details = [note.doing, note.statement, note.caller, note.route].filter((part) => part != null).join(" · ");
+      item.append(make("time", "", clock(note.at)), text);
+      if (details) item.append(make("span", "details", details));
       return item;
     },
     () => {},

@@ -73,6 +73,7 @@ mod events;
 mod viewer;
 mod sampler;
 mod record;
+mod note;
 mod sample;
 mod activity;
 

@@ -3,17 +3,16 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix_pg::{Counters, Durations, SessionState, Watch};
+use actix_pg::{Counters, Durations, SessionState};
 use actix_web::web::Bytes;
 use serde::Serialize;
 
+use crate::note::{Note, Notes};
 use crate::sample::{Sample, micros};
+use crate::sampler::Look;
 
 /// The seconds that the charts show.
 const MOST_POINTS: usize = 300;
-
-/// The most notes that are kept.
-const MOST_NOTES: usize = 100;
 
 /// Two samples further apart than this are not compared: nobody looked in between.
 const GAP: Duration = Duration::from_secs(3);
@@ -24,7 +23,7 @@ pub(crate) struct Record {
     latest: Option<(u64, Bytes)>,
     previous: Option<Reading>,
     points: VecDeque<Point>,
-    notes: VecDeque<Note>,
+    notes: Notes,
 }
 
 /// What the next sample is compared with.
@@ -57,14 +56,6 @@ struct Rates {
     wait_p99: Option<u64>,
 }
 
-/// Something that happened in a second.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Note {
-    at: u64,
-    kind: &'static str,
-    count: u64,
-}
-
 #[derive(Serialize)]
 struct History<'a> {
     points: Vec<&'a Point>,
@@ -79,8 +70,8 @@ impl Record {
     }
 
     /// Takes the sample of a second.
-    pub(crate) fn take(&mut self, tick: u64, watch: &Watch) -> Bytes {
-        let at = now();
+    pub(crate) fn take(&mut self, tick: u64, look: &Look) -> Bytes {
+        let (at, watch) = (now(), &look.watch);
         let reading = Reading {
             at: Instant::now(),
             counters: watch.status().counters,
@@ -93,12 +84,12 @@ impl Record {
         // Not `status.used`, which was read at another moment: the chart and the cells say the same.
         let used = sessions.iter().filter(|session| session.state != SessionState::Idle).count();
         let point = Point { at, used, pending: status.pending_requests, rates };
-        let notes =
-            previous.map(|previous| notes(at, &previous.counters, &reading.counters)).unwrap_or_default();
-        let sample = Sample::of(watch, status, sessions, &point, &notes);
+        let counters = previous.map(|previous| &previous.counters);
+        let notes = self.notes.add(at, counters, &reading.counters, look.warnings());
+        let sample = Sample::of(watch, status, sessions, &point, notes);
         let event = event("sample", at, &sample);
-        keep(&mut self.points, [point], MOST_POINTS);
-        keep(&mut self.notes, notes, MOST_NOTES);
+        self.points.push_back(point);
+        self.points.drain(..self.points.len().saturating_sub(MOST_POINTS));
         self.previous = Some(reading);
         self.latest = Some((tick, event.clone()));
         event
@@ -108,7 +99,7 @@ impl Record {
     pub(crate) fn history(&self, seen: Option<u64>) -> Bytes {
         let after = seen.unwrap_or(0).max(now().saturating_sub(1000 * MOST_POINTS as u64));
         let points = self.points.iter().filter(|point| point.at > after).collect();
-        let notes = self.notes.iter().filter(|note| note.at > seen.unwrap_or(0)).collect();
+        let notes = self.notes.after(seen.unwrap_or(0)).collect();
         event("history", seen.unwrap_or(0), &History { points, notes })
     }
 }
@@ -127,34 +118,6 @@ fn rates(previous: &Reading, current: &Reading) -> Rates {
         wait_p50: quantile(&waits, 0.5),
         wait_p99: quantile(&waits, 0.99),
     }
-}
-
-/// What the counters say has happened. The page has a sentence for each kind.
-fn notes(at: u64, then: &Counters, now: &Counters) -> Vec<Note> {
-    let kinds = [
-        ("timeouts", then.timeouts, now.timeouts),
-        ("refusals", then.refusals, now.refusals),
-        ("opened", then.opened, now.opened),
-        ("cancels", then.cancels, now.cancels),
-        ("retries", then.retries, now.retries),
-        ("renewals", then.renewals, now.renewals),
-        ("connection_lost", then.ended.connection_lost, now.ended.connection_lost),
-        ("statements_dropped", then.ended.statements_dropped, now.ended.statements_dropped),
-        ("idle_timeout", then.ended.idle_timeout, now.ended.idle_timeout),
-        ("max_lifetime", then.ended.max_lifetime, now.ended.max_lifetime),
-        ("check_failed", then.ended.check_failed, now.ended.check_failed),
-        ("reset_failed", then.ended.reset_failed, now.ended.reset_failed),
-        ("unusable", then.ended.unusable, now.ended.unusable),
-        ("dropped", then.ended.dropped, now.ended.dropped),
-        ("closed", then.ended.closed, now.ended.closed),
-    ];
-    let notes = kinds.map(|(kind, then, now)| Note { at, kind, count: now.saturating_sub(then) });
-    notes.into_iter().filter(|note| note.count > 0).collect()
-}
-
-fn keep<T>(kept: &mut VecDeque<T>, new: impl IntoIterator<Item = T>, most: usize) {
-    kept.extend(new);
-    kept.drain(..kept.len().saturating_sub(most));
 }
 
 /// An event is lines of text up to an empty one. JSON escapes line breaks.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_pg::{SessionInfo, SessionState, StatementStats, Status, Watch};
 use serde::Serialize;
 
-use crate::record::{Note, Point};
+use crate::note::Note;
+use crate::record::Point;
 
 /// The most statements that are shown: those that took the most time.
 const MOST_STATEMENTS: usize = 100;
@@ -26,7 +27,7 @@ pub(crate) struct Sample<'a> {
     statements: Vec<Statement>,
     statement_count: usize,
     point: &'a Point,
-    notes: &'a [Note],
+    notes: Vec<Note>,
 }
 
 #[derive(Serialize)]
@@ -60,7 +61,7 @@ impl<'a> Sample<'a> {
         status: Status,
         sessions: Vec<SessionInfo>,
         point: &'a Point,
-        notes: &'a [Note],
+        notes: Vec<Note>,
     ) -> Self {
         Self {
             status,
@@ -109,7 +110,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn shortened(mut text: String) -> String {
+pub(crate) fn shortened(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MOST_CHARACTERS) {
         text.truncate(end);
         text.push('…');

@@ -3,11 +3,14 @@
 //! There is no task that samples. The seconds are counted from the sampler's start, every viewer wakes up when one begins, and
 //! the first of them takes the sample. So a worker that blocks or stops holds up its own viewers only.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use actix_pg::{Database, Watch};
+use actix_pg::{Database, Warning, Watch};
 use actix_web::web::{self, Bytes};
+use futures_core::Stream;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -21,10 +24,35 @@ const MOST_VIEWERS: usize = 100;
 pub(crate) struct Sampler {
     db: Database,
     start: Instant,
-    watch: Mutex<Weak<Watch>>,
+    look: Mutex<Weak<Look>>,
     record: Arc<AsyncMutex<Record>>,
     seats: Arc<Semaphore>,
     pub(crate) activity: Activity,
+}
+
+/// What the viewers share while there are any.
+pub(crate) struct Look {
+    pub(crate) watch: Watch,
+    warnings: Mutex<Pin<Box<dyn Stream<Item = Warning> + Send>>>,
+}
+
+impl Look {
+    fn at(db: &Database) -> Self {
+        let watch = db.watch();
+        let warnings = Mutex::new(Box::pin(watch.warnings()) as _);
+        Self { watch, warnings }
+    }
+
+    /// The warnings since the last call.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cx = Context::from_waker(Waker::noop());
+        std::iter::from_fn(|| match warnings.as_mut().poll_next(&mut cx) {
+            Poll::Ready(warning) => warning,
+            Poll::Pending => None,
+        })
+        .collect()
+    }
 }
 
 impl Sampler {
@@ -40,7 +68,7 @@ impl Sampler {
         let sampler = Arc::new(Self {
             db: db.clone(),
             start: Instant::now(),
-            watch: Mutex::default(),
+            look: Mutex::default(),
             record: Arc::default(),
             seats: Arc::new(Semaphore::new(MOST_VIEWERS)),
             activity: Activity::default(),
@@ -58,13 +86,13 @@ impl Sampler {
         Arc::clone(&self.seats).try_acquire_owned().ok()
     }
 
-    /// The watch that all viewers share. It is gone with the last of them.
-    pub(crate) fn watch(&self) -> Arc<Watch> {
-        let mut shared = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What all viewers share. It is gone with the last of them.
+    pub(crate) fn look(&self) -> Arc<Look> {
+        let mut shared = self.look.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let watch = Arc::new(self.db.watch());
-            *shared = Arc::downgrade(&watch);
-            watch
+            let look = Arc::new(Look::at(&self.db));
+            *shared = Arc::downgrade(&look);
+            look
         })
     }
 
@@ -76,12 +104,12 @@ impl Sampler {
     /// The event of this second. Takes the sample, unless another viewer has; not on the worker's thread, as there may be
     /// thousands of statements.
     pub(crate) async fn sample(&self) -> Option<Bytes> {
-        let (tick, watch) = (self.tick(), self.watch());
+        let (tick, look) = (self.tick(), self.look());
         let mut record = Arc::clone(&self.record).lock_owned().await;
         if let Some(event) = record.event_of(tick) {
             return Some(event);
         }
-        web::block(move || record.take(tick, &watch)).await.ok()
+        web::block(move || record.take(tick, &look)).await.ok()
     }
 
     /// The event with what was recorded after a time, in milliseconds.

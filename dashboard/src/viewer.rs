@@ -27,11 +27,11 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(crate) fn start(sampler: Arc<Sampler>, seat: OwnedSemaphorePermit, seen: Option<u64>) -> Receiver<Bytes> {
     let (sender, receiver) = mpsc::channel(1);
     rt::spawn(async move {
-        let watch = sampler.watch();
+        let look = sampler.look();
         show(&sampler, &sender, seen).await;
         drop((sender, seat));
         sleep(GRACE).await;
-        drop(watch);
+        drop(look);
     });
     receiver
 }

@@ -5,8 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// The members of the workspace that are not published, and their folders.
-const UNPUBLISHED: [(&str, &str); 3] =
-    [("bench", "bench"), ("xtask", "xtask"), ("test-support", "tests/support")];
+const UNPUBLISHED: [(&str, &str); 4] = [
+    ("bench", "bench"),
+    ("xtask", "xtask"),
+    ("test-support", "tests/support"),
+    ("actix-pg-demo", "dashboard/demo"),
+];
 
 /// Whoever has the package has the terms that it is used under.
 #[test]

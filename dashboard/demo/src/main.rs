@@ -25,8 +25,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (server, config) = Server::start()?;
     let server = web::Data::new(server);
     // Few sessions, so that one sees what they do.
-    let config =
-        Config { pool_min_size: 2, pool_max_size: 8, acquire_timeout: Duration::from_secs(10), ..config };
+    let config = Config {
+        pool_min_size: 2,
+        pool_max_size: 8,
+        acquire_timeout: Duration::from_secs(10),
+        slow_statement: Some(Duration::from_secs(1)),
+        slow_acquire: Some(Duration::from_secs(1)),
+        long_hold: Some(Duration::from_secs(2)),
+        ..config
+    };
     let db = Database::connect(config).await?;
     shop::create_tables(&db).await?;
 

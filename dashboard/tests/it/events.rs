@@ -120,6 +120,32 @@ async fn what_happens_in_the_pool_is_noted() {
     app.stop().await;
 }
 
+#[actix_web::test]
+async fn warnings_are_noted_with_their_line_and_alike_ones_once() {
+    let slow = Some(Duration::from_millis(1));
+    let app = TestApp::start(|config| Config { slow_statement: slow, ..config }).await;
+    let mut viewer = app.look().await;
+    viewer.sample().await;
+    for _ in 0..5 {
+        app.db.connection().query("SELECT 'a secret' FROM pg_sleep(0.02)", &[]).await.unwrap();
+    }
+    let (mut notes, mut count) = (Vec::new(), 0);
+    while count < 5 {
+        let event = viewer.sample().await;
+        let new = event.data["notes"].as_array().unwrap().clone();
+        let warnings = new.into_iter().filter(|note| note["kind"] == "slow_statement");
+        for note in warnings {
+            count += note["count"].as_u64().unwrap();
+            notes.push(note);
+        }
+    }
+    assert!(count == 5 && notes.len() <= 2, "{notes:?}");
+    assert!(notes[0]["duration"].as_u64() >= Some(20_000), "{notes:?}");
+    assert!(notes[0]["caller"].as_str().unwrap().contains("events.rs:"), "{notes:?}");
+    assert!(!format!("{notes:?}").contains("secret"), "{notes:?}");
+    app.stop().await;
+}
+
 fn statement<'a>(data: &'a Value, summary: &str) -> Option<&'a Value> {
     data["statements"].as_array()?.iter().find(|statement| statement["summary"] == summary)
 }

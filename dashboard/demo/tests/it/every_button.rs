@@ -15,7 +15,7 @@ const STATES: &str = "const counts = {}; \
     return counts";
 
 /// What happened, as kinds and sentences.
-const NOTES: &str = "return [...document.querySelectorAll('#notes li')].map((note) => `${note.dataset.kind}: ${note.lastChild.textContent}`)";
+const NOTES: &str = "return [...document.querySelectorAll('#notes li')].map((note) => `${note.dataset.kind}: ${note.children[1].textContent} ${note.children[2]?.textContent ?? ''}`)";
 
 const STATEMENTS_A_SECOND: &str =
     "return parseFloat(document.querySelector('#card-statements .value').textContent.replace(',', '')) || 0";
@@ -64,6 +64,12 @@ async fn every_button_shows_what_it_says() {
                 && title.as_str().unwrap().contains("shop.rs:"),
             "{title}"
         );
+        let warned = |notes: &Value| {
+            let notes = notes.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut holds = notes.filter(|note| note.starts_with("long_hold: A session is held"));
+            holds.any(|note| note.contains("shop.rs:") && note.contains("/reports/held"))
+        };
+        shop.page().until("the warning", NOTES, warned).await;
         shop.page().until("the end of the reports", STATES, |states| states["idle"] == 8).await;
 
         shop.press("released", "12 reports of 5 seconds have begun.").await;
