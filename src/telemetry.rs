@@ -8,32 +8,28 @@
 //! That is what this crate logs. The driver logs statements with their parameters itself, at DEBUG, to
 //! `tokio_postgres::query` and the other modules of `tokio_postgres`.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use tracing::field::{Empty, display};
-use tracing::{Span, debug, dispatcher, error, info, info_span, warn};
+use tracing::field::display;
+use tracing::{debug, error, info, warn};
 
 use crate::postgres_error::{self, PostgresError};
-use crate::sql::{has_parameters, without_literals};
 use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, Severity, SqlState};
 use crate::tokio_postgres::types::ToSql;
+
+mod span;
+
+pub(crate) use span::{Peer, Span, is_traced};
 
 /// The target of the line that stands for a failed request.
 const REQUEST: &str = "actix_pg::request";
 
 /// The target of what the server has to say besides its answers.
 const NOTICE: &str = "actix_pg::notice";
-
-/// The target of spans.
-const SPAN: &str = "actix_pg::span";
-
-/// The port that spans leave out.
-const DEFAULT_PORT: u16 = 5432;
 
 pub(crate) fn request_failed(err: &(dyn Error + 'static), said: Option<&PostgresError>) {
     error!(
@@ -57,107 +53,6 @@ pub(crate) fn notice(said: &DbError) {
         Some(Severity::Log | Severity::Debug) => debug!(target: NOTICE, %severity, %code, "{message}"),
         _ => info!(target: NOTICE, %severity, %code, "{message}"),
     }
-}
-
-/// The server of a session, as OpenTelemetry names it.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) namespace: String,
-    pub(crate) address: String,
-    pub(crate) port: Option<u16>,
-}
-
-/// Whether anybody may listen to spans.
-///
-/// Without a subscriber there are none: the feature `log` of tracing would make lines of the log of them.
-pub(crate) fn is_traced() -> bool {
-    dispatcher::has_been_set()
-}
-
-/// The span of one statement, a child of the current one. A text without parameters is shown without its literals.
-pub(crate) fn statement_span(summary: &str, sql: &str, peer: &Peer) -> Span {
-    if !is_traced() {
-        return Span::none();
-    }
-    let name = if summary.is_empty() { "postgresql" } else { summary };
-    let span = info_span!(
-        target: SPAN,
-        "statement",
-        otel.name = name,
-        otel.kind = "client",
-        otel.status_code = Empty,
-        db.system.name = "postgresql",
-        db.namespace = %Escaped(&peer.namespace),
-        db.query.summary = summary,
-        db.query.text = Empty,
-        server.address = %Escaped(&peer.address),
-        server.port = peer.port.filter(|port| *port != DEFAULT_PORT),
-        db.response.returned_rows = Empty,
-        db.response.status_code = Empty,
-        "error.type" = Empty,
-    );
-    if !span.is_disabled() {
-        span.record("db.query.text", &*shown(sql));
-    }
-    span
-}
-
-/// The span of something else that happens to a session, a child of the current one.
-pub(crate) fn session_span(name: &'static str, peer: Option<&Peer>) -> Span {
-    if !is_traced() {
-        return Span::none();
-    }
-    info_span!(
-        target: SPAN,
-        "session",
-        otel.name = name,
-        otel.kind = "client",
-        otel.status_code = Empty,
-        db.system.name = "postgresql",
-        db.namespace = peer.map(|peer| display(Escaped(&peer.namespace))),
-        server.address = peer.map(|peer| display(Escaped(&peer.address))),
-        server.port = peer.and_then(|peer| peer.port).filter(|port| *port != DEFAULT_PORT),
-        db.response.status_code = Empty,
-        "error.type" = Empty,
-    )
-}
-
-/// The current span, if it has a field for what a request costs.
-pub(crate) fn request_span() -> Option<Span> {
-    if !is_traced() {
-        return None;
-    }
-    let span = Span::current();
-    REQUEST_FIELDS.iter().any(|field| span.has_field(*field)).then_some(span)
-}
-
-/// The fields of a request's span that are filled in, if it declares them.
-const REQUEST_FIELDS: [&str; 4] = ["db.statements", "db.rows", "db.wait_time", "db.hold_time"];
-
-/// Tells a request's span what it has cost; times in seconds.
-pub(crate) fn record_request(span: &Span, statements: u64, rows: u64, waited: f64, held: f64) {
-    let [of_statements, of_rows, of_waits, of_holds] = REQUEST_FIELDS;
-    span.record(of_statements, statements);
-    span.record(of_rows, rows);
-    span.record(of_waits, waited);
-    span.record(of_holds, held);
-}
-
-/// The text of a statement as a span shows it.
-fn shown(sql: &str) -> Cow<'_, str> {
-    if has_parameters(sql) { Cow::Borrowed(sql) } else { Cow::Owned(without_literals(sql)) }
-}
-
-/// Records the rows that a statement has returned.
-pub(crate) fn record_rows(span: &Span, rows: Option<u64>) {
-    span.record("db.response.returned_rows", rows);
-}
-
-/// Records the error that a span has ended with.
-pub(crate) fn record_error(span: &Span, code: Option<&str>, kind: &str) {
-    span.record("db.response.status_code", code);
-    span.record("error.type", kind);
-    span.record("otel.status_code", "ERROR");
 }
 
 #[cfg(not(feature = "rustls-no-provider"))]

@@ -13,7 +13,7 @@ use super::state::LeaseState;
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::Place;
-use crate::telemetry;
+use crate::telemetry::Span;
 
 /// Who borrows a session.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ impl Lender {
             Self::Pool(pool) => {
                 let pooled = pool.acquire_now()?;
                 // A span without length: the session was there.
-                drop(telemetry::session_span("acquire", Some(pooled.session().peer())));
+                drop(Span::session("acquire", Some(pooled.session().peer())));
                 Some(Lease::new(Loan::Pooled(pooled), borrower))
             }
             #[cfg(feature = "testing")]
@@ -91,10 +91,10 @@ impl Lender {
     pub(crate) async fn acquire_in_time(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
         match self {
             Self::Pool(pool) => {
-                let span = telemetry::session_span("acquire", None);
+                let span = Span::session("acquire", None);
                 let acquired = pool.acquire_in_time().await;
                 if acquired.is_err() {
-                    telemetry::record_error(&span, None, "acquire");
+                    span.record_error(None, "acquire");
                 }
                 Ok(Lease::new(Loan::Pooled(acquired?), borrower))
             }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::Span;
-
 use super::request_info::RequestInfo;
+use crate::Error;
 use crate::session::Session;
 use crate::stats::{Place, StatementInfo, Stats, Warning, WarningKind};
-use crate::{Error, telemetry};
+use crate::telemetry::Span;
 
 /// A statement that runs while somebody observes statements: a [`tracing`] subscriber, a reader of figures, or an option.
 ///
@@ -37,7 +36,7 @@ impl Observed {
     ) -> Box<Self> {
         let request = Arc::clone(request);
         let info = session.info(sql);
-        let span = telemetry::statement_span(info.summary(), sql, session.peer());
+        let span = Span::statement(info.summary(), sql, session.peer());
         let stats = Arc::clone(session.stats());
         Box::new(Self { since: Instant::now(), info, stats, span, slow, place, request, ended: false })
     }
@@ -45,13 +44,13 @@ impl Observed {
     /// The statement has ended with this number of rows, returned or affected.
     pub(super) fn succeeded(mut self, rows: Option<u64>) {
         self.end(rows.unwrap_or(0), None);
-        telemetry::record_rows(&self.span, rows);
+        self.span.record_rows(rows);
     }
 
     /// The statement has failed.
     pub(super) fn failed(mut self, err: &Error) {
         self.end(0, Some((err.code().map(|code| code.code()), error_type(err))));
-        telemetry::record_error(&self.span, err.code().map(|code| code.code()), error_type(err));
+        self.span.record_error(err.code().map(|code| code.code()), error_type(err));
     }
 
     fn end(&mut self, rows: u64, error: Option<(Option<&str>, &str)>) {
@@ -84,7 +83,7 @@ impl Drop for Observed {
     fn drop(&mut self) {
         if !self.ended {
             self.end(0, Some((None, CANCELLED)));
-            telemetry::record_error(&self.span, None, CANCELLED);
+            self.span.record_error(None, CANCELLED);
         }
     }
 }

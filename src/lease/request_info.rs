@@ -4,11 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tracing::Span;
-
 use super::request_settings::RequestSettings;
 use crate::stats::StatementInfo;
-use crate::telemetry;
+use crate::telemetry::Span;
 
 /// The most statements of a request whose runs are counted.
 const MOST_STATEMENTS: usize = 100;
@@ -48,7 +46,7 @@ impl RequestInfo {
 
     /// Has the cost of the request summed up, for its span if that has fields for it, or for another who asks.
     pub(crate) fn sum_up(&self, anyway: bool) {
-        let span = telemetry::request_span();
+        let span = Span::of_request();
         if anyway || span.is_some() {
             self.sums.get_or_init(|| Box::new(Sums { span, ..Sums::default() }));
         }
@@ -93,8 +91,7 @@ impl Sums {
     pub(crate) fn record(&self) {
         if let Some(span) = &self.span {
             let seconds = |nanoseconds: &AtomicU64| duration(nanoseconds).as_secs_f64();
-            telemetry::record_request(
-                span,
+            span.record_request(
                 self.statements.load(Ordering::Relaxed),
                 self.rows.load(Ordering::Relaxed),
                 seconds(&self.waited),

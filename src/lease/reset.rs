@@ -21,7 +21,7 @@ use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, HookFailed, Session, answer, ask, cancel_until_quiet};
 use crate::stats::{EndReason, Event};
-use crate::telemetry;
+use crate::telemetry::{self, Span};
 use crate::tokio_postgres::Error;
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for prepared statements: the
@@ -116,7 +116,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
     };
     session.driver().go_home();
     pool.stats().count(Event::Reset);
-    let _span = telemetry::session_span("reset", Some(session.peer()));
+    let _span = Span::session("reset", Some(session.peer()));
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {

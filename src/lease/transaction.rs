@@ -4,15 +4,14 @@ use std::fmt::Display;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::Span;
-
 use super::session_use::SessionUse;
 use super::state::LeaseState;
 use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
 use crate::stats::Event;
+use crate::telemetry::Span;
 use crate::tokio_postgres::error::{Severity, SqlState};
-use crate::{Error, Result, telemetry};
+use crate::{Error, Result};
 
 /// An open transaction, or a savepoint in one.
 ///
@@ -50,7 +49,7 @@ impl TransactionGuard {
             _span: Span::none(),
         };
         if !guard.is_savepoint() {
-            guard._span = telemetry::session_span("transaction", Some(guard.session_use.session().peer()));
+            guard._span = Span::session("transaction", Some(guard.session_use.session().peer()));
         }
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };

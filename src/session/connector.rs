@@ -21,7 +21,7 @@ use crate::config::Settings;
 #[cfg(feature = "metrics")]
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
-use crate::telemetry;
+use crate::telemetry::{self, Span};
 use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
 
@@ -63,10 +63,10 @@ impl Connector {
     /// else that of the last host.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let since = Instant::now();
-        let span = telemetry::session_span("connect", None);
+        let span = Span::session("connect", None);
         let opened = self.drivers.track_future(self.open_somewhere()).await;
         if let Err(err) = &opened {
-            telemetry::record_error(&span, err.code().map(|code| code.code()), "connect");
+            span.record_error(err.code().map(|code| code.code()), "connect");
         }
         drop(span);
         match opened {
@@ -172,7 +172,7 @@ impl Connector {
     /// So no later statement can be hit. After an error the request may still be on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         self.stats.count(Event::Cancel);
-        let _span = telemetry::session_span("cancel", Some(&address.peer(namespace(&self.settings))));
+        let _span = Span::session("cancel", Some(&address.peer(namespace(&self.settings))));
         let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
         cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
