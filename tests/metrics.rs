@@ -98,5 +98,6 @@ async fn an_exporter_serves_opentelemetrys_names() {
         rendered.split("db_query_summary=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(summaries.len() <= 201 && summaries.contains("_OTHER"), "{}", summaries.len());
     assert!(!rendered.contains("postgres://"), "a DSN in a label");
+    drop((conn, other));
     db.close().await;
 }

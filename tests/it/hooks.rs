@@ -77,6 +77,7 @@ async fn a_hook_that_fails_panics_or_hangs_costs_the_session() {
         while db.status().counters.ended.reset_failed != 1 {
             tokio::task::yield_now().await;
         }
+        drop(conn);
         db.close().await;
     }
 }
@@ -108,5 +109,6 @@ async fn a_session_that_is_refused_is_ended() {
     conn.release().expect("nothing runs");
     let other: i32 = conn.query_one_scalar("SELECT pg_backend_pid()", &[]).await.expect("another");
     assert_ne!(pid, other);
+    drop(conn);
     db.close().await;
 }
