@@ -42,9 +42,9 @@ const NOTES = {
 // Those that name a line, once a threshold of the configuration is passed.
 const WARNINGS = {
   slow_statement: (note) => `A statement took ${duration(note.duration)}`,
-  slow_acquire: (note) => `A request waits for a session, ${duration(note.duration)} so far`,
-  long_hold: (note) => `A session is held, ${duration(note.duration)} so far`,
-  repeated_statement: (note) => `A request runs the same statement again and again, ${note.times} times so far`,
+  slow_acquire: (note) => `A request waits for ${duration(note.duration)}`,
+  long_hold: (note) => `A session is held for ${duration(note.duration)}`,
+  repeated_statement: (note) => `A request runs one statement ${note.times} times`,
 };
 
 const COUNTERS = [
@@ -114,6 +114,11 @@ function duration(us) {
 /// A time that goes on. Fractions of a second would flicker.
 function elapsed(us) {
   return us < 1_000_000 ? "now" : duration(us < 120_000_000 ? Math.floor(us / 1_000_000) * 1_000_000 : us);
+}
+
+/// The file with its folder.
+function shortPath(path) {
+  return path.split(/[\\/]/).slice(-2).join("/");
 }
 
 function clock(ms) {
@@ -325,7 +330,7 @@ function updateCell(item, session) {
   setText(cell.querySelector(".name"), name);
   setText(cell.querySelector(".since"), session.since == null ? "" : elapsed(session.since));
   setText(cell.querySelector(".line-1"), borrowed ? session.statement ?? session.route ?? "no statement yet" : "");
-  setText(cell.querySelector(".line-2"), (session.caller ?? "").split(/[\\/]/).slice(-2).join("/"));
+  setText(cell.querySelector(".line-2"), shortPath(session.caller ?? ""));
   if (session.state === "none") return setAttribute(cell, "aria-label", name);
   setAttribute(cell, "aria-expanded", String(selected === session.number));
   const details = [`Session ${session.number}`, name, session.statement, session.caller, session.route];
@@ -393,11 +398,14 @@ function drawNotes() {
       item.dataset.kind = note.kind;
       const [sentence, bad] = NOTES[note.kind] ?? [(n) => `${note.kind}: ${n}`, false];
       const warning = WARNINGS[note.kind];
-      const again = note.count > 1 ? ` (and ${count(note.count - 1, "other")} like it)` : "";
+      const again = note.count > 1 ? ` × ${whole(note.count)}` : "";
       const text = make("span", bad ? "bad" : warning ? "warning" : "", warning ? warning(note) + again : sentence(note.count));
-      const details = [note.doing, note.statement, note.caller, note.route].filter((part) => part != null).join(" · ");
       item.append(make("time", "", clock(note.at)), text);
-      if (details) item.append(make("span", "details", details));
+      for (const parts of [[note.doing, note.statement], [note.caller && shortPath(note.caller), note.route]]) {
+        const details = parts.filter((part) => part != null).join(" · ");
+        if (details) item.append(make("span", "details", details));
+      }
+      if (note.caller) item.title = note.caller;
       return item;
     },
     () => {},
@@ -411,13 +419,18 @@ function drawNotes() {
 
 // Statements.
 
+/// A SQLSTATE or a word. OpenTelemetry's for all others has an underscore.
+function errorName(code) {
+  return code === "_OTHER" ? "other" : code;
+}
+
 const COLUMNS = [
   ["Total", (s) => duration(s.total)],
   ["Calls", (s) => whole(s.calls)],
   ["Mean", (s) => duration(s.mean)],
   ["Longest", (s) => duration(s.longest)],
   ["Rows", (s) => whole(s.rows)],
-  ["Errors", (s) => Object.entries(s.errors).map(([code, n]) => (n > 1 ? `${code} × ${whole(n)}` : code)).join(", ")],
+  ["Errors", (s) => Object.entries(s.errors).map(([code, n]) => (n > 1 ? `${errorName(code)} × ${whole(n)}` : errorName(code))).join(", ")],
 ];
 
 function createStatement(statement) {

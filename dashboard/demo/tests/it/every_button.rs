@@ -15,7 +15,7 @@ const STATES: &str = "const counts = {}; \
     return counts";
 
 /// What happened, as kinds and sentences.
-const NOTES: &str = "return [...document.querySelectorAll('#notes li')].map((note) => `${note.dataset.kind}: ${note.children[1].textContent} ${note.children[2]?.textContent ?? ''}`)";
+const NOTES: &str = "return [...document.querySelectorAll('#notes li')].map((note) => `${note.dataset.kind}: ${[...note.children].slice(1).map((part) => part.textContent).join(' ')}`)";
 
 const STATEMENTS_A_SECOND: &str =
     "return parseFloat(document.querySelector('#card-statements .value').textContent.replace(',', '')) || 0";

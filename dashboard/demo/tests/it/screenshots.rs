@@ -37,7 +37,8 @@ async fn picture(demo: &Demo, window: Window, name: &'static str) {
         let states =
             "return new Set([...document.querySelectorAll('.cell')].map((cell) => cell.dataset.state)).size";
         page.until("sessions in three states", states, |states| states.as_u64() >= Some(3)).await;
-        sleep(Duration::from_secs(2)).await;
+        let warning = "return document.querySelector('#notes [data-kind=long_hold]') !== null";
+        page.until("a warning", warning, |there| there == true).await;
         let fits = "return document.documentElement.scrollWidth <= window.innerWidth && window.innerWidth";
         assert_eq!(page.eval(fits).await, window.width, "{window:?}");
         let page_colour = page.eval("return getComputedStyle(document.body).backgroundColor").await;
