@@ -27,6 +27,7 @@ mod several_hosts;
 mod sessions_come_back_clean;
 mod statements_are_cached;
 mod hooks;
+mod watch;
 mod health;
 mod rows_found;
 mod start_up_and_bad_input;

@@ -27,6 +27,14 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
     Ok(server.run().await?)
 }
 
+/// Makes a span of every statement, and metrics. The spans go nowhere: what an exporter does with them is its own.
+#[cfg(feature = "observed")]
+pub(super) fn observe() -> Outcome {
+    tracing::subscriber::set_global_default(tracing_subscriber::registry())?;
+    metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    Ok(())
+}
+
 #[get("/users/{id}")]
 async fn user(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
     let row = conn.query_one(USER, &[&*id]).await?;

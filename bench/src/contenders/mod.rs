@@ -30,6 +30,8 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contender {
     ActixPg,
+    #[cfg(feature = "observed")]
+    ActixPgObserved,
     Bb8Documented,
     Bb8Tuned,
     Deadpool,
@@ -41,8 +43,10 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::ActixPg,
+        #[cfg(feature = "observed")]
+        Self::ActixPgObserved,
         Self::Bb8Documented,
         Self::Bb8Tuned,
         Self::Deadpool,
@@ -56,6 +60,8 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ActixPg => "actix-pg",
+            #[cfg(feature = "observed")]
+            Self::ActixPgObserved => "actix-pg-observed",
             Self::Bb8Documented => "bb8-postgres",
             Self::Bb8Tuned => "bb8-postgres-tuned",
             Self::Deadpool => "deadpool-postgres",
@@ -68,7 +74,7 @@ impl Contender {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
+        Self::ALL.iter().copied().find(|one| one.name() == name)
     }
 
     /// Makes ready what has to be there before a server can start; the text says why it cannot.
@@ -99,6 +105,11 @@ pub(crate) fn serve(name: &str, workers: usize) -> Outcome {
     System::new().block_on(async {
         match Contender::named(name) {
             Some(Contender::ActixPg) => actix_pg::serve(setup).await,
+            #[cfg(feature = "observed")]
+            Some(Contender::ActixPgObserved) => {
+                actix_pg::observe()?;
+                actix_pg::serve(setup).await
+            }
             Some(Contender::Bb8Documented) => bb8_documented::serve(setup).await,
             Some(Contender::Bb8Tuned) => bb8_tuned::serve(setup).await,
             Some(Contender::Deadpool) => deadpool::serve(setup).await,
