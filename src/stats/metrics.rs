@@ -1,7 +1,7 @@
 //! The metrics of the [`metrics`] facade, with OpenTelemetry's names and units.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{
@@ -90,6 +90,12 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    fn operations(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<dyn Operation>>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The events that have a metric.
 const EVENTS: [(Event, &str); 5] = [
     (Event::Timeout, "db.client.connection.timeouts"),
@@ -139,19 +145,24 @@ fn describe() {
 
 impl Recorder for Metrics {
     fn operation(&self, summary: &str) -> Arc<dyn Operation> {
-        let mut operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(operation) = operations.get(summary) {
-            return Arc::clone(operation);
+        let known = |summary: &str| {
+            let operations = self.operations();
+            let is_full = operations.len() >= MOST_SUMMARIES;
+            (operations.get(summary).map(Arc::clone), is_full)
+        };
+        let (mut operation, is_full) = known(summary);
+        let mut summary = summary;
+        if operation.is_none() && is_full {
+            summary = OTHER;
+            operation = known(summary).0;
         }
-        let summary = if operations.len() < MOST_SUMMARIES { summary } else { OTHER };
-        if let Some(operation) = operations.get(summary) {
-            return Arc::clone(operation);
-        }
-        let mut labels = self.server.clone();
-        labels.push(Label::new("db.query.summary", summary.to_owned()));
-        let operation = Arc::new(Durations::new(labels));
-        operations.insert(summary.into(), Arc::clone(&operation) as _);
-        operation
+        operation.unwrap_or_else(|| {
+            // Not under the lock: the application's recorder may be slow, or panic.
+            let mut labels = self.server.clone();
+            labels.push(Label::new("db.query.summary", summary.to_owned()));
+            let made: Arc<dyn Operation> = Arc::new(Durations::new(labels));
+            Arc::clone(self.operations().entry(summary.into()).or_insert(made))
+        })
     }
 
     fn count(&self, event: Event) {

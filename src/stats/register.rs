@@ -116,8 +116,13 @@ impl StatementInfo {
     }
 
     /// What takes the durations for the application's metrics. Found at the first run.
+    ///
+    /// Two threads may look for it at once: one that waited for the other would wait for the application's recorder.
     pub(super) fn operation(&self, find: impl FnOnce(&str) -> Arc<dyn Operation>) -> &dyn Operation {
-        &**self.operation.get_or_init(|| find(self.summary()))
+        if self.operation.get().is_none() {
+            let _ = self.operation.set(find(self.summary()));
+        }
+        &**self.operation.get().expect("set just now")
     }
 
     /// The figures, to be written to.
