@@ -23,17 +23,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can fail, in the order in which an application meets it.
 ///
-/// As an [Actix error](actix_web::ResponseError) it becomes a response without a body and one line of the [log](Self::log): the client
-/// sees no SQL, no name and no host. The status stands at each error below. An application with bodies of its own wraps it in an
+/// As an [Actix error](actix_web::ResponseError) it becomes a response without a body and one line of the [log](Self::log); only
+/// [`NotFound`](Self::NotFound) has the body `not found` and no line. The client sees no SQL, no name and no host. The status stands at each error
+/// below. An application with bodies of its own wraps it in an
 /// error of its own; the page [`errors`](crate::guide::errors) shows how.
 ///
 /// `{err}` is the sentence for this error alone. `{err:#}` and `{err:?}` append its causes, on one line, which shows no
 /// parameter and no data of a row (see [`PostgresError`]).
 #[non_exhaustive]
 pub enum Error {
-    /// Start-up: an option cannot be applied.
+    /// Start-up: an option cannot be applied. 500.
     Config(ConfigError),
-    /// Start-up: the database cannot be reached, or refuses the login.
+    /// Start-up: the database cannot be reached, or refuses the login. 503.
     Connect(ConnectError),
 
     /// Extraction: no [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps this route. 500.
@@ -60,8 +61,8 @@ pub enum Error {
     TooManyRows,
     /// Statement: a query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
     NoRows,
-    /// Statement: the server or the driver refused it. 503 if the server is going down, the connection is gone, or after a
-    /// serialization failure or a deadlock, which another attempt may not meet; else 500.
+    /// Statement: the server or the driver refused it. 503 where [`is_unavailable`](Self::is_unavailable) says so: the connection is
+    /// gone, the server is going down or out of resources, or another transaction won; else 500.
     Postgres(PostgresError),
 
     /// Copy: it was finished after it had failed. 500.

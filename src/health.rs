@@ -28,7 +28,8 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().body("live")
 }
 
-/// Answers 200 if the database has answered within [`READY_TIMEOUT`], else 503. Needs the [`Database`] in the app data, where its
+/// Answers 200 if the database answers within [`READY_TIMEOUT`], or if the pool is so busy that the probe still waits, but sessions were
+/// lent meanwhile; else 503. Needs the [`Database`] in the app data, where its
 /// middleware puts it.
 ///
 /// After [`Database::close`] has been called it answers 503, so that no new requests come while the application stops. It

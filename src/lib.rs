@@ -33,11 +33,13 @@
 //!
 //! # Where to read on
 //!
-//! - **The [guide]**, ten pages from the first handler to PgBouncer, and what to expect if you come from deadpool-postgres, sqlx,
+//! - **The [guide]**, eleven pages from the first handler to PgBouncer, and what to expect if you come from deadpool-postgres, sqlx,
 //!   axum-sqlx-tx or GINO.
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
-//! - What lives as long as the application: [`Database`], and its [`Status`].
-//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`].
+//! - What lives as long as the application: [`Database`], its [`Status`], a [`Watch`] of it, the probes in [`health`];
+//!   [`DatabaseBuilder`] for hooks.
+//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`]. Without an extractor, as in
+//!   a middleware: [`ConnectionExt`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
@@ -59,6 +61,7 @@
 //! | `rustls-ring` | the same with ring |
 //! | `rustls-no-provider` | the same with the provider that the application installs |
 //! | `metrics` | metrics with OpenTelemetry's names, through the [`metrics`](https://docs.rs/metrics) facade |
+//! | `with-uuid-1`, `with-chrono-0_4`, `with-serde_json-1`, `array-impls` … | the driver's optional types, by the driver's names |
 //! | `testing` | the module `testing` and `Database::sandbox`: a throwaway PostgreSQL server and fresh databases, for your tests too |
 //!
 //! [`tokio_postgres`] is the driver, re-exported.
@@ -80,7 +83,8 @@
 //! |---|---|
 //! | `actix_pg::request` | each failed request, at ERROR: [`Error::log`]. Turn it off if a middleware of yours logs errors |
 //! | `actix_pg::notice` | what the server says besides its answers, such as `RAISE NOTICE`: INFO, its LOG and DEBUG at DEBUG |
-//! | `actix_pg::telemetry` | the life of the sessions; statements, with `echo` |
+//! | `actix_pg::telemetry` | the life of the sessions; warnings, at WARN; statements, with `echo` |
+//! | `actix_pg::span` | spans, at INFO: see [`operating`](guide::operating) |
 //! | `tokio_postgres` | the driver's own, at DEBUG: every statement **with its parameters** |
 
 mod config;

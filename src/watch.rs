@@ -18,7 +18,8 @@ use crate::{Database, Status};
 
 /// Reads what the pool does: [`Database::watch`].
 ///
-/// The figures of statements are kept only while a `Watch` is alive. Without one no clock is read for a statement.
+/// Statements are measured for it only while a `Watch` is alive. Without one, and with no other observer (`slow_statement`, the feature
+/// `metrics`, a subscriber), no clock is read for a statement.
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};
@@ -40,7 +41,7 @@ pub struct Watch {
     pool: Arc<Pool>,
 }
 
-/// The figures of one SQL text, since the first [`Watch`] that saw it.
+/// The figures of one SQL text, from all the time in which somebody watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatementStats {
@@ -85,7 +86,7 @@ pub struct SessionInfo {
     pub since: Duration,
     /// The line that borrowed it, as `file:line`.
     pub caller: Option<String>,
-    /// The route of the request that holds it, where `long_hold` is set.
+    /// The route of the request that holds it, where one of the four thresholds of [warnings](Watch::warnings) is set.
     pub route: Option<String>,
     /// The summary of the statement that was sent last.
     pub statement: Option<String>,
@@ -111,7 +112,8 @@ pub enum SessionState {
 }
 
 impl Database {
-    /// Begins to watch the pool. The figures of statements are kept until the last [`Watch`] is dropped.
+    /// Begins to watch the pool. Statements are measured until the last [`Watch`] is dropped. What was measured stays, and a later watch
+    /// adds to it.
     pub fn watch(&self) -> Watch {
         let pool = Arc::clone(self.lender().pool());
         pool.stats().register.watch();

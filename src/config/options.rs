@@ -161,7 +161,7 @@ pub struct Config {
     /// Warns of a request that has waited for a session for this long, while it still waits. `None`, the default, or zero never
     /// does.
     pub slow_acquire: Option<Duration>,
-    /// Warns of a session that has been held for this long, while it still is, and again when it is returned. `None`, the
+    /// Warns of a session that has been held for this long, while it still is, and logs its return at INFO. `None`, the
     /// default, or zero never does.
     pub long_hold: Option<Duration>,
     /// Warns of a request that runs the same statement this many times. `None`, the default, never does.

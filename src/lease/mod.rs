@@ -13,7 +13,8 @@
 //! transaction that was dropped, and holds everybody back meanwhile. A repair that fails or takes longer than `reset_timeout`
 //! breaks the lease: its users get [`Error::SessionLost`], and the session is discarded at the return.
 //!
-//! Start with [`SessionUse`], then read [`state`], [`transaction_stack`] and [`reset`].
+//! A statement comes in at [`statement`]. To follow it, read [`SessionUse`], [`state`] and [`transaction_stack`]; for how a session comes
+//! and goes, [`lender`] and [`reset`].
 
 mod lender;
 mod observed;

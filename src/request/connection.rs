@@ -1,4 +1,4 @@
-//! The extractor, and its query verbs.
+//! The connection of a request: handle and extractor.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};

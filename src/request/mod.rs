@@ -1,4 +1,12 @@
 //! What lives as long as one request.
+//!
+//! ```text
+//!   verbs ──> GenericClient ──enter──> Scope ──acquire_now──> Lender ──> Lease ──> SessionUse
+//!                  │                     └─ none is free: Borrow, the wait that all statements share
+//!                  └──> lease::query(SessionUse, sql, params)
+//! ```
+//!
+//! The [`middleware`] attaches the connections to a request and ends them with the response.
 
 mod middleware;
 mod request_connections;

@@ -1,4 +1,4 @@
-//! One transaction around a transaction request.
+//! One transaction around a whole request.
 
 use std::fmt;
 use std::future::{Ready, ready};

@@ -1,8 +1,8 @@
 //! What is known and counted of statements and sessions.
 //!
 //! [`Register`] has one [`StatementInfo`] for each SQL text: what the text says, found once for all sessions. Figures of a statement
-//! (calls, time, rows, errors) are kept only while a [`Watch`] is alive or an option needs them, so that nobody reads a clock
-//! for nothing.
+//! (calls, time, rows, errors) are written only while a [`Watch`](crate::Watch) is alive. A clock is read for a statement only then, or
+//! where a span, a metric or an option needs it.
 //!
 //! The hot paths write to the shard of their thread, and a reader adds the shards up. A number that is read is no snapshot: one
 //! shard may be ahead of another.
