@@ -44,7 +44,7 @@ impl DatabaseBuilder {
     /// Sets up every session after its login, and again after every reset, because a reset undoes what was set up.
     ///
     /// The session is not lent before the future has ended. If the future fails, panics or takes longer than `reset_timeout`, the
-    /// session is ended.
+    /// session is ended. A login as a whole is bounded by `connect_timeout`, and a reset with its hook by `reset_timeout`.
     pub fn after_connect<F>(mut self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a Client) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> + Send + Sync + 'static,

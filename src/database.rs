@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::lease::{Borrower, Lender, batch_execute};
+use crate::lease::{Borrower, Lease, Lender, batch_execute};
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
 use crate::{Result, telemetry};
@@ -167,11 +167,13 @@ impl Database {
     #[track_caller]
     pub fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         let caller = Location::caller();
-        async move {
-            let borrower = Borrower { request: &Arc::default(), caller };
-            let lease = self.lender.acquire(borrower).await?;
-            batch_execute(lease.enter()?, "").await
-        }
+        async move { ask(&self.lease_for_ping(caller).await?).await }
+    }
+
+    /// Borrows a session to [`ask`].
+    pub(crate) async fn lease_for_ping(&self, caller: &'static Location<'static>) -> Result<Arc<Lease>> {
+        let borrower = Borrower { request: &Arc::default(), caller };
+        Ok(self.lender.acquire(borrower).await?)
     }
 
     /// Stops lending, waits for what is lent, and says goodbye to the server.
@@ -277,6 +279,11 @@ impl Database {
     pub async fn sandbox(&self) -> Result<Self> {
         Ok(Self { lender: self.lender.sandbox().await?, ..self.clone() })
     }
+}
+
+/// Has the server answer on a session.
+pub(crate) async fn ask(lease: &Arc<Lease>) -> Result<()> {
+    batch_execute(lease.enter()?, "").await
 }
 
 /// Opens one session to see whether that is possible, then the others together.

@@ -12,12 +12,14 @@
 //! # }
 //! ```
 
+use std::panic::Location;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::Database;
+use crate::database::ask;
 
 /// The longest wait for the database's answer: shorter than the time-out of most probes.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,8 +39,10 @@ pub async fn live() -> HttpResponse {
 /// busy application out of the service would only make the others busier.
 pub async fn ready(db: web::Data<Database>) -> HttpResponse {
     let borrows = db.status().counters.borrows;
-    let is_ready = match timeout(READY_TIMEOUT, db.ping()).await {
-        Ok(Ok(())) => true,
+    let deadline = Instant::now() + READY_TIMEOUT;
+    let is_ready = match timeout_at(deadline, db.lease_for_ping(Location::caller())).await {
+        // A session that was lent and does not answer is no sign of life.
+        Ok(Ok(lease)) => matches!(timeout_at(deadline, ask(&lease)).await, Ok(Ok(()))),
         Ok(Err(_)) => false,
         Err(_) => db.status().counters.borrows > borrows,
     };

@@ -61,7 +61,8 @@ pub struct StatementStats {
     pub longest: Duration,
     /// The time since its latest end.
     pub last_seen: Duration,
-    /// How often it failed, by SQLSTATE, or by `timeout` or `cancelled`.
+    /// How often it failed, by SQLSTATE, or by `timeout`, `cancelled` or `_OTHER`. Of more than 16 kinds the rest are
+    /// `other`.
     pub errors: BTreeMap<String, u64>,
 }
 

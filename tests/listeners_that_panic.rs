@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, Connection, Database, Reset, Result};
@@ -12,7 +13,7 @@ use metrics::{
     SharedString, Unit,
 };
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -29,7 +30,7 @@ struct Panics;
 
 impl Subscriber for Panics {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.is_span() && metadata.target().starts_with("actix_pg")
+        metadata.target().starts_with("actix_pg") && *metadata.level() <= Level::INFO
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -43,7 +44,12 @@ impl Subscriber for Panics {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, event: &Event<'_>) {
+        // The line of a failed request is the application's own to send.
+        if event.metadata().target() == "actix_pg::telemetry" {
+            panic_if_armed();
+        }
+    }
 
     fn enter(&self, _: &Id) {}
 
@@ -120,7 +126,14 @@ async fn listeners_that_panic_cost_nothing() {
     tracing::subscriber::set_global_default(Panics).expect("the only subscriber");
     metrics::set_global_recorder(Panics).expect("the only recorder");
     let database = Postgres::shared().expect("a server").database().await.expect("a database");
-    let config = Config { pool_min_size: 1, pool_max_size: 1, reset: Reset::Always, ..database.config() };
+    let config = Config {
+        pool_min_size: 1,
+        pool_max_size: 1,
+        reset: Reset::Always,
+        slow_statement: Some(Duration::from_nanos(1)),
+        long_hold: Some(Duration::from_millis(1)),
+        ..database.config()
+    };
     let db = Database::connect(config).await.expect("a connected database");
     let app = init_service(App::new().wrap(db.middleware()).route("/", web::get().to(handler))).await;
     let pid = async || -> i32 {

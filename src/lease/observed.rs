@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::request_info::RequestInfo;
 use crate::Error;
 use crate::session::Session;
+use crate::sql::without_literals;
 use crate::stats::{Place, StatementInfo, Stats, Warning, WarningKind};
 use crate::telemetry::Span;
 
@@ -30,12 +31,16 @@ impl Observed {
     pub(super) fn begin(
         session: &Session,
         sql: &str,
+        batch: bool,
         slow: Option<Duration>,
         place: Place,
         request: &Arc<RequestInfo>,
     ) -> Box<Self> {
         let request = Arc::clone(request);
-        let info = session.info(sql);
+        let info = match batch {
+            true => session.stats().register.get(&without_literals(sql)),
+            false => session.info(sql),
+        };
         let span = Span::statement(info.summary(), sql, session.peer());
         let stats = Arc::clone(session.stats());
         Box::new(Self { since: Instant::now(), info, stats, span, slow, place, request, ended: false })

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::request_settings::RequestSettings;
 use crate::stats::StatementInfo;
@@ -25,7 +25,7 @@ pub(crate) struct RequestInfo {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     /// The span of the request, if it has fields for the sums.
-    span: Option<Span>,
+    span: Mutex<Option<Span>>,
     statements: AtomicU64,
     rows: AtomicU64,
     /// Nanoseconds.
@@ -48,7 +48,7 @@ impl RequestInfo {
     pub(crate) fn sum_up(&self, anyway: bool) {
         let span = Span::of_request();
         if anyway || span.is_some() {
-            self.sums.get_or_init(|| Box::new(Sums { span, ..Sums::default() }));
+            self.sums.get_or_init(|| Box::new(Sums { span: Mutex::new(span), ..Sums::default() }));
         }
     }
 
@@ -79,6 +79,11 @@ impl Sums {
         add(&self.running, elapsed);
     }
 
+    /// The first or last statement of a transaction has been answered.
+    pub(crate) fn ran_control(&self, elapsed: Duration) {
+        add(&self.running, elapsed);
+    }
+
     pub(crate) fn waited(&self, elapsed: Duration) {
         add(&self.waited, elapsed);
     }
@@ -87,9 +92,10 @@ impl Sums {
         add(&self.held, elapsed);
     }
 
-    /// Tells the span of the request.
+    /// Tells the span of the request, once, and lets go of it.
     pub(crate) fn record(&self) {
-        if let Some(span) = &self.span {
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(span) = span {
             let seconds = |nanoseconds: &AtomicU64| duration(nanoseconds).as_secs_f64();
             span.record_request(
                 self.statements.load(Ordering::Relaxed),
@@ -104,6 +110,28 @@ impl Sums {
     pub(crate) fn server_timing(&self) -> String {
         let milliseconds = |nanoseconds: &AtomicU64| duration(nanoseconds).as_secs_f64() * 1000.0;
         format!("db;dur={:.1}, pool;dur={:.1}", milliseconds(&self.running), milliseconds(&self.waited))
+    }
+}
+
+/// Adds the time until its drop to what a request costs.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    request: Arc<RequestInfo>,
+    since: Instant,
+}
+
+impl Timed {
+    pub(super) fn begin(request: &Arc<RequestInfo>) -> Option<Self> {
+        request.sums()?;
+        Some(Self { request: Arc::clone(request), since: Instant::now() })
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        if let Some(sums) = self.request.sums() {
+            sums.ran_control(self.since.elapsed());
+        }
     }
 }
 

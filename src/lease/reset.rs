@@ -129,8 +129,9 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         };
         if !is_synchronized {
             telemetry::session_discarded(&"its answers do not belong to its questions");
+            return Ok(false);
         }
-        Ok(is_synchronized)
+        Ok(!cleaning.reset || set_up(pool, session).await)
     });
     match cleaned.await {
         Ok(Ok(cleaned)) => cleaned,

@@ -83,8 +83,14 @@ impl Sandbox {
             let session = turn.pooled.session();
             session.driver().go_home();
             let clean = format!("{RESET}; {KEEP}");
-            let is_clean = matches!(reset::reset(session, &clean).await, Ok(true));
-            if is_clean && reset::set_up(turn.pooled.pool(), session).await {
+            let pool = Arc::clone(turn.pooled.pool());
+            let cleaned = timeout(pool.session_settings().reset_timeout, async {
+                matches!(reset::reset(session, &clean).await, Ok(true))
+                    && reset::set_up(&pool, session).await
+                    // What was set up stays when the turn is undone.
+                    && matches!(ask(session, KEEP).await, Ok(true))
+            });
+            if cleaned.await == Ok(true) {
                 let _ = ready.send(Cleaned(Some(turn)));
             }
         });

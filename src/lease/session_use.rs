@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 
 use super::Lease;
 use super::observed::Observed;
+use super::request_info::Timed;
 use super::state::{Admission, Health, LeaseState, Reply};
 use super::transaction_stack::{FrameId, Stage};
 use crate::config::Echo;
@@ -91,11 +92,13 @@ impl SessionUse {
     }
 
     /// Observes a statement, if somebody wants to know.
-    pub(crate) fn observe(&mut self, sql: &str) {
+    ///
+    /// `batch` says that it is not prepared: such a text may have values in it, and is known by what is left without them.
+    pub(crate) fn observe(&mut self, sql: &str, batch: bool) {
         let (pool, request) = (self.lease.pool(), self.lease.request());
         if pool.is_observed() || request.sums().is_some() {
             let slow = pool.warnings().slow_statement;
-            self.observed = Some(Observed::begin(self.session(), sql, slow, self.place(), request));
+            self.observed = Some(Observed::begin(self.session(), sql, batch, slow, self.place(), request));
         }
     }
 
@@ -210,6 +213,12 @@ impl SessionUse {
         self.send(SideEffects::default(), Reply::Control).await?;
         self.lease.state().transactions.stage(frame, stage);
         Ok(())
+    }
+
+    /// Adds the time until the drop to what the request costs, if that is summed up: for the first and last statements of
+    /// transactions, which nobody observes.
+    pub(crate) fn time_control(&self) -> Option<Timed> {
+        Timed::begin(self.lease.request())
     }
 
     /// Records that the last answer has been read, and what it was. Does nothing if nothing was sent.

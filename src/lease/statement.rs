@@ -106,7 +106,7 @@ pub(crate) async fn query_raw(
 
 /// Runs statements in one simple query, without parameters.
 pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
-    let started = Started::new(&mut session_use, sql, &[]);
+    let started = Started::batch(&mut session_use, sql);
     bounded(session_use.command_timeout(), async {
         session_use.send(side_effects(sql), Reply::Whole).await?;
         let executed = session_use.session().client().batch_execute(sql).await;
@@ -246,7 +246,17 @@ struct Started<'a> {
 
 impl<'a> Started<'a> {
     fn new(session_use: &mut SessionUse, sql: &'a str, params: Params<'a>) -> Self {
-        session_use.observe(sql);
+        session_use.observe(sql, false);
+        Self::begin(session_use, sql, params)
+    }
+
+    /// One that is not prepared.
+    fn batch(session_use: &mut SessionUse, sql: &'a str) -> Self {
+        session_use.observe(sql, true);
+        Self::begin(session_use, sql, &[])
+    }
+
+    fn begin(session_use: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
         let echo = session_use.echo();
         Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }

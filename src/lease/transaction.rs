@@ -53,6 +53,7 @@ impl TransactionGuard {
         }
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
+        let timed = guard.session_use.time_control();
         bounded(guard.session_use.command_timeout(), async {
             guard.session_use.send_control(frame, Stage::Beginning).await?;
             let begun = guard.session_use.session().client().batch_execute(&sql).await;
@@ -63,6 +64,7 @@ impl TransactionGuard {
         })
         .await
         .map_err(|err| guard.session_use.failed(err))?;
+        drop(timed);
         Ok(guard)
     }
 
@@ -98,6 +100,7 @@ impl TransactionGuard {
             "SAVEPOINT actix_pg; COMMIT".to_owned()
         };
         let mut asked = false;
+        let _timed = session_use.time_control();
         let committed = bounded(session_use.command_timeout(), async {
             session_use.send_control(self.frame, Stage::Ending).await?;
             asked = true;

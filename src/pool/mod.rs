@@ -155,8 +155,9 @@ impl Pool {
     /// Lends a session without a bound, and so without a timer. The callers may wait together on several runtimes.
     pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
         let since = Instant::now();
+        let mut waited = false;
         let pooled = loop {
-            let pooled = self.pooled(self.enter(since).await?);
+            let pooled = self.pooled(self.enter(since, &mut waited).await?);
             if let Some(reason) = self.refusal(&pooled) {
                 pooled.end_in_background(reason);
             } else if self.is_fresh(&pooled) {
@@ -167,6 +168,9 @@ impl Pool {
             }
         };
         self.stats().count(Event::Borrow);
+        if waited {
+            self.stats().waits.record(since.elapsed());
+        }
         self.stats().record(|recorder| recorder.waited(since.elapsed()));
         Ok(pooled)
     }
@@ -176,7 +180,10 @@ impl Pool {
         &self,
         wait: impl Future<Output = T>,
     ) -> Result<T, AcquireError> {
-        timeout(self.settings.acquire_timeout, wait).await.map_err(|_| self.timed_out())
+        timeout(self.settings.acquire_timeout, wait).await.map_err(|_| {
+            self.count_timeout();
+            self.timed_out()
+        })
     }
 
     /// When a wait that begins now has lasted for `acquire_timeout`.
@@ -184,8 +191,13 @@ impl Pool {
         Instant::now() + self.settings.acquire_timeout
     }
 
-    pub(crate) fn timed_out(&self) -> AcquireError {
+    /// Counts a borrower that has waited in vain.
+    pub(crate) fn count_timeout(&self) {
         self.stats().count(Event::Timeout);
+        self.stats().waits.record(self.settings.acquire_timeout);
+    }
+
+    pub(crate) fn timed_out(&self) -> AcquireError {
         AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
     }
 
@@ -194,7 +206,7 @@ impl Pool {
         PooledSession::new(grant, self)
     }
 
-    async fn enter(&self, since: Instant) -> Result<Grant<Bb8Session>, AcquireError> {
+    async fn enter(&self, since: Instant, waited: &mut bool) -> Result<Grant<Bb8Session>, AcquireError> {
         let waiting = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
             Entry::Granted(grant) => return Ok(grant),
             Entry::Wait(waiting) => waiting,
@@ -206,15 +218,15 @@ impl Pool {
             }
             Entry::Closed => return Err(self.stopped()),
         };
+        if !std::mem::replace(waited, true) {
+            self.stats().count(Event::Wait);
+        }
         // Looked at from within the queue, because the beginning of an outage tells only those who are in it.
         if let Some(cause) = self.unavailable() {
             self.stats().count(Event::Refusal);
             return Err(AcquireError::Unavailable(cause));
         }
-        self.stats().count(Event::Wait);
-        let answer = waiting.await;
-        self.stats().waits.record(since.elapsed());
-        match answer {
+        match waiting.await {
             Some(Ok(grant)) => Ok(grant),
             Some(Err(cause)) => {
                 self.stats().count(Event::Refusal);
@@ -283,6 +295,7 @@ impl Pool {
         let _ = timeout_at(deadline, self.gate.all_returned()).await;
         drop(resting);
         let _ = timeout_at(deadline, self.connector.ended()).await;
+        self.record_gauges();
         telemetry::database_closed(self.connector.alive());
     }
 

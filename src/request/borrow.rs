@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -33,6 +34,8 @@ pub(super) struct Borrow {
     wait: Mutex<Wait>,
     deadline: Instant,
     progress: Arc<Progress>,
+    /// A statement has given up at the deadline.
+    gave_up: AtomicBool,
 }
 
 /// How a wait ends. The lease is `Some`, for the statement that sees the end first, if the request is over and cannot keep it.
@@ -45,7 +48,12 @@ enum Wait {
 
 impl Borrow {
     pub(super) fn new(wait: BoxFuture<'static, Ended>, deadline: Instant) -> Arc<Self> {
-        Arc::new(Self { wait: Mutex::new(Wait::Going(wait)), deadline, progress: Arc::default() })
+        Arc::new(Self {
+            wait: Mutex::new(Wait::Going(wait)),
+            deadline,
+            progress: Arc::default(),
+            gave_up: AtomicBool::new(false),
+        })
     }
 
     /// Waits for the end, until the deadline.
@@ -53,9 +61,14 @@ impl Borrow {
         timeout_at(self.deadline, self.over()).await
     }
 
-    /// Whether the wait has not ended.
+    /// Whether the wait has not ended. Does not wait for the lock, under which the wait is polled.
     pub(super) fn is_going_on(&self) -> bool {
-        matches!(*self.wait.lock().unwrap_or_else(PoisonError::into_inner), Wait::Going(_))
+        self.wait.try_lock().map_or(true, |wait| matches!(*wait, Wait::Going(_)))
+    }
+
+    /// Whether no other statement has given up before: one borrow counts as one.
+    pub(super) fn is_first_to_give_up(&self) -> bool {
+        !self.gave_up.swap(true, Ordering::Relaxed)
     }
 
     async fn over(&self) -> Ended {

@@ -79,7 +79,7 @@ impl CopyIn {
             match (ready!(self.data.driven_mut().poll_finish(cx)), self.rows) {
                 (Ok(rows), _) => self.rows = Some(rows),
                 (Err(end), Some(rows)) if is_unexpected(&end) => {
-                    return Poll::Ready(self.data.ended(Ok(rows)));
+                    return Poll::Ready(self.data.ended_with(Ok(rows), Some(rows)));
                 }
                 (Err(err), _) => {
                     self.rows = None;
@@ -167,6 +167,6 @@ impl Stream for CopyOut {
                 Some(Err(err)) => return Poll::Ready(Some(Err(self.data.failed(err)))),
             }
         }
-        Poll::Ready(self.data.ended(Ok(None)).transpose())
+        Poll::Ready(self.data.ended_with(Ok(None), None).transpose())
     }
 }

@@ -37,12 +37,21 @@ impl<S> DriverStream<S> {
 
     /// Records the last answer: the session is free.
     pub(super) fn ended<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T> {
+        self.ended_with(answer, Some(self.rows))
+    }
+
+    /// The same, with this number of rows.
+    pub(super) fn ended_with<T>(
+        &mut self,
+        answer: Result<T, tokio_postgres::Error>,
+        rows: Option<u64>,
+    ) -> Result<T> {
         let answer = answer.map_err(Error::from);
         let Some(mut session_use) = self.session_use.take() else {
             return answer;
         };
         let answer = session_use.answered(answer).map_err(|err| session_use.failed(err));
-        session_use.succeeded(Some(self.rows));
+        session_use.succeeded(rows);
         answer
     }
 
@@ -78,6 +87,6 @@ impl<S> DriverStream<S> {
 
 impl<S> std::fmt::Debug for DriverStream<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded").field("open", &self.is_open()).finish_non_exhaustive()
+        f.debug_struct("DriverStream").field("open", &self.is_open()).finish_non_exhaustive()
     }
 }

@@ -35,7 +35,8 @@ impl ConnectionMiddleware {
     /// connection: `db;dur=…` is the time of its statements, `pool;dur=…` the time that it waited for a session, both in
     /// milliseconds.
     ///
-    /// Browsers show it in their developer tools. It tells every client how long the database took, so it is off by default.
+    /// The time of a transaction's BEGIN and COMMIT is in it. A response that a middleware makes of an error has no such header, nor has
+    /// a failed commit. Browsers show it in their developer tools. It tells every client how long the database took, so it is off by default.
     ///
     /// ```
     /// # fn app(db: actix_pg::Database) {
@@ -145,6 +146,7 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
+        RequestConnections::attach(&req, &self.data);
         ConnectionFuture { answer: self.service.call(req), data: Rc::clone(&self.data), committing: None }
     }
 }
@@ -175,15 +177,10 @@ where
         let (res, mut commit) = match this.committing.take() {
             Some(committing) => *committing,
             None => match try_ready!(this.answer.poll(cx)) {
-                Ok(mut res) => {
-                    if let Some(timing) = RequestConnections::server_timing(res.request(), this.data)
-                        && let Ok(timing) = HeaderValue::try_from(timing)
-                    {
-                        res.headers_mut().append(SERVER_TIMING, timing);
-                    }
+                Ok(res) => {
                     let success = res.status().as_u16() < 400;
                     match RequestConnections::end(res.request(), this.data, success) {
-                        Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
+                        Ok(Ending::Nothing) => return Poll::Ready(Ok(timed(res, this.data))),
                         Ok(Ending::Commit(commit)) => (res, commit),
                         Err(err) => return Poll::Ready(Err(err.into())),
                     }
@@ -193,7 +190,7 @@ where
             },
         };
         match commit.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(timed(res, this.data))),
             Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
             Poll::Pending => {
                 *this.committing = Some(Box::new((res, commit)));
@@ -201,6 +198,16 @@ where
             }
         }
     }
+}
+
+/// Tells the client how long the database took, if the middleware is to.
+fn timed<B>(mut res: ServiceResponse<B>, data: &Extensions) -> ServiceResponse<B> {
+    if let Some(timing) = RequestConnections::server_timing(res.request(), data)
+        && let Ok(timing) = HeaderValue::try_from(timing)
+    {
+        res.headers_mut().append(SERVER_TIMING, timing);
+    }
+    res
 }
 
 impl<F, B> fmt::Debug for ConnectionFuture<F, B> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::dev::Extensions;
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::{BoxFuture, FutureExt};
 use smallvec::SmallVec;
@@ -33,6 +33,10 @@ pub(super) struct Attached {
     pub(super) database: Database,
     pub(super) server_timing: bool,
 }
+
+/// A middleware around the request tells the client how long the database took. In the extensions of the request.
+#[derive(Debug)]
+struct Timed;
 
 /// The work that is left when the response is ready.
 pub(super) enum Ending {
@@ -70,11 +74,12 @@ impl RequestConnections {
         if !extensions.contains::<Self>() {
             extensions.insert(Self::default());
         }
+        let timed = extensions.contains::<Timed>();
         let connections = &mut extensions.get_mut::<Self>().expect("inserted above").0;
         let at =
             connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
                 connections.push(PerDatabase {
-                    scope: Scope::of_request(database.lender(), req, is_timed(req)),
+                    scope: Scope::of_request(database.lender(), req, timed),
                     transaction: None,
                 });
                 connections.len() - 1
@@ -116,6 +121,13 @@ impl RequestConnections {
 }
 
 impl RequestConnections {
+    /// Has the cost of a request summed up, if the middleware is to tell it.
+    pub(super) fn attach(req: &ServiceRequest, data: &Extensions) {
+        if data.get::<Attached>().is_some_and(|attached| attached.server_timing) {
+            req.extensions_mut().insert(Timed);
+        }
+    }
+
     /// The value of a `Server-Timing` header, if the middleware is to send one and a connection was asked for.
     pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
         let Attached { database, server_timing: true } = data.get()? else { return None };
@@ -132,11 +144,6 @@ impl Drop for RequestConnections {
             entry.scope.end();
         }
     }
-}
-
-/// Whether the middleware of the request tells the client how long the database took.
-fn is_timed(req: &HttpRequest) -> bool {
-    req.app_data::<Attached>().is_some_and(|attached| attached.server_timing)
 }
 
 /// Rolls a transaction back, even while it is in use.

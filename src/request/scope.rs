@@ -86,13 +86,22 @@ impl Scope {
         loop {
             match self.try_enter(caller)? {
                 Entry::Acquired(session_use) => return Ok(session_use.called_at(caller)),
-                Entry::Wait(borrow) => match borrow.ended().await {
+                Entry::Wait(borrow) => match Arc::clone(&borrow).ended().await {
                     Ok(ended) => {
                         if let Some(lease) = ended? {
                             return Ok(lease.enter()?.called_at(caller));
                         }
                     }
-                    Err(_) => return Err(self.lender.pool().timed_out().into()),
+                    Err(_) => {
+                        let pool = self.lender.pool();
+                        if borrow.is_first_to_give_up() {
+                            pool.count_timeout();
+                            if let Some(sums) = self.info.sums() {
+                                sums.waited(pool.settings.acquire_timeout);
+                            }
+                        }
+                        return Err(pool.timed_out().into());
+                    }
                 },
                 Entry::Turn => {
                     let lease = self.lender.acquire(self.borrower(caller)).boxed().await?;
@@ -216,10 +225,10 @@ impl Scope {
     /// Ends the request. The session goes back now, or with its last user.
     pub(crate) fn end(&self) {
         let mut state = self.state();
-        if matches!(*state, State::Closed) {
-            return;
-        }
-        let left = mem::replace(&mut *state, State::Detached);
+        let left = match &*state {
+            State::Closed => State::Closed,
+            _ => mem::replace(&mut *state, State::Detached),
+        };
         drop(state);
         drop(left);
         if let Some(sums) = self.info.sums() {

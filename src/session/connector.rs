@@ -221,7 +221,8 @@ fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
     #[cfg(feature = "metrics")]
     let recorder = {
         let namespace = namespace(settings);
-        let hosts: Vec<_> = settings.server.hosts.iter().map(|server| server.host.to_string()).collect();
+        let hosts: Vec<_> =
+            settings.server.hosts.iter().map(|server| format!("{}:{}", server.host, server.port)).collect();
         let pool = format!("{}/{namespace}", hosts.join(","));
         // With several hosts a statement's is not known here.
         let (address, port) = match &*settings.server.hosts {

@@ -39,7 +39,7 @@ use crate::telemetry;
 pub use metrics::DURATION_BUCKETS;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::Metrics;
-use recorder::guarded;
+pub(crate) use recorder::guarded;
 pub(crate) use recorder::{Gauges, Operation, Recorder};
 
 /// The warnings that are kept for one who watches. Of more, the oldest are dropped.
@@ -66,7 +66,7 @@ impl Stats {
 
     /// Logs a warning, and shows it to those who watch.
     pub(crate) fn warn(&self, warning: Warning) {
-        telemetry::warning(&warning);
+        guarded(|| telemetry::warning(&warning));
         if let Some(sender) = self.warnings.get() {
             // Nobody may be there any more.
             let _ = sender.send(warning);

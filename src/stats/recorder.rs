@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{EndReason, Event};
 
-/// Takes measurements. Never called under a lock.
+/// Takes measurements. Never called under a lock that requests share. The lock of a request's own connection may be held.
 pub(crate) trait Recorder: Debug + Send + Sync {
     /// What takes the durations of the statements with this summary.
     fn operation(&self, summary: &str) -> Arc<dyn Operation>;

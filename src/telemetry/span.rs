@@ -5,7 +5,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tracing::field::Empty;
-use tracing::{dispatcher, info_span};
+use tracing::{Level, dispatcher, info_span, span_enabled};
 
 use crate::sql::{has_parameters, without_literals};
 use crate::text::Escaped;
@@ -31,11 +31,11 @@ pub(crate) struct Peer {
     pub(crate) port: Option<u16>,
 }
 
-/// Whether anybody may listen to spans.
+/// Whether anybody listens to spans. tracing caches the answer of the subscriber.
 ///
 /// Without a subscriber there are none: the feature `log` of tracing would make lines of the log of them.
 pub(crate) fn is_traced() -> bool {
-    dispatcher::has_been_set()
+    dispatcher::has_been_set() && span_enabled!(target: TARGET, Level::INFO)
 }
 
 impl Span {
