@@ -6,6 +6,7 @@ use actix_pg::testing::Postgres;
 use actix_pg::{Config, Database, health};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
+use test_support::{Proxy, connected, database, sized};
 
 #[actix_web::test]
 async fn readiness_follows_the_database_and_liveness_does_not() {
@@ -47,4 +48,23 @@ async fn readiness_follows_the_database_and_liveness_does_not() {
 
     db.close().await;
     assert_eq!((status("/live").await.as_u16(), status("/ready").await.as_u16()), (200, 503));
+}
+
+/// A session that is lent and does not answer is no sign of life, however many are lent.
+#[actix_web::test]
+async fn a_silent_server_is_not_ready() {
+    let database = database().await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 4)).await;
+    let app = App::new().wrap(db.middleware()).route("/ready", web::get().to(health::ready));
+    let app = init_service(app).await;
+    let ready = async || call_service(&app, TestRequest::with_uri("/ready").to_request()).await.status();
+    assert_eq!(ready().await, 200);
+    proxy.stall();
+    for probe in 0..3 {
+        let since = Instant::now();
+        assert_eq!(ready().await, 503, "probe {probe}");
+        assert!(since.elapsed() < health::READY_TIMEOUT * 2, "{:?}", since.elapsed());
+    }
+    proxy.heal();
 }

@@ -112,3 +112,29 @@ async fn a_session_that_is_refused_is_ended() {
     drop(conn);
     db.close().await;
 }
+
+/// A turn of a sandbox that fails is undone, and what the hook set up is not.
+#[actix_web::test]
+async fn a_sandbox_stays_set_up() {
+    let database = Postgres::shared().expect("a server").database_with(ROLE).await.expect("a database");
+    let db = Database::builder(small(database.config()))
+        .after_connect(|client| Box::pin(async move { client.batch_execute("SET ROLE hooked").await }))
+        .connect()
+        .await
+        .expect("a connected database");
+    let sandbox = db.sandbox().await.expect("a sandbox");
+    let role = async || -> String {
+        let conn = sandbox.connection();
+        conn.query_one_scalar("SELECT current_user::text", &[]).await.expect("a role")
+    };
+    assert_eq!(role().await, "hooked");
+    let marked = sandbox.connection();
+    marked.set_config("app.tenant", "ada").expect("a setting");
+    marked.execute("SELECT 1", &[]).await.expect("a row");
+    drop(marked);
+    // Cleans the session first, and is undone.
+    sandbox.connection().execute("SELECT 1 FROM nowhere", &[]).await.expect_err("no such table");
+    assert_eq!(role().await, "hooked");
+    sandbox.close().await;
+    db.close().await;
+}
