@@ -54,8 +54,9 @@ impl Observed {
 
     /// The statement has failed.
     pub(super) fn failed(mut self, err: &Error) {
-        self.end(0, Some((err.code().map(|code| code.code()), error_type(err))));
-        self.span.record_error(err.code().map(|code| code.code()), error_type(err));
+        let (code, kind) = (err.code().map(|code| code.code()), error_type(err));
+        self.end(0, Some((code, kind)));
+        self.span.record_error(code, kind);
     }
 
     fn end(&mut self, rows: u64, error: Option<(Option<&str>, &str)>) {

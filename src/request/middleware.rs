@@ -121,8 +121,8 @@ where
         let database = self.database.clone();
         let mut data = Extensions::new();
         data.insert(web::Data::new(database.clone()));
-        data.insert(Attached { database, server_timing: self.server_timing });
-        ready(Ok(ConnectionService { service, data: Rc::new(data) }))
+        data.insert(Attached(database));
+        ready(Ok(ConnectionService { service, data: Rc::new(data), server_timing: self.server_timing }))
     }
 }
 
@@ -132,6 +132,7 @@ where
 pub struct ConnectionService<S> {
     service: S,
     data: Rc<Extensions>,
+    server_timing: bool,
 }
 
 impl<S, B> Service<ServiceRequest> for ConnectionService<S>
@@ -146,8 +147,15 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        RequestConnections::attach(&req, &self.data);
-        ConnectionFuture { answer: self.service.call(req), data: Rc::clone(&self.data), committing: None }
+        if self.server_timing {
+            RequestConnections::time(&req);
+        }
+        ConnectionFuture {
+            answer: self.service.call(req),
+            data: Rc::clone(&self.data),
+            server_timing: self.server_timing,
+            committing: None,
+        }
     }
 }
 
@@ -161,6 +169,7 @@ pin_project! {
         #[pin]
         answer: F,
         data: Rc<Extensions>,
+        server_timing: bool,
         // Boxed, because few requests have one and all of them move this future around.
         committing: Option<Box<Committing<B>>>,
     }
@@ -180,7 +189,10 @@ where
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
                     match RequestConnections::end(res.request(), this.data, success) {
-                        Ok(Ending::Nothing) => return Poll::Ready(Ok(timed(res, this.data))),
+                        Ok(Ending::Nothing) if *this.server_timing => {
+                            return Poll::Ready(Ok(timed(res, this.data)));
+                        }
+                        Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
                         Ok(Ending::Commit(commit)) => (res, commit),
                         Err(err) => return Poll::Ready(Err(err.into())),
                     }
@@ -190,7 +202,8 @@ where
             },
         };
         match commit.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(timed(res, this.data))),
+            Poll::Ready(Ok(())) if *this.server_timing => Poll::Ready(Ok(timed(res, this.data))),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
             Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
             Poll::Pending => {
                 *this.committing = Some(Box::new((res, commit)));
@@ -200,7 +213,7 @@ where
     }
 }
 
-/// Tells the client how long the database took, if the middleware is to.
+/// Tells the client how long the database took.
 fn timed<B>(mut res: ServiceResponse<B>, data: &Extensions) -> ServiceResponse<B> {
     if let Some(timing) = RequestConnections::server_timing(res.request(), data)
         && let Ok(timing) = HeaderValue::try_from(timing)

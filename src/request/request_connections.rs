@@ -29,10 +29,7 @@ struct PerDatabase {
 /// A private type, because a `Database` in the app data does not mean that a middleware ends its connections and commits its
 /// transactions.
 #[derive(Debug)]
-pub(super) struct Attached {
-    pub(super) database: Database,
-    pub(super) server_timing: bool,
-}
+pub(super) struct Attached(pub(super) Database);
 
 /// A middleware around the request tells the client how long the database took. In the extensions of the request.
 #[derive(Debug)]
@@ -49,10 +46,10 @@ impl RequestConnections {
     pub(super) fn database(req: &HttpRequest) -> Result<&Database> {
         match req.app_data() {
             None => Err(Error::MissingMiddleware),
-            Some(Attached { database, .. }) if !database.uses_connection_for_request() => {
+            Some(Attached(database)) if !database.uses_connection_for_request() => {
                 Err(Error::NoRequestConnection)
             }
-            Some(Attached { database, .. }) => Ok(database),
+            Some(Attached(database)) => Ok(database),
         }
     }
 
@@ -90,7 +87,7 @@ impl RequestConnections {
     /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
-            let Attached { database, .. } = data.get()?;
+            let Attached(database) = data.get()?;
             let entry = connections.0.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
             Some((Arc::clone(&entry.scope), entry.transaction.take()))
         });
@@ -118,19 +115,15 @@ impl RequestConnections {
             }
         }
     }
-}
 
-impl RequestConnections {
-    /// Has the cost of a request summed up, if the middleware is to tell it.
-    pub(super) fn attach(req: &ServiceRequest, data: &Extensions) {
-        if data.get::<Attached>().is_some_and(|attached| attached.server_timing) {
-            req.extensions_mut().insert(Timed);
-        }
+    /// Has the cost of a request summed up.
+    pub(super) fn time(req: &ServiceRequest) {
+        req.extensions_mut().insert(Timed);
     }
 
-    /// The value of a `Server-Timing` header, if the middleware is to send one and a connection was asked for.
+    /// The value of a `Server-Timing` header, if a connection to the middleware's database was asked for.
     pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
-        let Attached { database, server_timing: true } = data.get()? else { return None };
+        let Attached(database) = data.get()?;
         let extensions = req.extensions();
         let entry = extensions.get::<Self>()?.0.iter().find(|entry| entry.scope.is_of(database.lender()))?;
         entry.scope.server_timing()

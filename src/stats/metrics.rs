@@ -88,9 +88,7 @@ impl Metrics {
             pending: gauge!("db.client.connection.pending_requests", vec![name()]),
         }
     }
-}
 
-impl Metrics {
     fn operations(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<dyn Operation>>> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,21 +158,17 @@ impl Recorder for Metrics {
             // Not under the lock: the application's recorder may be slow, or panic.
             let mut labels = self.server.clone();
             labels.push(Label::new("db.query.summary", summary.to_owned()));
-            let made: Arc<dyn Operation> = Arc::new(Durations::new(labels));
+            let made: Arc<dyn Operation> = Arc::new(OperationDuration::new(labels));
             Arc::clone(self.operations().entry(summary.into()).or_insert(made))
         })
     }
 
     fn count(&self, event: Event) {
-        if let Some((_, counter)) = self.events.iter().find(|(counted, _)| *counted == event) {
-            counter.increment(1);
-        }
+        increment(&self.events, event);
     }
 
     fn ended(&self, reason: EndReason) {
-        if let Some((_, counter)) = self.ended.iter().find(|(counted, _)| *counted == reason) {
-            counter.increment(1);
-        }
+        increment(&self.ended, reason);
     }
 
     fn created(&self, elapsed: Duration) {
@@ -205,20 +199,27 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// Counts one more, if it has a metric.
+fn increment<T: PartialEq>(counters: &[(T, Counter)], counted: T) {
+    if let Some((_, counter)) = counters.iter().find(|(other, _)| *other == counted) {
+        counter.increment(1);
+    }
+}
+
 /// The durations of the statements with one summary.
-struct Durations {
+struct OperationDuration {
     labels: Vec<Label>,
     succeeded: Histogram,
 }
 
-impl Durations {
+impl OperationDuration {
     fn new(labels: Vec<Label>) -> Self {
         let succeeded = histogram!("db.client.operation.duration", labels.clone());
         Self { labels, succeeded }
     }
 }
 
-impl Operation for Durations {
+impl Operation for OperationDuration {
     fn succeeded(&self, elapsed: Duration) {
         self.succeeded.record(elapsed);
     }
@@ -233,8 +234,8 @@ impl Operation for Durations {
     }
 }
 
-impl std::fmt::Debug for Durations {
+impl std::fmt::Debug for OperationDuration {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Durations").finish_non_exhaustive()
+        f.debug_struct("OperationDuration").finish_non_exhaustive()
     }
 }
