@@ -151,13 +151,16 @@ async fn a_statement_that_outlives_its_request_keeps_its_turn() {
     };
     let held = db.connection().client().await.expect("the only session");
     assert_eq!(app.get("/").await.ok(), "over");
-    // Longer than the lead that one of another runtime may have.
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Longer than the lead that one of another runtime may have: so neither those who wait lose it to the later one here, nor the
+    // later one, below, to a statement that has to queue again.
+    let lead = Duration::from_millis(20);
+    tokio::time::sleep(lead).await;
     let later = {
         let conn = db.connection();
         tokio::spawn(async move { conn.client().await })
     };
     eventually("it waits behind them", async || db.status().pending_requests == 2).await;
+    tokio::time::sleep(lead).await;
     drop(held);
     let later = soon("its turn", later).await.expect("joined").expect("a session");
     // One had the turn of both; the other one borrows by itself.
