@@ -82,3 +82,22 @@ fn a_statement_costs_little_more_than_by_hand() {
     println!("allocations per request with one statement: {hand} by hand, {ours} ours, {} more", ours - hand);
     assert!(ours - hand <= 6.0, "{} more", ours - hand);
 }
+
+/// A future of 2,000 bytes at most, also for a verb that is made of another: a request's future contains it, and is moved with it.
+#[test]
+fn futures_are_small() {
+    let system = rt::System::new();
+    let database = system.block_on(Postgres::shared().expect("a server").database()).expect("a database");
+    let db = system.block_on(Database::connect(database.config())).expect("a connected database");
+    let conn = db.connection();
+    let sizes = [
+        size_of_val(&conn.query(SQL, &[])),
+        size_of_val(&conn.query_opt(SQL, &[])),
+        size_of_val(&conn.query_one(SQL, &[])),
+        size_of_val(&conn.query_scalar::<i64>(SQL, &[])),
+        size_of_val(&conn.query_opt_scalar::<i64>(SQL, &[])),
+        size_of_val(&conn.query_one_scalar::<i64>(SQL, &[])),
+    ];
+    println!("bytes of a future: {sizes:?}");
+    assert!(sizes.iter().all(|size| *size <= 2_000));
+}

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::panic::Location;
 
+use futures_util::FutureExt;
+
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::lease::{self, Params};
 use crate::tokio_postgres::Row;
@@ -84,8 +86,7 @@ pub trait GenericClient: sealed::Executor {
     /// As [`Connection::query_one`](crate::Connection::query_one).
     #[track_caller]
     fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
-        let row = GenericClient::query_opt(self, sql, params);
-        async move { row.await?.ok_or(Error::NoRows) }
+        GenericClient::query_opt(self, sql, params).map(|row| row?.ok_or(Error::NoRows))
     }
 
     /// As [`Connection::query_opt`](crate::Connection::query_opt).
@@ -102,8 +103,7 @@ pub trait GenericClient: sealed::Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
-        let rows = GenericClient::query(self, sql, params);
-        async move { rows.await?.iter().map(scalar).collect() }
+        GenericClient::query(self, sql, params).map(|rows| rows?.iter().map(scalar).collect())
     }
 
     /// As [`Connection::query_one_scalar`](crate::Connection::query_one_scalar).
@@ -113,8 +113,7 @@ pub trait GenericClient: sealed::Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<T>> + Send {
-        let row = GenericClient::query_one(self, sql, params);
-        async move { scalar(&row.await?) }
+        GenericClient::query_one(self, sql, params).map(|row| scalar(&row?))
     }
 
     /// As [`Connection::query_opt_scalar`](crate::Connection::query_opt_scalar).
@@ -124,8 +123,7 @@ pub trait GenericClient: sealed::Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<Option<T>>> + Send {
-        let row = GenericClient::query_opt(self, sql, params);
-        async move { row.await?.as_ref().map(scalar).transpose() }
+        GenericClient::query_opt(self, sql, params).map(|row| row?.as_ref().map(scalar).transpose())
     }
 
     /// As [`Connection::query_raw`](crate::Connection::query_raw).
