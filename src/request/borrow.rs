@@ -7,12 +7,14 @@
 //! ```
 //!
 //! Every statement that waits may drive the wait, so none depends on another's being polled. When the last of them is dropped, so is
-//! the wait.
+//! the wait. Most waits are those of one statement, whose task the wait wakes. The second statement to come turns that into
+//! [`Progress`], which wakes them all.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::BoxFuture;
@@ -33,7 +35,8 @@ use crate::pool::AcquireError;
 pub(super) struct Borrow {
     wait: Mutex<Wait>,
     deadline: Instant,
-    progress: Arc<Progress>,
+    /// Set when a second statement takes part.
+    progress: OnceLock<Arc<Progress>>,
     /// A statement has given up at the deadline.
     gave_up: AtomicBool,
 }
@@ -42,16 +45,17 @@ pub(super) struct Borrow {
 type Ended = Result<Option<Arc<Lease>>, AcquireError>;
 
 enum Wait {
-    Going(BoxFuture<'static, Ended>),
+    /// With the waker of the only task that takes part, until there is another.
+    Going(BoxFuture<'static, Ended>, Option<Waker>),
     Over(Result<(), AcquireError>),
 }
 
 impl Borrow {
     pub(super) fn new(wait: BoxFuture<'static, Ended>, deadline: Instant) -> Arc<Self> {
         Arc::new(Self {
-            wait: Mutex::new(Wait::Going(wait)),
+            wait: Mutex::new(Wait::Going(wait, None)),
             deadline,
-            progress: Arc::default(),
+            progress: OnceLock::new(),
             gave_up: AtomicBool::new(false),
         })
     }
@@ -63,7 +67,7 @@ impl Borrow {
 
     /// Whether the wait has not ended. Does not wait for the lock, under which the wait is polled.
     pub(super) fn is_going_on(&self) -> bool {
-        self.wait.try_lock().map_or(true, |wait| matches!(*wait, Wait::Going(_)))
+        self.wait.try_lock().map_or(true, |wait| matches!(*wait, Wait::Going(..)))
     }
 
     /// Whether no other statement has given up before: one borrow counts as one.
@@ -72,29 +76,61 @@ impl Borrow {
     }
 
     async fn over(&self) -> Ended {
+        if let Some(ended) = poll_fn(|cx| self.poll_alone(cx)).await {
+            return ended;
+        }
+        let progress = self.progress.get_or_init(Arc::default);
         loop {
-            let mut progress = pin!(self.progress.0.notified());
-            progress.as_mut().enable();
-            if let Poll::Ready(ended) = self.poll() {
-                self.progress.0.notify_waiters();
+            let mut changed = pin!(progress.0.notified());
+            changed.as_mut().enable();
+            let waker = Waker::from(Arc::clone(progress));
+            if let Poll::Ready(ended) = self.poll(&mut Context::from_waker(&waker)) {
+                progress.0.notify_waiters();
                 return ended;
             }
-            progress.await;
+            changed.await;
         }
     }
 
-    fn poll(&self) -> Poll<Ended> {
-        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = match &mut *wait {
-            Wait::Going(wait) => {
-                let waker = Waker::from(Arc::clone(&self.progress));
-                std::task::ready!(wait.as_mut().poll(&mut Context::from_waker(&waker)))
+    /// Drives the wait for the only task that takes part. `None` if another one does as well.
+    fn poll_alone(&self, cx: &mut Context<'_>) -> Poll<Option<Ended>> {
+        let mut wait = self.wait();
+        if self.progress.get().is_some() {
+            return Poll::Ready(None);
+        }
+        if let Wait::Going(_, only) = &mut *wait {
+            match only {
+                Some(only) if !only.will_wake(cx.waker()) => {
+                    // Under the lock, so that whoever is woken finds it.
+                    self.progress.get_or_init(Arc::default);
+                    let only = only.clone();
+                    drop(wait);
+                    only.wake();
+                    return Poll::Ready(None);
+                }
+                Some(_) => {}
+                None => *only = Some(cx.waker().clone()),
             }
-            Wait::Over(ended) => return Poll::Ready(ended.clone().map(|()| None)),
-        };
-        *wait = Wait::Over(ended.as_ref().map(|_| ()).map_err(Clone::clone));
-        Poll::Ready(ended)
+        }
+        poll(&mut wait, cx).map(Some)
     }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+        poll(&mut self.wait(), cx)
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Wait> {
+        self.wait.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn poll(wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Ended> {
+    let ended = match wait {
+        Wait::Going(going, _) => std::task::ready!(going.as_mut().poll(cx)),
+        Wait::Over(ended) => return Poll::Ready(ended.clone().map(|()| None)),
+    };
+    *wait = Wait::Over(ended.as_ref().map(|_| ()).map_err(Clone::clone));
+    Poll::Ready(ended)
 }
 
 impl fmt::Debug for Borrow {
@@ -103,7 +139,7 @@ impl fmt::Debug for Borrow {
     }
 }
 
-/// The waker of the wait. It wakes every statement that takes part.
+/// The waker of a wait in which several statements take part. It wakes them all.
 #[derive(Default)]
 struct Progress(Notify);
 
