@@ -124,7 +124,7 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
-            true => reset(session, &format!("{sql};{RESET}")).await? && set_up(pool, session).await,
+            true => reset(session, &format!("{sql};{RESET}")).await?,
             false => ask(session, sql).await?,
         };
         if !is_synchronized {

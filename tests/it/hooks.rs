@@ -2,11 +2,12 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, Database, Error, Reset};
+use test_support::all_returned;
 
 const ROLE: &str =
     "DO $$ BEGIN CREATE ROLE hooked; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
@@ -20,8 +21,13 @@ fn small(config: Config) -> Config {
 async fn a_session_is_set_up_again_after_every_reset() {
     let database = Postgres::shared().expect("a server").database_with(ROLE).await.expect("a database");
     let config = Config { reset: Reset::Always, ..small(database.config()) };
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&runs);
     let db = Database::builder(config)
-        .after_connect(|client| Box::pin(async move { client.batch_execute("SET ROLE hooked").await }))
+        .after_connect(move |client| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { client.batch_execute("SET ROLE hooked").await })
+        })
         .connect()
         .await
         .expect("a connected database");
@@ -35,7 +41,10 @@ async fn a_session_is_set_up_again_after_every_reset() {
             assert_eq!(role, "hooked", "borrow {borrow}");
         }
     }
-    assert!(db.status().counters.resets >= 999);
+    all_returned(&db).await;
+    let counters = db.status().counters;
+    assert!(counters.resets >= 999);
+    assert_eq!(runs.load(Ordering::Relaxed), counters.opened + counters.resets, "once each");
     db.close().await;
 }
 
