@@ -7,7 +7,7 @@ use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Connection, Database, RequestTransaction, Result, Transaction, Warning, WarningKind};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpResponse, rt, web};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -130,6 +130,33 @@ async fn the_same_statement_over_and_over_is_named_once() {
     assert_eq!((warning.kind, warning.times), (WarningKind::RepeatedStatement, Some(3)));
     assert_eq!(warning.caller, line_of("repeated"));
     assert!(timeout(Duration::from_millis(50), warnings.next()).await.is_err(), "a second warning");
+}
+
+/// A text that is too long to be known is told from others, and known again, by what it says.
+#[actix_web::test]
+async fn long_statements_are_told_apart() {
+    for statement_cache_size in [0, 1, 100] {
+        let config = Config { repeated_statement: Some(3), statement_cache_size, ..Config::default() };
+        let (_database, db) = connected(config).await;
+        let watch = db.watch();
+        let mut warnings = pin!(watch.warnings());
+        let long = |what: &str| format!("SELECT {what} -- {}", "x".repeat(20_000));
+        let conn = db.connection();
+        for number in 0..20 {
+            conn.query(&long(&number.to_string()), &[]).await.expect("a row");
+        }
+        assert_eq!(warnings.next().now_or_never(), None, "cache of {statement_cache_size}");
+        let mut others = Vec::new();
+        for _ in 0..3 {
+            conn.query(&long("'the same'"), &[]).await.expect("a row");
+            conn.release().expect("nothing runs");
+            // Takes that session, so that the connection gets another one.
+            others.push(db.connection());
+            others[others.len() - 1].query("SELECT 1", &[]).await.expect("a row");
+        }
+        let warning = next(&mut warnings).await;
+        assert_eq!((warning.kind, warning.times), (WarningKind::RepeatedStatement, Some(3)));
+    }
 }
 
 async fn in_a_transaction(tx: RequestTransaction, db: web::Data<Database>) -> Result<HttpResponse> {

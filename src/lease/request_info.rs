@@ -16,8 +16,8 @@ const MOST_STATEMENTS: usize = 100;
 pub(crate) struct RequestInfo {
     pub(crate) settings: RequestSettings,
     route: OnceLock<Arc<str>>,
-    /// How often each statement has run, by its address. Kept only for a warning.
-    repeats: Mutex<Vec<(usize, u32)>>,
+    /// How often each statement has run, by its fingerprint. Kept only for a warning.
+    repeats: Mutex<Vec<(u64, u32)>>,
     sums: OnceLock<Box<Sums>>,
 }
 
@@ -58,15 +58,15 @@ impl RequestInfo {
     }
 
     /// Counts a run of a statement, and says how often the request has run it.
-    pub(crate) fn count_statement(&self, info: &Arc<StatementInfo>) -> u32 {
-        let address = Arc::as_ptr(info).addr();
+    pub(crate) fn count_statement(&self, info: &StatementInfo) -> u32 {
+        let fingerprint = info.fingerprint();
         let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, times)) = repeats.iter_mut().find(|(known, _)| *known == address) {
+        if let Some((_, times)) = repeats.iter_mut().find(|(known, _)| *known == fingerprint) {
             *times = times.saturating_add(1);
             return *times;
         }
         if repeats.len() < MOST_STATEMENTS {
-            repeats.push((address, 1));
+            repeats.push((fingerprint, 1));
         }
         1
     }

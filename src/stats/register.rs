@@ -1,8 +1,9 @@
 //! What is known of each statement, once for the whole application.
 
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -32,6 +33,7 @@ pub(crate) struct StatementInfo {
     side_effects: SideEffects,
     only_reads: OnceLock<bool>,
     summary: OnceLock<Box<str>>,
+    fingerprint: OnceLock<u64>,
     figures: OnceLock<Box<Figures>>,
     operation: OnceLock<Arc<dyn Operation>>,
 }
@@ -92,6 +94,7 @@ impl StatementInfo {
             side_effects: sql::side_effects(sql),
             only_reads: OnceLock::new(),
             summary: OnceLock::new(),
+            fingerprint: OnceLock::new(),
             figures: OnceLock::new(),
             operation: OnceLock::new(),
         }
@@ -113,6 +116,12 @@ impl StatementInfo {
     /// The statement in a few words, for spans and metrics.
     pub(crate) fn summary(&self) -> &str {
         self.summary.get_or_init(|| sql::summary(&self.sql).into())
+    }
+
+    /// A number that stands for the text. Unlike an address, no other text gets it when this one is forgotten.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        *self.fingerprint.get_or_init(|| STATE.hash_one(&self.sql))
     }
 
     /// What takes the durations for the application's metrics. Found at the first run.
