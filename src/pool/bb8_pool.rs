@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use crate::session::ConnectError;
 use crate::session::Connector;
 use crate::session::Session;
+use crate::stats::EndReason;
 
 // bb8-postgres names the versions of bb8 and of the driver that fit each other: ours are the same crates.
 const _: fn(paired_bb8::State) -> bb8::State = |same| same;
@@ -49,7 +50,8 @@ impl Bb8Pool {
     fn lend(&self, managed: Managed) -> Bb8Session {
         self.0.add(managed).expect("there is room in bb8 for each place");
         let lent = self.0.get_owned().now_or_never().and_then(Result::ok);
-        Bb8Session { lent: Some(lent.expect("one has just been added")), home: Handle::current() }
+        let lent = lent.expect("one has just been added");
+        Bb8Session { lent: Some(lent), home: Handle::current(), counted: false }
     }
 
     /// The number of sessions that are open or about to end.
@@ -63,6 +65,8 @@ impl Bb8Pool {
 pub(crate) struct Bb8Session {
     lent: Option<PooledConnection<'static, Manager>>,
     home: Handle,
+    /// Its end has been counted.
+    counted: bool,
 }
 
 impl Bb8Session {
@@ -76,6 +80,13 @@ impl Bb8Session {
         lent.expect("only the end of a session takes its session")
     }
 
+    /// Counts the end of the session, for its first reason.
+    pub(crate) fn count_ended(&mut self, reason: EndReason) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.session().stats().count_ended(reason);
+        }
+    }
+
     /// Ends the session, and returns when the server has hung up or [`Session::end`] has given up.
     pub(crate) async fn end(mut self) {
         if let Some(session) = self.lent.as_mut().and_then(|lent| lent.session.take()) {
@@ -86,6 +97,10 @@ impl Bb8Session {
 
 impl Drop for Bb8Session {
     fn drop(&mut self) {
+        if self.lent.as_ref().is_some_and(|lent| lent.session.is_some()) {
+            // It rested, or was about to, when the gate was closed.
+            self.count_ended(EndReason::Closed);
+        }
         let _home = self.home.enter();
         if let Some(mut lent) = self.lent.take() {
             drop(lent.session.take());

@@ -85,8 +85,8 @@ impl PooledSession {
 
     /// Ends the session, and frees the place when it has ended.
     pub(crate) async fn end(mut self, reason: EndReason) {
-        if let Some(held) = self.held.take() {
-            self.pool.stats().count_ended(reason);
+        if let Some(mut held) = self.held.take() {
+            held.lent.count_ended(reason);
             enter(held.lent.session(), Phase::Ending, Instant::now());
             held.end().await;
         }
@@ -115,7 +115,7 @@ impl PooledSession {
         };
         held.permit.ending();
         enter(held.lent.session(), Phase::Ending, Instant::now());
-        self.pool.stats().count_ended(reason);
+        held.lent.count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
             if busy {

@@ -82,7 +82,7 @@ pub struct Ended {
     pub refused: u64,
     /// A sandbox was over.
     pub sandbox: u64,
-    /// The session came back after [`Database::close`](crate::Database::close).
+    /// The session was idle at [`Database::close`](crate::Database::close), or came back after it.
     pub closed: u64,
 }
 

@@ -71,6 +71,7 @@ impl Connector {
         drop(span);
         match opened {
             Ok(session) if !self.is_closed() => {
+                self.stats.count(Event::Open);
                 self.stats.record(|recorder| recorder.created(since.elapsed()));
                 Ok(session)
             }
@@ -162,7 +163,6 @@ impl Connector {
             session.end().await;
             return Err(failed.into());
         }
-        self.stats.count(Event::Open);
         telemetry::session_opened(address);
         Ok(session)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_pg::{Database, SessionState};
+use actix_pg::{Counters, Database, SessionState};
 use futures_util::FutureExt;
 use test_support::{connected, database, eventually, sized};
 
@@ -87,4 +87,28 @@ async fn the_counters_say_what_has_happened() {
     let after = db.status().counters;
     assert!(after.borrows >= before.borrows + 4, "{after:?}");
     assert_eq!(after.opened - before.opened, after.ended.unusable - before.ended.unusable);
+}
+
+fn ended(counters: &Counters) -> u64 {
+    let ended = serde_json::to_value(counters.ended).expect("numbers");
+    ended.as_object().expect("an object").values().filter_map(|count| count.as_u64()).sum()
+}
+
+/// Every session that was opened is counted once when it ends: idle, lent, or about to come back.
+#[actix_web::test]
+async fn what_was_opened_is_ended_at_last() {
+    let database = database().await;
+    let db = connected(database.config()).await;
+    let (held, dirty) = (db.connection(), db.connection());
+    held.query("SELECT 1", &[]).await.expect("a session");
+    dirty.batch_execute("CREATE TEMP TABLE t ()").await.expect("a table");
+    assert_eq!((db.status().open, ended(&db.status().counters)), (5, 0));
+    drop(dirty);
+    let mut closing = Box::pin(db.close());
+    assert!((&mut closing).now_or_never().is_none());
+    drop(held);
+    closing.await;
+    let counters = db.status().counters;
+    assert_eq!((counters.opened, ended(&counters)), (5, 5), "{counters:?}");
+    assert_eq!(counters.ended.closed, 5, "{counters:?}");
 }
