@@ -12,8 +12,12 @@ use super::Operation;
 use super::figures::Figures;
 use crate::sql::{self, SideEffects};
 
-/// The most statements that are known at a time. The least recently prepared one is forgotten.
+/// The most statements that are known at a time. The one that was prepared longest ago is forgotten, of those that no session
+/// has in its cache any more: a statement that runs all the time is prepared once, and its figures are the ones that matter.
 const MOST: NonZeroUsize = NonZeroUsize::new(5_000).expect("not zero");
+
+/// So many statements are looked at to find one that no session has.
+const MOST_LOOKS: usize = 500;
 
 /// The longest text that is kept, in bytes. What is longer is read anew whenever a session prepares it.
 const LONGEST: usize = 16 * 1024;
@@ -55,7 +59,11 @@ impl Register {
         }
         // Read without the lock: a text may be long.
         let info = Arc::new(StatementInfo::new(sql));
-        Arc::clone(self.known().get_or_insert(sql.into(), || info))
+        let mut known = self.known();
+        if known.len() == MOST.get() && !known.contains(sql) {
+            make_room(&mut known);
+        }
+        Arc::clone(known.get_or_insert(sql.into(), || info))
     }
 
     /// All statements that are known.
@@ -84,6 +92,16 @@ impl Register {
 
     fn known(&self) -> std::sync::MutexGuard<'_, LruCache<Box<str>, Arc<StatementInfo>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets one that no session has. If there is none among the first, the next one that is added pushes out the oldest.
+fn make_room(known: &mut LruCache<Box<str>, Arc<StatementInfo>>) {
+    for _ in 0..MOST_LOOKS {
+        match known.pop_lru() {
+            Some((sql, info)) if Arc::strong_count(&info) > 1 => known.push(sql, info),
+            _ => return,
+        };
     }
 }
 
@@ -159,7 +177,13 @@ mod tests {
             register.get(&format!("SELECT {number}"));
         }
         assert_eq!(register.all().len(), MOST.get());
-        assert!(!Arc::ptr_eq(&first, &register.get("SELECT 1 FROM users")));
+        assert!(Arc::ptr_eq(&first, &register.get("SELECT 1 FROM users")), "it is in use");
+        let known = Arc::downgrade(&first);
+        drop(first);
+        let in_use: Vec<_> =
+            (0..2 * MOST.get()).map(|number| register.get(&format!("SELECT -{number}"))).collect();
+        assert_eq!(register.all().len(), MOST.get());
+        assert!(known.upgrade().is_none() && in_use.len() == 2 * MOST.get());
         let long = format!("SELECT 1 -- {}", "x".repeat(LONGEST));
         assert!(!Arc::ptr_eq(&register.get(&long), &register.get(&long)));
     }

@@ -112,3 +112,21 @@ async fn what_was_opened_is_ended_at_last() {
     assert_eq!((counters.opened, ended(&counters)), (5, 5), "{counters:?}");
     assert_eq!(counters.ended.closed, 5, "{counters:?}");
 }
+
+/// A statement that runs all the time is prepared once, and others come and go.
+#[actix_web::test]
+async fn the_hottest_statement_stays_known() {
+    let database = database().await;
+    let db = connected(database.config()).await;
+    let watch = db.watch();
+    let conn = db.connection();
+    for number in 0..5_100 {
+        if number % 20 == 0 {
+            conn.query("SELECT 1 AS hot", &[]).await.expect("a row");
+        }
+        conn.query(&format!("SELECT 2 AS a{number}"), &[]).await.expect("a row");
+    }
+    assert_eq!(watch.statement_count(), 5_000);
+    let hot = watch.statements().into_iter().find(|seen| seen.sql == "SELECT ? AS hot");
+    assert_eq!(hot.map(|hot| hot.calls), Some(255));
+}
