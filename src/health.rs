@@ -16,10 +16,10 @@ use std::panic::Location;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::Database;
 use crate::database::ask;
+use crate::{AcquireError, Database, Error};
 
 /// The longest wait for the database's answer: shorter than the time-out of most probes.
 pub const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,8 +30,8 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().body("live")
 }
 
-/// Answers 200 if the database answers within [`READY_TIMEOUT`], or if the pool is so busy that the probe still waits, but sessions were
-/// lent meanwhile; else 503. Needs the [`Database`] in the app data, where its
+/// Answers 200 if the database answers within [`READY_TIMEOUT`], or if the pool is so busy that the probe gets no session, but others
+/// were lent one meanwhile; else 503. Needs the [`Database`] in the app data, where its
 /// middleware puts it.
 ///
 /// After [`Database::close`] has been called it answers 503, so that no new requests come while the application stops. It
@@ -43,8 +43,12 @@ pub async fn ready(db: web::Data<Database>) -> HttpResponse {
     let is_ready = match timeout_at(deadline, db.lease_for_ping(Location::caller())).await {
         // A session that was lent and does not answer is no sign of life.
         Ok(Ok(lease)) => matches!(timeout_at(deadline, ask(&lease)).await, Ok(Ok(()))),
+        Ok(Err(Error::Acquire(AcquireError::QueueFull { .. } | AcquireError::TimedOut { .. }))) | Err(_) => {
+            // A queue that is full or short of patience says that the pool is busy, not that it is stuck.
+            sleep_until(deadline).await;
+            db.status().counters.borrows > borrows && !db.lender().pool().is_closed()
+        }
         Ok(Err(_)) => false,
-        Err(_) => db.status().counters.borrows > borrows,
     };
     if is_ready {
         HttpResponse::Ok().body("ready")

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, Database, health};
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::{App, web};
-use test_support::{Proxy, connected, database, sized};
+use actix_web::{App, rt, web};
+use test_support::{Proxy, connected, database, eventually, sized};
 
 #[actix_web::test]
 async fn readiness_follows_the_database_and_liveness_does_not() {
@@ -48,6 +48,37 @@ async fn readiness_follows_the_database_and_liveness_does_not() {
 
     db.close().await;
     assert_eq!((status("/live").await.as_u16(), status("/ready").await.as_u16()), (200, 503));
+}
+
+/// A full queue and an impatient one say that the pool is busy: its sessions go from hand to hand.
+#[actix_web::test]
+async fn a_busy_pool_is_ready_however_long_its_queue_may_be() {
+    let database = database().await;
+    let small = sized(database.config(), 2);
+    for config in [
+        Config { max_waiting: Some(4), ..small.clone() },
+        Config { acquire_timeout: Duration::from_millis(20), ..small },
+    ] {
+        let db = connected(config).await;
+        let load = (0..20).map(|_| {
+            let db = db.clone();
+            rt::spawn(async move {
+                loop {
+                    let _ = db.connection().query("SELECT pg_sleep(0.1)", &[]).await;
+                    rt::task::yield_now().await;
+                }
+            })
+        });
+        let load: Vec<_> = load.collect();
+        eventually("it is busy", async || db.status().counters.borrows > 4).await;
+        let app = App::new().wrap(db.middleware()).route("/ready", web::get().to(health::ready));
+        let app = init_service(app).await;
+        for _ in 0..3 {
+            assert_eq!(call_service(&app, TestRequest::with_uri("/ready").to_request()).await.status(), 200);
+        }
+        load.iter().for_each(|task| task.abort());
+        db.close().await;
+    }
 }
 
 /// A session that is lent and does not answer is no sign of life, however many are lent.
