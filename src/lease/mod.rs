@@ -30,7 +30,7 @@ mod reset;
 mod sandbox;
 
 pub(crate) use lender::{Borrower, Lender};
-pub(crate) use request_info::RequestInfo;
+pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use session_use::SessionUse;
 pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};

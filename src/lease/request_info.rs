@@ -80,11 +80,11 @@ impl Sums {
     }
 
     /// The first or last statement of a transaction has been answered.
-    pub(crate) fn ran_control(&self, elapsed: Duration) {
+    fn ran_control(&self, elapsed: Duration) {
         add(&self.running, elapsed);
     }
 
-    pub(crate) fn waited(&self, elapsed: Duration) {
+    fn waited(&self, elapsed: Duration) {
         add(&self.waited, elapsed);
     }
 
@@ -118,19 +118,30 @@ impl Sums {
 pub(crate) struct Timed {
     request: Arc<RequestInfo>,
     since: Instant,
+    add: fn(&Sums, Duration),
 }
 
 impl Timed {
-    pub(super) fn begin(request: &Arc<RequestInfo>) -> Option<Self> {
+    /// The first or last statement of a transaction.
+    pub(super) fn control(request: &Arc<RequestInfo>) -> Option<Self> {
+        Self::begin(request, Sums::ran_control)
+    }
+
+    /// A wait for a session, also one that is given up.
+    pub(crate) fn wait(request: &Arc<RequestInfo>) -> Option<Self> {
+        Self::begin(request, Sums::waited)
+    }
+
+    fn begin(request: &Arc<RequestInfo>, add: fn(&Sums, Duration)) -> Option<Self> {
         request.sums()?;
-        Some(Self { request: Arc::clone(request), since: Instant::now() })
+        Some(Self { request: Arc::clone(request), since: Instant::now(), add })
     }
 }
 
 impl Drop for Timed {
     fn drop(&mut self) {
         if let Some(sums) = self.request.sums() {
-            sums.ran_control(self.since.elapsed());
+            (self.add)(sums, self.since.elapsed());
         }
     }
 }

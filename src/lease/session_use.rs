@@ -218,7 +218,7 @@ impl SessionUse {
     /// Adds the time until the drop to what the request costs, if that is summed up: for the first and last statements of
     /// transactions, which nobody observes.
     pub(crate) fn time_control(&self) -> Option<Timed> {
-        Timed::begin(self.lease.request())
+        Timed::control(self.lease.request())
     }
 
     /// Records that the last answer has been read, and what it was. Does nothing if nothing was sent.

@@ -5,15 +5,13 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use std::time::Instant;
-
 use actix_web::HttpRequest;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
-use crate::lease::{Borrower, Lease, Lender, RequestInfo, RequestSettings, SessionUse};
+use crate::lease::{Borrower, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
 use crate::pool::AcquireError;
 use crate::stats::{Warning, WarningKind};
 use crate::{Error, Result};
@@ -96,9 +94,6 @@ impl Scope {
                         let pool = self.lender.pool();
                         if borrow.is_first_to_give_up() {
                             pool.count_timeout();
-                            if let Some(sums) = self.info.sums() {
-                                sums.waited(pool.settings.acquire_timeout);
-                            }
                         }
                         return Err(pool.timed_out().into());
                     }
@@ -170,11 +165,9 @@ impl Scope {
 
     /// Borrows a session and keeps it for the request. If the request has ended meanwhile, returns the lease.
     async fn borrow(self: Arc<Self>, caller: Caller) -> Result<Option<Arc<Lease>>, AcquireError> {
-        let since = self.info.sums().map(|_| Instant::now());
+        let timed = Timed::wait(&self.info);
         let acquired = self.lender.acquire_in_time(self.borrower(caller)).await;
-        if let (Some(sums), Some(since)) = (self.info.sums(), since) {
-            sums.waited(since.elapsed());
-        }
+        drop(timed);
         let mut state = self.state();
         let next = match (&*state, acquired) {
             (State::Borrowing(_), Ok(lease)) => State::Leased(lease),

@@ -29,6 +29,7 @@ mod statements_are_cached;
 mod hooks;
 mod watch;
 mod health;
+mod server_timing;
 mod rows_found;
 mod start_up_and_bad_input;
 mod shutdown;
