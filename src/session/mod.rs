@@ -157,6 +157,7 @@ impl Session {
             cache.clear();
         }
         let cached = changed && cache.pop(sql).is_some();
+        drop(cache);
         if cached {
             self.stats.count(Event::Renewal);
         }
