@@ -5,21 +5,45 @@
 //! client or the server has put into it. None shows a password. Parameters, and values in the server's messages, are shown
 //! by `echo` alone.
 //!
+//! A subscriber that panics is the application's own, and must not take a session or one of our tasks with it: each call to it is
+//! guarded.
+//!
 //! That is what this crate logs. The driver logs statements with their parameters itself, at DEBUG, to
 //! `tokio_postgres::query` and the other modules of `tokio_postgres`.
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tracing::field::display;
-use tracing::{debug, error, info, warn};
 
 use crate::postgres_error::{self, PostgresError};
 use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, Severity, SqlState};
 use crate::tokio_postgres::types::ToSql;
+
+/// Calls code of others, which may panic, so that nothing of ours is lost by it.
+pub(crate) fn guarded(call: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(call));
+}
+
+macro_rules! error {
+    ($($event:tt)*) => { guarded(|| tracing::error!($($event)*)) };
+}
+
+macro_rules! warn {
+    ($($event:tt)*) => { guarded(|| tracing::warn!($($event)*)) };
+}
+
+macro_rules! info {
+    ($($event:tt)*) => { guarded(|| tracing::info!($($event)*)) };
+}
+
+macro_rules! debug {
+    ($($event:tt)*) => { guarded(|| tracing::debug!($($event)*)) };
+}
 
 mod span;
 

@@ -12,24 +12,39 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
+use tokio::time::timeout;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-fn panic_if_armed() {
-    if ARMED.load(Ordering::Relaxed) {
+/// The question whether somebody listens.
+static ENABLED: AtomicBool = AtomicBool::new(false);
+
+fn panic_if_armed_for(armed: &AtomicBool) {
+    if armed.load(Ordering::Relaxed) {
         PANICS.fetch_add(1, Ordering::Relaxed);
         panic!("a listener that panics");
     }
+}
+
+fn panic_if_armed() {
+    panic_if_armed_for(&ARMED);
 }
 
 /// A subscriber, and a recorder.
 struct Panics;
 
 impl Subscriber for Panics {
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> tracing::subscriber::Interest {
+        tracing::subscriber::Interest::sometimes()
+    }
+
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        if metadata.target().starts_with("actix_pg") {
+            panic_if_armed_for(&ENABLED);
+        }
         metadata.target().starts_with("actix_pg") && *metadata.level() <= Level::INFO
     }
 
@@ -160,9 +175,24 @@ async fn listeners_that_panic_cost_nothing() {
         .query_one_scalar("SELECT nullif(current_setting('app.tenant', true), '')", &[])
         .await
         .expect("a clean session");
+    let kept = pid().await;
+    ENABLED.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let res = call_service(&app, TestRequest::get().to_request()).await;
+        assert_eq!(res.status(), 200);
+    }
+    let kept_too = pid().await;
+    ENABLED.store(false, Ordering::Relaxed);
+    // A session ends, is reported, and the next one is opened.
+    let killed = db.connection().query("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await;
+    let reopened = timeout(Duration::from_secs(10), db.connection().query("SELECT 1", &[])).await;
+    let next = pid().await;
     ARMED.store(false, Ordering::Relaxed);
     let _ = std::panic::take_hook();
-    assert_eq!((tenant, pid().await), (None, first), "the session was lost");
+    assert_eq!((tenant, kept, kept_too), (None, first, first), "the session was lost");
+    assert!(killed.is_err() && reopened.expect("in time").is_ok() && next != first);
+    let counters = db.status().counters;
+    assert_eq!((counters.opened, counters.ended.connection_lost), (2, 1), "{counters:?}");
     assert!(PANICS.load(Ordering::Relaxed) > 100, "{PANICS:?}");
     db.close().await;
 }

@@ -9,7 +9,7 @@ use super::Pool;
 use super::bb8_pool::Bb8Session;
 use super::gate::{Grant, Permit, Resetting};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
-use crate::stats::{EndReason, Phase, guarded, line};
+use crate::stats::{EndReason, Phase, line};
 use crate::telemetry;
 
 /// The longest wait for a session that is discarded to become quiet.
@@ -139,8 +139,7 @@ fn enter(session: &Session, phase: Phase, now: Instant) {
     if former.warned {
         let caller = former.holder.as_ref().and_then(|holder| holder.place.caller).map(line);
         let held = now.saturating_duration_since(former.since);
-        // Also in drops that come from a panic.
-        guarded(|| telemetry::held_session_returned(held, caller.as_deref().unwrap_or_default()));
+        telemetry::held_session_returned(held, caller.as_deref().unwrap_or_default());
     }
 }
 

@@ -33,13 +33,12 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::telemetry;
+use crate::telemetry::{self, guarded};
 
 #[cfg(feature = "metrics")]
 pub use metrics::DURATION_BUCKETS;
 #[cfg(feature = "metrics")]
 pub(crate) use metrics::Metrics;
-pub(crate) use recorder::guarded;
 pub(crate) use recorder::{Gauges, Operation, Recorder};
 
 /// The warnings that are kept for one who watches. Of more, the oldest are dropped.
@@ -66,7 +65,7 @@ impl Stats {
 
     /// Logs a warning, and shows it to those who watch.
     pub(crate) fn warn(&self, warning: Warning) {
-        guarded(|| telemetry::warning(&warning));
+        telemetry::warning(&warning);
         if let Some(sender) = self.warnings.get() {
             // Nobody may be there any more.
             let _ = sender.send(warning);

@@ -1,7 +1,6 @@
 //! Where measurements go besides the counters: the metrics of the application, with the feature `metrics`.
 
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +37,4 @@ pub(crate) struct Gauges {
     pub(crate) max: u32,
     pub(crate) min: u32,
     pub(crate) pending: u32,
-}
-
-/// Calls code of others, which may panic, so that nothing of ours is lost by it.
-pub(crate) fn guarded(call: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(call));
 }

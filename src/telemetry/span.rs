@@ -35,7 +35,8 @@ pub(crate) struct Peer {
 ///
 /// Without a subscriber there are none: the feature `log` of tracing would make lines of the log of them.
 pub(crate) fn is_traced() -> bool {
-    dispatcher::has_been_set() && span_enabled!(target: TARGET, Level::INFO)
+    let is_enabled = || span_enabled!(target: TARGET, Level::INFO);
+    dispatcher::has_been_set() && catch_unwind(is_enabled).unwrap_or(false)
 }
 
 impl Span {
