@@ -1,6 +1,6 @@
 //! What a Prometheus exporter serves of the metrics, name by name.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, DURATION_BUCKETS, Database};
@@ -21,6 +21,7 @@ fn value(rendered: &str, name: &str, labels: &[&str]) -> Option<f64> {
 /// P24: the names, units and labels are those of OpenTelemetry's conventions.
 #[actix_web::test]
 async fn an_exporter_serves_opentelemetrys_names() {
+    let began = Instant::now();
     let exporter = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("duration".into()), &DURATION_BUCKETS)
         .expect("buckets")
@@ -98,6 +99,34 @@ async fn an_exporter_serves_opentelemetrys_names() {
         rendered.split("db_query_summary=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(summaries.len() <= 201 && summaries.contains("_OTHER"), "{}", summaries.len());
     assert!(!rendered.contains("postgres://"), "a DSN in a label");
+    for code in 0..100 {
+        let sql = format!("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'XX{code:03}'; END $$");
+        conn.batch_execute(&sql).await.expect_err("an error of its own");
+    }
+    let rendered = exporter.render();
+    let kinds = rendered.lines().filter(|line| {
+        let parts = ["duration_count", "summary=\"_OTHER\"", "error_type"];
+        parts.iter().all(|part| line.contains(part))
+    });
+    assert_eq!(kinds.count(), 17, "16 and the rest");
+
+    // Another pool of the same database is not taken for the first.
+    let config = Config { pool_min_size: 3, pool_max_size: 7, ..database.config() };
+    let second = Database::connect(config).await.expect("a second pool");
+    let count = |pools: &str| {
+        let rendered = exporter.render();
+        let name = format!("pool_name=\"{pools}\"");
+        ["used", "idle"].map(|state| {
+            value(&rendered, "db_client_connection_count", &[&name, &format!("state=\"{state}\"")])
+        })
+    };
+    let name =
+        rendered.split(pool).nth(1).and_then(|rest| rest.split('"').next()).expect("a name").to_owned();
+    while count(&format!("{name}#2")) != [Some(0.0), Some(3.0)] || count(&name) != [Some(2.0), Some(0.0)] {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", exporter.render());
+        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    }
+    second.close().await;
     drop((conn, other));
     db.close().await;
 }

@@ -9,14 +9,18 @@ use metrics::{
     describe_histogram, gauge, histogram,
 };
 
+use super::pool_name::PoolName;
 use super::recorder::{Gauges, Operation, Recorder};
 use super::{EndReason, Event};
 
 /// The most summaries that have a series of their own. The statements of all others share one.
 const MOST_SUMMARIES: usize = 200;
 
-/// The summary of the statements beyond [`MOST_SUMMARIES`].
+/// The summary of the statements beyond [`MOST_SUMMARIES`], and the kind of the errors beyond [`MOST_KINDS`].
 const OTHER: &str = "_OTHER";
+
+/// The most kinds of errors that have a series of their own for one summary: a function may raise whatever SQLSTATE it likes.
+const MOST_KINDS: usize = 16;
 
 /// The bounds of the buckets of `db.client.operation.duration`, in seconds, as the semantic conventions advise them.
 ///
@@ -35,6 +39,7 @@ pub const DURATION_BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0
 
 /// The handles of one pool. They are made at the start, so the exporter has to be installed before.
 pub(crate) struct Metrics {
+    _pool: PoolName,
     server: Vec<Label>,
     operations: Mutex<HashMap<Box<str>, Arc<dyn Operation>>>,
     events: Vec<(Event, Counter)>,
@@ -54,7 +59,8 @@ impl Metrics {
     /// `pool` names the pool; `server` are the labels of statements.
     pub(crate) fn new(pool: &str, namespace: &str, address: Option<&str>, port: Option<u16>) -> Self {
         describe();
-        let name = || Label::new("db.client.connection.pool.name", pool.to_owned());
+        let pool = PoolName::take(pool);
+        let name = || Label::new("db.client.connection.pool.name", pool.as_str().to_owned());
         let mut server = vec![
             Label::from_static_parts("db.system.name", "postgresql"),
             Label::new("db.namespace", namespace.to_owned()),
@@ -86,6 +92,7 @@ impl Metrics {
             idle_max: gauge!("db.client.connection.idle.max", vec![name()]),
             idle_min: gauge!("db.client.connection.idle.min", vec![name()]),
             pending: gauge!("db.client.connection.pending_requests", vec![name()]),
+            _pool: pool,
         }
     }
 
@@ -210,12 +217,24 @@ fn increment<T: PartialEq>(counters: &[(T, Counter)], counted: T) {
 struct OperationDuration {
     labels: Vec<Label>,
     succeeded: Histogram,
+    kinds: Mutex<Vec<Box<str>>>,
 }
 
 impl OperationDuration {
     fn new(labels: Vec<Label>) -> Self {
         let succeeded = histogram!("db.client.operation.duration", labels.clone());
-        Self { labels, succeeded }
+        Self { labels, succeeded, kinds: Mutex::default() }
+    }
+
+    /// Whether this kind of error has a series of its own.
+    fn tells_apart(&self, kind: &str) -> bool {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = kinds.iter().any(|known| **known == *kind);
+        let is_told = is_known || kinds.len() < MOST_KINDS;
+        if is_told && !is_known {
+            kinds.push(kind.into());
+        }
+        is_told
     }
 }
 
@@ -225,6 +244,7 @@ impl Operation for OperationDuration {
     }
 
     fn failed(&self, elapsed: Duration, code: Option<&str>, kind: &str) {
+        let (code, kind) = if self.tells_apart(kind) { (code, kind) } else { (None, OTHER) };
         let mut labels = self.labels.clone();
         labels.push(Label::new("error.type", SharedString::from(kind.to_owned())));
         if let Some(code) = code {

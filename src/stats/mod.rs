@@ -14,6 +14,8 @@ mod figures;
 mod histogram;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "metrics")]
+mod pool_name;
 mod recorder;
 mod register;
 mod shards;
