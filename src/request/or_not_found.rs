@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-/// Turns `None` into a 404.
+/// Turns `None`, and a count of zero rows, into a 404.
 ///
 /// ```
 /// # use actix_pg::testing::Postgres;
@@ -11,6 +11,11 @@ use crate::{Error, Result};
 /// async fn name(conn: &Connection, id: i64) -> Result<String> {
 ///     let row = conn.query_opt("SELECT name FROM users WHERE id = $1", &[&id]).await?.or_not_found()?;
 ///     Ok(row.get("name"))
+/// }
+///
+/// async fn delete(conn: &Connection, id: i64) -> Result<()> {
+///     conn.execute("DELETE FROM users WHERE id = $1", &[&id]).await?.or_not_found()?;
+///     Ok(())
 /// }
 /// # #[actix_web::main]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,6 +26,8 @@ use crate::{Error, Result};
 ///
 /// assert_eq!(name(&conn, 1).await?, "ada");
 /// assert!(matches!(name(&conn, 2).await, Err(Error::NotFound)));
+/// delete(&conn, 1).await?;
+/// assert!(matches!(delete(&conn, 1).await, Err(Error::NotFound)));
 /// # Ok(())
 /// # }
 /// ```
@@ -41,5 +48,14 @@ impl<T> OrNotFound for Option<T> {
 
     fn or_not_found(self) -> Result<T> {
         self.ok_or(Error::NotFound)
+    }
+}
+
+/// The number of rows that [`execute`](crate::Connection::execute) affected.
+impl OrNotFound for u64 {
+    type Found = Self;
+
+    fn or_not_found(self) -> Result<Self> {
+        if self == 0 { Err(Error::NotFound) } else { Ok(self) }
     }
 }

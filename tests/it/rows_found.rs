@@ -37,6 +37,10 @@ async fn every_verb_has_its_counterpart() {
     assert_eq!(rows.len(), 4);
     let nothing = conn.query_opt(NONE, &[]).await.expect("an answer").or_not_found();
     assert!(matches!(nothing, Err(Error::NotFound)));
+    let changed = |sql| conn.execute(sql, &[]);
+    assert_eq!(changed("UPDATE t SET n = 5").await.expect("a count").or_not_found().expect("rows"), 4);
+    let nothing = changed("DELETE FROM t WHERE n = 6").await.expect("a count").or_not_found();
+    assert!(matches!(nothing, Err(Error::NotFound)));
 }
 
 /// The rows that are too many are neither kept nor waited for, and nothing is undone by that.
