@@ -15,8 +15,23 @@ use crate::{Result, telemetry};
 
 /// The application's database: a pool of sessions, and what makes connections of them.
 ///
-/// A cheap handle; clone it into every worker. [`middleware`](Self::middleware) gives each request its connection,
-/// [`connection`](Self::connection) makes one outside of requests.
+/// A cheap handle; clone it into every worker. [`middleware`](Self::middleware) gives each request its connection. Outside of
+/// requests, in jobs, repositories and GraphQL schemas, the handle runs statements itself:
+///
+/// ```
+/// # use actix_pg::{Database, testing::Postgres};
+/// # #[actix_web::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let database = Postgres::shared()?.database().await?;
+/// # let db = Database::connect(database.config()).await?;
+/// let one: i32 = db.query_one_scalar("SELECT 1", &[]).await?; // borrows a session, and returns it
+/// assert_eq!((one, db.status().used), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Each statement borrows a session and returns it, so two of them may run at the same time, and may run on different sessions. What
+/// belongs on one session runs in a [`transaction`](Self::transaction) or on a [`connection`](Self::connection).
 ///
 /// The runtime on which [`connect`](Self::connect) is called is the home of all sessions, and has to outlive the workers: call it in
 /// `main`, before `HttpServer::run`.
@@ -34,6 +49,24 @@ use crate::{Result, telemetry};
 ///     Ok(())
 /// }
 /// ```
+///
+/// # Errors
+///
+/// Every statement may fail with:
+///
+/// | error | when |
+/// |---|---|
+/// | [`Acquire`](crate::Error::Acquire) | no session could be had |
+/// | [`CommandTimeout`](crate::Error::CommandTimeout) | it took longer than `command_timeout` |
+/// | [`SessionLost`](crate::Error::SessionLost) | the session broke before the statement was sent |
+/// | [`Postgres`](crate::Error::Postgres) | the server or the driver refuses it |
+///
+/// It is never [`Busy`](crate::Error::Busy): a [`RowStream`](crate::RowStream) or a copy has a session for itself.
+///
+/// # Cancel safety
+///
+/// The future of a statement may be dropped at any moment. Before it was sent, nothing has happened. After that it is cancelled on
+/// the server, and nobody knows whether it took effect; the session is made clean, or discarded, before anybody else gets it.
 #[derive(Clone)]
 pub struct Database {
     lender: Lender,

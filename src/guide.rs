@@ -1,16 +1,17 @@
-//! A guide in eleven pages. Each says what problem it is about, shows the code, and ends with what to watch out for.
+//! A guide, page by page. Each says what problem it is about, shows the code, and ends with what to watch out for.
 //!
 //! 1. [`getting_started`]: connect, wrap, the verbs, the first test
 //! 2. [`lazy_shared_released`]: when a session is borrowed and when it goes back
-//! 3. [`transactions`]: by hand, with retries, around a whole request
-//! 4. [`streaming`]: large results, uploads, downloads, `COPY`
-//! 5. [`settings`]: row-level security with a setting per request
-//! 6. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 7. [`errors`]: what a client sees, what the log has
-//! 8. [`tuning`]: how many sessions, and which option for which symptom
-//! 9. [`operating`]: who holds what, and what is slow
-//! 10. [`pooler`]: behind PgBouncer
-//! 11. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 3. [`outside_of_requests`]: jobs, repositories, GraphQL
+//! 4. [`transactions`]: by hand, with retries, around a whole request
+//! 5. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 6. [`settings`]: row-level security with a setting per request
+//! 7. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 8. [`errors`]: what a client sees, what the log has
+//! 9. [`tuning`]: how many sessions, and which option for which symptom
+//! 10. [`operating`]: who holds what, and what is slow
+//! 11. [`pooler`]: behind PgBouncer
+//! 12. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -19,6 +20,9 @@ pub mod getting_started {}
 
 #[doc = include_str!("../docs/guide/lazy-shared-released.md")]
 pub mod lazy_shared_released {}
+
+#[doc = include_str!("../docs/guide/outside-of-requests.md")]
+pub mod outside_of_requests {}
 
 #[doc = include_str!("../docs/guide/transactions.md")]
 pub mod transactions {}

@@ -33,7 +33,7 @@
 //!
 //! # Where to read on
 //!
-//! - **The [guide]**, eleven pages from the first handler to PgBouncer, and what to expect if you come from deadpool-postgres, sqlx,
+//! - **The [guide]**, from the first handler to PgBouncer, and what to expect if you come from deadpool-postgres, sqlx,
 //!   axum-sqlx-tx or GINO.
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
 //! - What lives as long as the application: [`Database`], its [`Status`], a [`Watch`] of it, the probes in [`health`];

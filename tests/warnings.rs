@@ -90,6 +90,20 @@ async fn whoever_holds_a_session_for_long_is_named_while_he_does() {
     request.await;
 }
 
+/// Nothing ends the hold of a connection that somebody keeps.
+#[actix_web::test]
+async fn a_connection_that_is_kept_is_named_as_one() {
+    let (_database, db) =
+        connected(Config { long_hold: Some(Duration::from_millis(40)), ..Config::default() }).await;
+    let watch = db.watch();
+    let kept = db.connection();
+    kept.execute("SELECT 1", &[]).await.expect("a session"); // kept
+    let warning = next(watch.warnings()).await;
+    assert_eq!((warning.kind, warning.caller.clone()), (WarningKind::LongHold, line_of("kept")));
+    let doing = "idle, kept by a Database::connection() until its release() or its drop";
+    assert_eq!(warning.doing, Some(doing), "{warning}");
+}
+
 #[actix_web::test]
 async fn a_wait_for_a_session_is_named_while_it_lasts() {
     let config = Config {

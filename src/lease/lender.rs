@@ -1,15 +1,19 @@
 //! Who lends a session and takes it back: the pool, or in tests a sandbox in front of it.
 
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use super::Lease;
 use super::request_info::RequestInfo;
 use super::reset;
 #[cfg(feature = "testing")]
 use super::sandbox::{Sandbox, Turn};
+use super::session_use::SessionUse;
 use super::state::LeaseState;
-#[cfg(feature = "testing")]
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::Place;
@@ -84,7 +88,27 @@ impl Lender {
 
     /// Lends a session. The borrower's settings are applied before the first statement.
     pub(crate) async fn acquire(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
-        self.pool().within_acquire_timeout(self.acquire_in_time(borrower)).await?
+        let pool = self.pool();
+        let acquired = pool.within_acquire_timeout(self.acquire_in_time(borrower));
+        let Some(threshold) = pool.warnings().slow_acquire else {
+            return acquired.await?;
+        };
+        let mut acquired = pin!(acquired);
+        if let Ok(acquired) = timeout(threshold, acquired.as_mut()).await {
+            return acquired?;
+        }
+        pool.warn_of_slow_acquire(&borrower.place(), threshold);
+        acquired.await?
+    }
+
+    /// Lends a session for one use, which returns it.
+    pub(crate) async fn enter(&self, borrower: Borrower<'_>) -> Result<SessionUse> {
+        let lease = match self.acquire_now(borrower) {
+            Some(lease) => lease,
+            // Boxed, because most borrows need not wait and every statement's future contains this one.
+            None => self.acquire(borrower).boxed().await?,
+        };
+        Ok(lease.enter()?.called_at(borrower.caller))
     }
 
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].

@@ -191,7 +191,7 @@ impl Lease {
 
 impl Activity for Lease {
     fn activity(&self) -> Doing {
-        self.state().doing()
+        Doing { standalone: self.request.is_standalone(), ..self.state().doing() }
     }
 }
 

@@ -15,6 +15,8 @@ const MOST_STATEMENTS: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct RequestInfo {
     pub(crate) settings: RequestSettings,
+    /// There is no request: `Database::connection` made it.
+    standalone: bool,
     route: OnceLock<Arc<str>>,
     /// How often each statement has run, by its fingerprint. Kept only for a warning.
     repeats: Mutex<Vec<(u64, u32)>>,
@@ -35,6 +37,15 @@ pub(crate) struct Sums {
 }
 
 impl RequestInfo {
+    /// What a connection of no request brings.
+    pub(crate) fn standalone() -> Self {
+        Self { standalone: true, ..Self::default() }
+    }
+
+    pub(crate) fn is_standalone(&self) -> bool {
+        self.standalone
+    }
+
     /// The route of the request, if it was asked for.
     pub(crate) fn route(&self) -> Option<Arc<str>> {
         self.route.get().cloned()

@@ -250,6 +250,7 @@ impl LeaseState {
     /// What the users do, for an observer.
     pub(crate) fn doing(&self) -> Doing {
         Doing {
+            standalone: false,
             in_transaction: self.in_transaction(),
             in_flight: self.in_flight > 0,
             latest: self.latest.clone(),

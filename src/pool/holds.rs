@@ -12,6 +12,9 @@ use crate::stats::{Cell, Phase, Warning, WarningKind};
 const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(5);
 
+/// Said of a connection that is kept: nothing else ends its hold.
+const KEPT: &str = "idle, kept by a Database::connection() until its release() or its drop";
+
 /// Starts the task that looks, if there is a threshold.
 pub(crate) fn start(pool: &Arc<Pool>) {
     let Some(threshold) = pool.warnings().long_hold else {
@@ -52,6 +55,7 @@ fn held_long(cell: &Cell, threshold: Duration, now: Instant) -> Option<Warning> 
         warning.doing = Some(match (doing.in_flight, doing.in_transaction) {
             (true, _) => "running a statement",
             (false, true) => "idle in a transaction",
+            (false, false) if doing.standalone => KEPT,
             (false, false) => "idle",
         });
         warning.statement = doing.latest.map(|info| info.summary().to_owned());

@@ -36,7 +36,7 @@ use crate::config::{PoolSettings, SessionSettings, Settings, WarningSettings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
-use crate::stats::{EndReason, Event, Gauges, Stats};
+use crate::stats::{EndReason, Event, Gauges, Place, Stats, Warning, WarningKind};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
@@ -189,6 +189,13 @@ impl Pool {
     /// When a wait that begins now has lasted for `acquire_timeout`.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.settings.acquire_timeout
+    }
+
+    /// Warns of a borrower that has waited for so long, and still waits.
+    pub(crate) fn warn_of_slow_acquire(&self, place: &Place, threshold: Duration) {
+        let mut warning = Warning::new(WarningKind::SlowAcquire, place);
+        warning.duration = Some(threshold);
+        self.stats().warn(warning);
     }
 
     /// Counts a borrower that has waited in vain.

@@ -135,7 +135,7 @@ impl Connection {
     ///
     /// Sends nothing. [`begin`](TransactionBuilder::begin) begins it; [`run`](TransactionBuilder::run) runs a function in it.
     pub fn build_transaction(&self) -> TransactionBuilder {
-        TransactionBuilder::new(self.clone())
+        TransactionBuilder::of_connection(self.clone())
     }
 
     /// Runs a function in a transaction: commits on `Ok`, rolls back on `Err`, and runs it again, up to 3 times, if it lost
@@ -341,9 +341,12 @@ impl Executor for Connection {
 impl Database {
     /// Makes a connection outside of any request: for jobs, health checks, tests. It is lazy, and shared among its clones.
     ///
-    /// **It holds its session from the first statement until [`release`](Connection::release), or until its last clone is
-    /// dropped.** One that is stored, in the data of a GraphQL schema or in a repository, is one session for everybody who
-    /// uses it, for ever. Store the `Database`, and make a connection for each piece of work.
+    /// It is for work whose statements belong on one session. A single statement needs none: the [`Database`] runs it itself.
+    ///
+    /// **Warning: it holds its session from the first statement until [`release`](Connection::release), or until its last clone
+    /// is dropped.** One that is stored, in the data of a GraphQL schema or in a repository, is one session for everybody who
+    /// uses it, for ever. Store the `Database`, which has all verbs and keeps nothing. The option `long_hold` finds such a
+    /// connection, and its warning names it.
     ///
     /// # Examples
     ///
@@ -364,7 +367,7 @@ impl Database {
     /// # }
     /// ```
     pub fn connection(&self) -> Connection {
-        Connection::new(Scope::new(self.lender().clone()))
+        Connection::new(Scope::standalone(self.lender().clone()))
     }
 }
 

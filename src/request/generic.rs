@@ -34,8 +34,8 @@ pub(crate) mod sealed {
     pub struct Acquired(pub(crate) SessionUse);
 }
 
-/// What a [`Connection`](crate::Connection), a [`Transaction`] and a [`RequestTransaction`](crate::RequestTransaction) have
-/// in common, so that a function can take any of them. It cannot be implemented elsewhere.
+/// What a [`Connection`](crate::Connection), a [`Transaction`], a [`RequestTransaction`](crate::RequestTransaction) and a
+/// [`Database`](crate::Database) have in common, so that a function can take any of them. It cannot be implemented elsewhere.
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};

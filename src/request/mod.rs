@@ -13,6 +13,7 @@ mod request_connections;
 mod scope;
 mod borrow;
 mod connection;
+mod handle;
 mod connection_ext;
 mod transaction;
 mod transact;

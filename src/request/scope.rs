@@ -13,7 +13,6 @@ use super::borrow::Borrow;
 use crate::error::BusyWith;
 use crate::lease::{Borrower, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
 use crate::pool::AcquireError;
-use crate::stats::{Warning, WarningKind};
 use crate::{Error, Result};
 
 /// The line of an application that runs a statement.
@@ -50,14 +49,19 @@ enum State {
 }
 
 impl Scope {
-    pub(crate) fn new(lender: Lender) -> Arc<Self> {
+    /// The connection of no request.
+    pub(crate) fn standalone(lender: Lender) -> Arc<Self> {
+        Self::new(lender, RequestInfo::standalone())
+    }
+
+    fn new(lender: Lender, info: RequestInfo) -> Arc<Self> {
         let state = Mutex::new(idle(&lender));
-        Arc::new(Self { lender, info: Arc::default(), state })
+        Arc::new(Self { lender, info: Arc::new(info), state })
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
     pub(crate) fn of_request(lender: &Lender, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
-        let scope = Self::new(lender.clone());
+        let scope = Self::new(lender.clone(), RequestInfo::default());
         scope.info.sum_up(sum_up);
         if lender.pool().warnings().any()
             && let Some(route) = req.match_pattern()
@@ -105,11 +109,7 @@ impl Scope {
                     }
                     return Ok(lease.enter()?.called_at(caller));
                 }
-                // Boxed, because most statements need no borrow and every statement's future contains it.
-                Entry::Alone => {
-                    let lease = self.lender.acquire(self.borrower(caller)).boxed().await?;
-                    return Ok(lease.enter()?.called_at(caller));
-                }
+                Entry::Alone => return self.lender.enter(self.borrower(caller)).await,
             }
         }
     }
@@ -156,9 +156,7 @@ impl Scope {
         home.home().spawn(async move {
             sleep(threshold).await;
             if borrow.upgrade().is_some_and(|borrow| borrow.is_going_on()) {
-                let mut warning = Warning::new(WarningKind::SlowAcquire, &place);
-                warning.duration = Some(threshold);
-                pool.stats().warn(warning);
+                pool.warn_of_slow_acquire(&place, threshold);
             }
         });
     }

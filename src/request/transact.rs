@@ -13,7 +13,7 @@ use super::scope::Caller;
 use super::{Connection, Transaction};
 use crate::config::IsolationLevel;
 use crate::lease::TransactionGuard;
-use crate::{Error, Result};
+use crate::{Database, Error, Result};
 
 /// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
 /// handful of requests rarely need more.
@@ -25,7 +25,7 @@ const BACK_OFF: Duration = Duration::from_millis(5);
 /// The longest pause before any retry: a request is waiting.
 const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
 
-/// The options of a transaction that has not begun: [`Connection::build_transaction`].
+/// The options of a transaction that has not begun: [`Connection::build_transaction`], [`Database::build_transaction`].
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};
@@ -48,16 +48,32 @@ const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
 #[must_use = "nothing happens before `begin` or `run`"]
 #[derive(Debug, Clone)]
 pub struct TransactionBuilder {
-    conn: Connection,
+    origin: Origin,
     isolation_level: Option<IsolationLevel>,
     read_only: Option<bool>,
     deferrable: Option<bool>,
     retries: u32,
 }
 
+/// What the session of a transaction comes from.
+#[derive(Debug, Clone)]
+enum Origin {
+    Connection(Connection),
+    /// Each transaction borrows one for itself.
+    Database(Database),
+}
+
 impl TransactionBuilder {
-    pub(crate) fn new(conn: Connection) -> Self {
-        Self { conn, isolation_level: None, read_only: None, deferrable: None, retries: RETRIES }
+    pub(crate) fn of_connection(conn: Connection) -> Self {
+        Self::new(Origin::Connection(conn))
+    }
+
+    pub(crate) fn of_database(db: Database) -> Self {
+        Self::new(Origin::Database(db))
+    }
+
+    fn new(origin: Origin) -> Self {
+        Self { origin, isolation_level: None, read_only: None, deferrable: None, retries: RETRIES }
     }
 
     /// Sets the isolation level. Defaults to that of the session: the option `isolation_level`, else the server's own, usually
@@ -101,7 +117,11 @@ impl TransactionBuilder {
     }
 
     pub(super) async fn begin_at(&self, caller: Caller) -> Result<Transaction> {
-        Ok(Transaction::new(Arc::new(self.guard(caller).await?)))
+        let session_use = match &self.origin {
+            Origin::Connection(conn) => conn.enter(caller).await?,
+            Origin::Database(db) => db.enter(caller).await?,
+        };
+        Ok(Transaction::new(Arc::new(TransactionGuard::begin(session_use.0, None, self).await?)))
     }
 
     /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err`.
@@ -165,10 +185,15 @@ impl TransactionBuilder {
         F: FnMut(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        // All attempts run on one session.
+        let conn = match &self.origin {
+            Origin::Connection(conn) => conn.clone(),
+            Origin::Database(db) => db.connection(),
+        };
         let mut retries = 0..self.retries;
         let mut lost = None;
         loop {
-            let guard = match (self.guard(caller).await, lost.take()) {
+            let guard = match (self.guard(&conn, caller).await, lost.take()) {
                 // The function has left something open on the connection.
                 (Err(Error::Busy(_)), Some(lost)) => return Err(lost),
                 (guard, _) => Arc::new(guard?),
@@ -194,8 +219,8 @@ impl TransactionBuilder {
         }
     }
 
-    async fn guard(&self, caller: Caller) -> Result<TransactionGuard> {
-        TransactionGuard::begin(self.conn.enter(caller).await?.0, None, self).await
+    async fn guard(&self, conn: &Connection, caller: Caller) -> Result<TransactionGuard> {
+        TransactionGuard::begin(conn.enter(caller).await?.0, None, self).await
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) trait Activity: Send + Sync {
 /// What the users of a session do.
 #[derive(Debug, Clone)]
 pub(crate) struct Doing {
+    /// They share a connection that `Database::connection` made.
+    pub(crate) standalone: bool,
     pub(crate) in_transaction: bool,
     /// Statements are on their way.
     pub(crate) in_flight: bool,

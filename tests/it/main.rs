@@ -6,6 +6,7 @@
 mod reference_application;
 mod lazy_and_shared;
 mod the_end_of_a_request;
+mod the_handle_runs_statements;
 mod outliving_the_request;
 mod release_and_close;
 mod requests_have_a_connection;
