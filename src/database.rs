@@ -3,12 +3,13 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::lease::{Borrower, Lease, Lender, batch_execute};
+use crate::lease::{Borrower, Deadline, Lease, Lender, batch_execute};
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
 use crate::{Result, telemetry};
@@ -58,6 +59,7 @@ use crate::{Result, telemetry};
 /// |---|---|
 /// | [`Acquire`](crate::Error::Acquire) | no session could be had |
 /// | [`CommandTimeout`](crate::Error::CommandTimeout) | it took longer than `command_timeout` |
+/// | [`TimedOut`](crate::Error::TimedOut) | it took longer than [`with_timeout`](Self::with_timeout) allows |
 /// | [`SessionLost`](crate::Error::SessionLost) | the session broke before the statement was sent |
 /// | [`Postgres`](crate::Error::Postgres) | the server or the driver refuses it |
 ///
@@ -169,7 +171,8 @@ impl Database {
 
     /// Borrows a session and waits for an answer of the server on it: a check for a readiness probe.
     ///
-    /// In a full pool it waits for a session like everybody, for up to `acquire_timeout`. A probe usually wants a bound of its own.
+    /// In a full pool it waits for a session like everybody, for up to `acquire_timeout`. A probe usually wants a bound of its own:
+    /// [`ping_within`](Self::ping_within).
     ///
     /// # Errors
     ///
@@ -187,13 +190,12 @@ impl Database {
     ///
     /// use actix_pg::Database;
     /// use actix_web::{HttpResponse, get, web};
-    /// use tokio::time::timeout;
     ///
     /// #[get("/ready")]
     /// async fn ready(db: web::Data<Database>) -> HttpResponse {
-    ///     match timeout(Duration::from_secs(1), db.ping()).await {
-    ///         Ok(Ok(())) => HttpResponse::Ok().finish(),
-    ///         _ => HttpResponse::ServiceUnavailable().finish(),
+    ///     match db.ping_within(Duration::from_secs(1)).await {
+    ///         Ok(()) => HttpResponse::Ok().finish(),
+    ///         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     ///     }
     /// }
     /// ```
@@ -201,6 +203,40 @@ impl Database {
     pub fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         let caller = Location::caller();
         async move { ask(&self.lease_for_ping(caller).await?).await }
+    }
+
+    /// The same within a bound: for the wait for a session and that for the answer together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut) past the bound; those of [`ping`](Self::ping).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ping`](Self::ping).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// use std::time::Duration;
+    ///
+    /// db.ping_within(Duration::from_secs(1)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn ping_within(&self, bound: Duration) -> impl Future<Output = Result<()>> + Send {
+        let caller = Location::caller();
+        async move {
+            let deadline = Deadline::after(bound);
+            let lease = deadline.limit(self.lease_for_ping(caller)).await?;
+            batch_execute(lease.enter()?.until(deadline), "").await
+        }
     }
 
     /// Borrows a session to [`ask`].

@@ -57,6 +57,19 @@ pub enum Error {
 
     /// Statement: it took longer than `command_timeout`, and is cancelled. 504.
     CommandTimeout(Duration),
+    /// Call: it was not over in time, with the borrow that it needs, and what ran is cancelled. 504, or 503 with `Retry-After` if
+    /// nothing was sent.
+    ///
+    /// The time is that of [`with_timeout`](crate::Connection::with_timeout), of
+    /// [`set_deadline`](crate::Connection::set_deadline) or of [`ping_within`](crate::Database::ping_within).
+    #[non_exhaustive]
+    TimedOut {
+        /// The time that there was for the call, or for the whole request when its deadline was set.
+        bound: Duration,
+        /// Whether the statement may have been sent. If not, it waited for a session in vain, or the time was over before, and
+        /// nothing has happened.
+        sent: bool,
+    },
     /// Statement: a query for one row, or for at most one, found more. 500.
     TooManyRows,
     /// Statement: a query for exactly one row found none. 500; see [`OrNotFound`](crate::OrNotFound) for a 404.
@@ -263,6 +276,12 @@ impl fmt::Display for Error {
             Self::SessionLost => "the session was lost under an earlier statement; release the connection and try again",
             Self::CommandTimeout(bound) => {
                 return write!(f, "the statement took longer than {bound:?} (`command_timeout`) and was cancelled");
+            }
+            Self::TimedOut { bound, sent: true } => {
+                return write!(f, "the call was not over within {bound:?}, and was cancelled");
+            }
+            Self::TimedOut { bound, sent: false } => {
+                return write!(f, "the call was not over within {bound:?}: its statement was not sent");
             }
             Self::TooManyRows => "the query returned more than one row",
             Self::NoRows => "the query returned no row",

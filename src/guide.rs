@@ -8,10 +8,11 @@
 //! 6. [`settings`]: row-level security with a setting per request
 //! 7. [`testing`]: a server, databases and a sandbox for an application's tests
 //! 8. [`errors`]: what a client sees, what the log has
-//! 9. [`tuning`]: how many sessions, and which option for which symptom
-//! 10. [`operating`]: who holds what, and what is slow
-//! 11. [`pooler`]: behind PgBouncer
-//! 12. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 9. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 10. [`tuning`]: how many sessions, and which option for which symptom
+//! 11. [`operating`]: who holds what, and what is slow
+//! 12. [`pooler`]: behind PgBouncer
+//! 13. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -38,6 +39,9 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/guide/errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("../docs/guide/time-outs.md")]
+pub mod time_outs {}
 
 #[doc = include_str!("../docs/guide/tuning.md")]
 pub mod tuning {}

@@ -126,7 +126,7 @@ pub use postgres_error::PostgresError;
 pub use request::ConnectionService;
 pub use request::{
     ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
-    RequestTransaction, RowStream, Transaction, TransactionBuilder,
+    RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
 };
 pub use session::ConnectError;
 #[cfg(feature = "metrics")]

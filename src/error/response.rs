@@ -22,6 +22,7 @@ impl Error {
     /// |---|---|
     /// | [`Connect`](Self::Connect), [`Acquire`](Self::Acquire), [`SessionLost`](Self::SessionLost) | always |
     /// | [`Postgres`](Self::Postgres), [`Begin`](Self::Begin), [`CommitRefused`](Self::CommitRefused), [`Setting`](Self::Setting) | if the connection is gone or the server ends it, lacks resources or is shutting down, and after a serialization failure or a deadlock, which another attempt may not meet |
+    /// | [`TimedOut`](Self::TimedOut) | if nothing was sent |
     /// | all others | never: not even [`OutcomeUnknown`](Self::OutcomeUnknown), which may have been committed |
     ///
     /// ```
@@ -34,6 +35,7 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Acquire(_) | Self::SessionLost => true,
+            Self::TimedOut { sent, .. } => !sent,
             Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
                 is_unavailable(said)
             }
@@ -87,7 +89,7 @@ impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::CommandTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::CommandTimeout(_) | Self::TimedOut { sent: true, .. } => StatusCode::GATEWAY_TIMEOUT,
             _ if self.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

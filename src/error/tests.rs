@@ -45,11 +45,11 @@ fn an_error_is_unavailable_where_it_is_answered_with_503() {
 
 /// An error of each variant, and whether it is unavailable. It does not compile where one is missing.
 macro_rules! errors {
-    ($($variant:ident $(($value:expr))? => $unavailable:literal,)*) => {{
+    ($($variant:ident $(($value:expr))? $({ $($fields:tt)* })? => $unavailable:literal,)*) => {{
         let _of_each_variant = |err: &Error| match err {
             $(Error::$variant { .. } => (),)*
         };
-        vec![$((Error::$variant $(($value))?, $unavailable)),*]
+        vec![$((Error::$variant $(($value))? $({ $($fields)* })?, $unavailable)),*]
     }};
 }
 
@@ -68,6 +68,7 @@ fn all() -> Vec<(Error, bool)> {
         ConnectionClosed => false,
         SessionLost => true,
         CommandTimeout(Duration::ZERO) => false,
+        TimedOut { bound: Duration::ZERO, sent: true } => false,
         TooManyRows => false,
         NoRows => false,
         Postgres(driver()) => false,
@@ -93,6 +94,7 @@ fn all() -> Vec<(Error, bool)> {
         AcquireError::SandboxLost,
         AcquireError::HomeStopped,
     ];
+    all.push((Error::TimedOut { bound: Duration::ZERO, sent: false }, true));
     all.extend(acquire.map(|err| (err.into(), true)));
     all
 }

@@ -21,6 +21,7 @@ mod observed;
 mod session_use;
 mod state;
 mod transaction_stack;
+mod deadline;
 mod statement;
 mod transaction;
 mod request_info;
@@ -29,6 +30,7 @@ mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
 
+pub(crate) use deadline::Deadline;
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;

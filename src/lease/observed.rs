@@ -100,7 +100,7 @@ const CANCELLED: &str = "cancelled";
 /// OpenTelemetry's `error.type`: the SQLSTATE, or a word that stands for the class of the error.
 fn error_type(err: &Error) -> &str {
     match err {
-        Error::CommandTimeout(_) => "timeout",
+        Error::CommandTimeout(_) | Error::TimedOut { .. } => "timeout",
         _ => err.code().map_or("_OTHER", |code| code.code()),
     }
 }

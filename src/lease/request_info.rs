@@ -1,9 +1,10 @@
 //! What a request brings to its leases: its settings, and what is said and summed up of it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::deadline::Deadline;
 use super::request_settings::RequestSettings;
 use crate::stats::StatementInfo;
 use crate::telemetry::Span;
@@ -18,6 +19,9 @@ pub(crate) struct RequestInfo {
     /// There is no request: `Database::connection` made it.
     standalone: bool,
     route: OnceLock<Arc<str>>,
+    /// Read only if `is_bounded`.
+    deadline: Mutex<Option<Deadline>>,
+    is_bounded: AtomicBool,
     /// How often each statement has run, by its fingerprint. Kept only for a warning.
     repeats: Mutex<Vec<(u64, u32)>>,
     sums: OnceLock<Box<Sums>>,
@@ -44,6 +48,19 @@ impl RequestInfo {
 
     pub(crate) fn is_standalone(&self) -> bool {
         self.standalone
+    }
+
+    /// When the work of the request has to be over, if that was set.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        if !self.is_bounded.load(Ordering::Acquire) {
+            return None;
+        }
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Option<Deadline>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        self.is_bounded.store(deadline.is_some(), Ordering::Release);
     }
 
     /// The route of the request, if it was asked for.

@@ -12,11 +12,11 @@ use std::mem;
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard};
 use std::thread;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::Lease;
+use super::deadline::{Bound, Deadline};
 use super::observed::Observed;
 use super::request_info::Timed;
 use super::state::{Admission, Health, LeaseState, Reply};
@@ -36,6 +36,8 @@ pub(crate) struct SessionUse {
     lease: Arc<Lease>,
     /// The transaction that it must not outlive.
     frame: Option<FrameId>,
+    /// When the call has to be over.
+    until: Option<Deadline>,
     sent: Option<Reply>,
     /// The line of the application that runs the statement.
     caller: Option<&'static Location<'static>>,
@@ -54,6 +56,7 @@ impl SessionUse {
         Self {
             lease,
             frame: None,
+            until: None,
             sent: None,
             caller: None,
             info: None,
@@ -75,6 +78,12 @@ impl SessionUse {
         self
     }
 
+    /// Bounds the statement by a deadline of the call.
+    pub(crate) fn until(mut self, deadline: Deadline) -> Self {
+        self.until = Deadline::earliest(self.until, Some(deadline));
+        self
+    }
+
     pub(crate) fn lease(&self) -> &Arc<Lease> {
         &self.lease
     }
@@ -83,8 +92,10 @@ impl SessionUse {
         self.lease.session()
     }
 
-    pub(crate) fn command_timeout(&self) -> Option<Duration> {
-        self.lease.pool().session_settings().command_timeout
+    /// What bounds a statement: `command_timeout`, a deadline of the call or of the request, whichever comes first.
+    pub(crate) fn bound(&self) -> Option<Bound> {
+        let deadline = Deadline::earliest(self.until, self.lease.request().deadline());
+        Bound::of(self.lease.pool().session_settings().command_timeout, deadline)
     }
 
     pub(crate) fn echo(&self) -> Echo {

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::web::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
+use super::deadline::Bound;
 use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::config::Echo;
@@ -26,7 +27,7 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// Runs a statement and collects its rows.
 pub(crate) async fn query(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
     let started = Started::new(&mut session_use, sql, params);
-    let rows = bounded(session_use.command_timeout(), async {
+    let rows = bounded(session_use.bound(), async {
         let rows = start(&mut session_use, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
         session_use.answered(rows.map_err(Error::from))
     })
@@ -46,7 +47,7 @@ pub(crate) async fn query_opt(
     params: Params<'_>,
 ) -> Result<Option<Row>> {
     let started = Started::new(&mut session_use, sql, params);
-    let row = bounded(session_use.command_timeout(), async {
+    let row = bounded(session_use.bound(), async {
         let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let (mut row, mut others) = (None, 0);
         let read = loop {
@@ -74,7 +75,7 @@ pub(crate) async fn query_opt(
 /// Runs a statement and counts the rows it affected.
 pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
     let started = Started::new(&mut session_use, sql, params);
-    let affected = bounded(session_use.command_timeout(), async {
+    let affected = bounded(session_use.bound(), async {
         let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
         let read = async {
             while rows.try_next().await?.is_some() {}
@@ -97,8 +98,7 @@ pub(crate) async fn query_raw(
     params: Params<'_>,
 ) -> Result<(SessionUse, RowStream)> {
     let started = Started::new(&mut session_use, sql, params);
-    let rows =
-        bounded(session_use.command_timeout(), start(&mut session_use, sql, params, Reply::Stream)).await;
+    let rows = bounded(session_use.bound(), start(&mut session_use, sql, params, Reply::Stream)).await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams();
     Ok((session_use, rows))
@@ -107,7 +107,7 @@ pub(crate) async fn query_raw(
 /// Runs statements in one simple query, without parameters.
 pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
     let started = Started::batch(&mut session_use, sql);
-    bounded(session_use.command_timeout(), async {
+    bounded(session_use.bound(), async {
         session_use.send(side_effects(sql), Reply::Whole).await?;
         let executed = session_use.session().client().batch_execute(sql).await;
         session_use.answered(executed.map_err(Error::from))
@@ -127,7 +127,7 @@ pub(crate) async fn copy_in(
     sql: &str,
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let started = Started::new(&mut session_use, sql, &[]);
-    let sink = bounded(session_use.command_timeout(), async {
+    let sink = bounded(session_use.bound(), async {
         let prepared = prepared(&mut session_use, sql, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&prepared.statement).await;
         sink.map_err(|err| {
@@ -144,7 +144,7 @@ pub(crate) async fn copy_in(
 /// Starts a `COPY … TO STDOUT`. The reader records its last answer.
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let started = Started::new(&mut session_use, sql, &[]);
-    let stream = bounded(session_use.command_timeout(), async {
+    let stream = bounded(session_use.bound(), async {
         let prepared = prepared(&mut session_use, sql, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
@@ -204,21 +204,25 @@ async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Res
 }
 
 pin_project! {
-    /// Bounds the wait for an answer by `command_timeout`. An `async fn` would contain `running` twice.
+    /// Bounds the wait for an answer. An `async fn` would contain `running` twice.
     pub(crate) struct Bounded<F> {
         #[pin]
         running: F,
-        bound: Option<Duration>,
+        bound: Option<Bound>,
+        // The deadline had passed before anything was begun.
+        is_over: bool,
         #[pin]
         late: Option<Sleep>,
     }
 }
 
-pub(crate) fn bounded<T, F>(bound: Option<Duration>, running: F) -> Bounded<F>
+pub(crate) fn bounded<T, F>(bound: Option<Bound>, running: F) -> Bounded<F>
 where
     F: Future<Output = Result<T>>,
 {
-    Bounded { running, bound, late: bound.map(sleep) }
+    let remaining = bound.map(Bound::remaining);
+    let is_over = remaining.is_some_and(|remaining| remaining.is_zero());
+    Bounded { running, bound, is_over, late: remaining.map(sleep) }
 }
 
 impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
@@ -226,11 +230,14 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = self.project();
+        if let Some(bound) = this.bound.filter(|_| *this.is_over) {
+            return Poll::Ready(Err(bound.error(false)));
+        }
         if let Poll::Ready(answer) = this.running.poll(cx) {
             return Poll::Ready(answer);
         }
         match (this.late.as_pin_mut(), *this.bound) {
-            (Some(late), Some(bound)) => late.poll(cx).map(|()| Err(Error::CommandTimeout(bound))),
+            (Some(late), Some(bound)) => late.poll(cx).map(|()| Err(bound.error(true))),
             _ => Poll::Pending,
         }
     }

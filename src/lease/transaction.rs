@@ -54,7 +54,7 @@ impl TransactionGuard {
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
         let timed = guard.session_use.time_control();
-        bounded(guard.session_use.command_timeout(), async {
+        bounded(guard.session_use.bound(), async {
             guard.session_use.send_control(frame, Stage::Beginning).await?;
             let begun = guard.session_use.session().client().batch_execute(&sql).await;
             if begun.is_ok() {
@@ -101,7 +101,7 @@ impl TransactionGuard {
         };
         let mut asked = false;
         let _timed = session_use.time_control();
-        let committed = bounded(session_use.command_timeout(), async {
+        let committed = bounded(session_use.bound(), async {
             session_use.send_control(self.frame, Stage::Ending).await?;
             asked = true;
             let committed = session_use.session().client().batch_execute(&sql).await;

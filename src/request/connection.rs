@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
@@ -14,7 +15,7 @@ use super::request_connections::RequestConnections;
 use super::scope::Caller;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
-use crate::lease::Params;
+use crate::lease::{Deadline, Params};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
 use crate::{Database, Error, Result};
@@ -58,6 +59,7 @@ use crate::{Database, Error, Result};
 /// | [`ConnectionClosed`](Error::ConnectionClosed) | [`close`](Self::close) has been called |
 /// | [`SessionLost`](Error::SessionLost) | the session broke under an earlier statement; [`release`](Self::release) it |
 /// | [`CommandTimeout`](Error::CommandTimeout) | it took longer than `command_timeout` |
+/// | [`TimedOut`](Error::TimedOut) | it took longer than [`with_timeout`](Self::with_timeout) or [`set_deadline`](Self::set_deadline) allow |
 /// | [`Setting`](Error::Setting) | the server refuses what [`set_config`](Self::set_config) has recorded |
 /// | [`TransactionFailed`](Error::TransactionFailed) | an earlier statement of the open transaction was abandoned |
 /// | [`Postgres`](Error::Postgres) | the server or the driver refuses it |
@@ -222,6 +224,39 @@ impl Connection {
     /// ```
     pub fn set_config(&self, name: &str, value: &str) -> Result<()> {
         self.scope.settings().set(name, value)
+    }
+
+    /// Sets when all database work of the request has to be over. `None` takes that back.
+    ///
+    /// Borrows nothing and never waits. It bounds every later call of the request, with the borrow that it needs: on this connection
+    /// and its clones, in its transactions and in the [`RequestTransaction`](crate::RequestTransaction), the commit too. What runs when
+    /// the time has come is abandoned, as under `command_timeout`; later calls fail at once, with
+    /// [`Error::TimedOut`]. Row streams, copies and a [`ClientGuard`] that have been handed out are not cut off.
+    /// [`with_timeout`](Self::with_timeout) bounds a single call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use actix_pg::Error;
+    ///
+    /// conn.set_deadline(Instant::now() + Duration::from_millis(100));
+    /// let late = conn.query("SELECT pg_sleep(60)", &[]).await.unwrap_err();
+    /// assert!(matches!(late, Error::TimedOut { sent: true, .. }));
+    /// let later = conn.query("SELECT 1", &[]).await.unwrap_err();
+    /// assert!(matches!(later, Error::TimedOut { sent: false, .. }));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_deadline(&self, deadline: impl Into<Option<Instant>>) {
+        self.scope.set_deadline(deadline.into().map(Deadline::at));
     }
 
     /// Lends the [`tokio_postgres::Client`](crate::tokio_postgres::Client) of the request's session, for what has no verb here:

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::panic::Location;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{CopyIn, CopyOut, RowStream, Transaction};
+use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::lease::{self, Params};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::FromSqlOwned;
@@ -159,6 +160,14 @@ pub trait GenericClient: sealed::Executor {
     fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
         let caller = Location::caller();
         async move { Ok(CopyOut::new(lease::copy_out(self.enter(caller).await?.0, sql).await?)) }
+    }
+
+    /// As [`Connection::with_timeout`](crate::Connection::with_timeout).
+    fn with_timeout(&self, timeout: Duration) -> WithTimeout<'_, Self>
+    where
+        Self: Sized,
+    {
+        WithTimeout::new(self, timeout)
     }
 
     /// As [`Connection::transaction`](crate::Connection::transaction): a savepoint, where there is a transaction.

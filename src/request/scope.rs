@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
-use crate::lease::{Borrower, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
+use crate::lease::{Borrower, Deadline, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
 use crate::pool::AcquireError;
 use crate::{Error, Result};
 
@@ -81,10 +81,23 @@ impl Scope {
         &self.info.settings
     }
 
+    /// Sets when the work of the request has to be over.
+    pub(crate) fn set_deadline(&self, deadline: Option<Deadline>) {
+        self.info.set_deadline(deadline);
+    }
+
     /// Becomes a user of the request's session. Borrows one if there is none.
     ///
     /// Cancellation safety: a borrow ends with the last future that waits for it. Nothing is lost then.
     pub(crate) async fn enter(self: &Arc<Self>, caller: Caller) -> Result<SessionUse> {
+        match self.info.deadline() {
+            None => self.enter_in_time(caller).await,
+            // Boxed, because few requests have a deadline.
+            Some(deadline) => deadline.limit(self.enter_in_time(caller).boxed()).await,
+        }
+    }
+
+    async fn enter_in_time(self: &Arc<Self>, caller: Caller) -> Result<SessionUse> {
         loop {
             match self.try_enter(caller)? {
                 Entry::Acquired(session_use) => return Ok(session_use.called_at(caller)),

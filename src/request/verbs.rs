@@ -5,8 +5,8 @@
 /// The examples call the client `$me`. Each begins with `$begin`, which opens the block of code and makes the client: those
 /// of `Connection` run, the others are compiled.
 macro_rules! verbs {
-    ($client:ty, $me:literal, $begin:literal) => {
-        impl $client {
+    ([$($generics:tt)*] $client:ty, $me:literal, $begin:literal) => {
+        impl<$($generics)*> $client {
             /// Runs a query and collects its rows.
             ///
             /// # Errors
@@ -256,6 +256,24 @@ macro_rules! verbs {
                 GenericClient::batch_execute(self, sql)
             }
 
+            /// Returns a client whose calls each have to be over within this time, with the borrow that they need. It has all verbs.
+            ///
+            /// Past it, a call fails with [`Error::TimedOut`](crate::Error::TimedOut), and its statement is cancelled. For row
+            /// streams and copies it bounds the wait for the first answer, not the reading.
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// let bound = std::time::Duration::from_secs(2);
+            #[doc = concat!("let rows = ", $me, ".with_timeout(bound).query(\"SELECT id, name FROM users\", &[]).await?;")]
+            /// assert_eq!(rows.len(), 2);
+            /// # Ok(())
+            /// # }
+            /// ```
+            pub fn with_timeout(&self, timeout: std::time::Duration) -> crate::WithTimeout<'_, Self> {
+                GenericClient::with_timeout(self, timeout)
+            }
+
             /// Starts a `COPY … FROM STDIN`, and returns the sink for its data.
             ///
             /// The copy has the session for itself until it is finished or dropped. Other statements of the request are refused
@@ -320,6 +338,9 @@ macro_rules! verbs {
                 GenericClient::copy_out(self, sql)
             }
         }
+    };
+    ($client:ty, $me:literal, $begin:literal) => {
+        verbs!([] $client, $me, $begin);
     };
 }
 

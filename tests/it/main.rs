@@ -12,6 +12,7 @@ mod release_and_close;
 mod requests_have_a_connection;
 mod without_a_connection;
 mod concurrent_statements;
+mod time_outs;
 mod transactions;
 mod request_transaction;
 mod settings;
