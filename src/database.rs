@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::lease::{Borrower, Deadline, Lease, Lender, batch_execute};
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
@@ -243,6 +243,36 @@ impl Database {
     pub(crate) async fn lease_for_ping(&self, caller: &'static Location<'static>) -> Result<Arc<Lease>> {
         let borrower = Borrower { request: &Arc::default(), caller };
         Ok(self.lender.acquire(borrower).await?)
+    }
+
+    /// Changes `pool_min_size` and `pool_max_size` while the pool is in use. Never waits.
+    ///
+    /// A larger pool has room at once: those who wait are served by new sessions. A smaller one lends no more than it may, and shrinks in
+    /// the background: sessions that idle are ended now, those in use when they come back. Until then [`Status::open`] may be more than
+    /// [`Status::max`], but no session is opened. As ever, a place is given on only when its session has ended on the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`](crate::Error::Config) if `max` is zero, or less than `min`. Nothing is changed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// db.resize(2, 20)?;
+    /// assert_eq!(db.status().max, 20);
+    /// assert!(db.resize(20, 2).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resize(&self, min: u32, max: u32) -> Result<()> {
+        config::sizes(min, max)?;
+        self.lender.pool().resize(min, max);
+        Ok(())
     }
 
     /// Stops lending, waits for what is lent, and says goodbye to the server.

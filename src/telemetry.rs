@@ -106,6 +106,10 @@ pub(crate) fn database_connected(sessions: u32) {
     info!(sessions, "connected to the database");
 }
 
+pub(crate) fn pool_resized(min: u32, max: u32) {
+    info!(min, max, "the pool has another size");
+}
+
 pub(crate) fn database_closed(left: u32) {
     match left {
         0 => info!("the database is closed"),

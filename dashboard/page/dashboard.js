@@ -69,6 +69,7 @@ const ENDED = {
   unusable: "Ended: statement did not stop",
   dropped: "Ended: task cut off",
   sandbox: "Ended: sandbox over",
+  resized: "Ended: pool made smaller",
   closed: "Ended: pool closed",
 };
 

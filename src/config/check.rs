@@ -142,7 +142,8 @@ impl Config {
     }
 }
 
-fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
+/// Refuses sizes of a pool that cannot be.
+pub(crate) fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
     let (option, problem) = if max == 0 {
         ("pool_max_size", "must be at least 1, not 0".into())
     } else if min <= max {

@@ -27,6 +27,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::sizes;
 pub use enums::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, OptionSource};
 pub use options::Config;

@@ -24,9 +24,10 @@ const _: fn(paired_driver::Client) -> tokio_postgres::Client = |same| same;
 pub(crate) struct Bb8Pool(Pool<Manager>);
 
 impl Bb8Pool {
-    pub(crate) fn new(max_size: u32, connector: Arc<Connector>) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>) -> Self {
         let pool = Pool::builder()
-            .max_size(max_size)
+            // The gate has the bound, because bb8's cannot be changed. Nothing is allocated for it.
+            .max_size(u32::MAX)
             .min_idle(None)
             .idle_timeout(None)
             .max_lifetime(None)

@@ -17,6 +17,9 @@
 //! [should be opened](Gate::place_for_waiter): while there are places, one for each waiter, except for as many as there are
 //! sessions being reset, which will come back in a moment.
 //!
+//! The gate can be made larger, and smaller: then a session that comes back is handed back to its holder to be ended, while there
+//! are too many, and its place goes with it.
+//!
 //! A session stays with the runtime that drives it, because it can be used there without being moved. [`lanes`] says how far that
 //! may change the order of arrival.
 
@@ -28,7 +31,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::session::ConnectError;
 use permit::Phase;
-pub(crate) use permit::{Grant, Permit, Resetting};
+pub(crate) use permit::{Grant, Permit, Resetting, Surplus};
 use state::{State, count};
 pub(crate) use waiting::Waiting;
 
@@ -100,11 +103,27 @@ impl<S> Gate<S> {
         Entry::Wait(Waiting::new(self, here, number, called))
     }
 
-    /// Gives a session, with its place, to the first in line, or lets it rest.
-    ///
-    /// Nothing is dropped or sent under the lock.
-    fn deliver(self: Arc<Self>, phase: Phase, runtime: Option<Id>, mut session: S) {
+    /// Gives a session, with its place, to the first in line, or lets it rest. Gives it back, to be ended, if there are too many.
+    fn deliver(self: Arc<Self>, phase: Phase, runtime: Option<Id>, session: S) -> Option<Surplus<S>> {
         let mut state = self.state();
+        if !state.closed && state.surplus() > 0 {
+            state.leave(phase);
+            state.ending += 1;
+            drop(state);
+            return Some(Surplus { session, permit: Permit::new(&self, Phase::Ending) });
+        }
+        self.hand_on(state, phase, runtime, session);
+        None
+    }
+
+    /// Nothing is dropped or sent under the lock.
+    fn hand_on<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State<S>>,
+        phase: Phase,
+        runtime: Option<Id>,
+        mut session: S,
+    ) {
         state.leave(phase);
         loop {
             if state.closed {
@@ -130,7 +149,7 @@ impl<S> Gate<S> {
     fn free_place(&self, phase: Phase) {
         let mut state = self.state();
         state.leave(phase);
-        state.free += 1;
+        state.vacate();
         if state.closed {
             self.returned.notify_waiters();
         }
@@ -192,8 +211,34 @@ impl<S> Gate<S> {
     /// Sets how many sessions may be opened at a time.
     pub(crate) fn limit_opening(&self, limit: impl FnOnce(u32) -> u32) {
         let mut state = self.state();
-        state.opening_limit = limit(state.opening_limit).min(state.places);
+        state.opening_limit = limit(state.opening_limit).min(state.wanted);
         self.look(&state);
+    }
+
+    /// Changes the number of places, and returns the sessions that rest in places too many.
+    pub(crate) fn resize(self: &Arc<Self>, places: u32) -> Vec<Grant<S>> {
+        let mut state = self.state();
+        state.resize(places);
+        self.look(&state);
+        drop(state);
+        self.take_surplus()
+    }
+
+    /// Takes sessions that rest in places too many.
+    pub(crate) fn take_surplus(self: &Arc<Self>) -> Vec<Grant<S>> {
+        let mut state = self.state();
+        let surplus = state.surplus();
+        let taken =
+            if surplus == 0 { Vec::new() } else { state.lanes.take_where(surplus as usize, |_| true) };
+        state.ending += count(taken.len());
+        drop(state);
+        let ending = |session| Grant { session, runtime: None, permit: Permit::new(self, Phase::Ending) };
+        taken.into_iter().map(ending).collect()
+    }
+
+    /// The number of places that there should be.
+    pub(crate) fn places(&self) -> u32 {
+        self.state().wanted
     }
 
     /// Counts a session that is being reset. Until the guard is dropped, no session is opened for one of the waiters.
@@ -223,7 +268,9 @@ impl<S> Gate<S> {
         state.closed = true;
         let resting = state.lanes.take_where(usize::MAX, |_| true);
         let waiting = state.lanes.take_waiting();
-        state.free += count(resting.len());
+        for _ in &resting {
+            state.vacate();
+        }
         drop(state);
         drop(waiting);
         self.wanted.notify_one();

@@ -13,6 +13,7 @@
 mod pooled_session;
 mod gate;
 mod opening;
+mod resizing;
 mod upkeep;
 mod holds;
 mod bb8_pool;
@@ -41,6 +42,7 @@ use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant};
 use opening::Outage;
+use resizing::Sizes;
 
 /// The longest wait for the answer of a session that has idled.
 const CHECK: Duration = Duration::from_secs(2);
@@ -59,6 +61,8 @@ pub(crate) struct Pool {
     pub(crate) outage: Outage,
     home: Home,
     closed: AtomicBool,
+    /// Those of the settings, until they are changed.
+    sizes: Sizes,
 }
 
 impl Pool {
@@ -73,7 +77,7 @@ impl Pool {
             settings: settings.pool.clone(),
             session_settings: settings.session.clone(),
             warnings: settings.warnings.clone(),
-            bb8: Bb8Pool::new(settings.pool.max_size, Arc::clone(&connector)),
+            bb8: Bb8Pool::new(Arc::clone(&connector)),
             outage: Outage::default(),
             connector,
             home: Home::current({
@@ -82,10 +86,11 @@ impl Pool {
             }),
             gate,
             closed: AtomicBool::new(false),
+            sizes: Sizes::new(settings.pool.min_size),
         });
         for session in sessions {
             if let Some(permit) = pool.gate.place_to_spare() {
-                permit.deliver(Some(session.runtime()), pool.bb8.add(session));
+                let _ = permit.deliver(Some(session.runtime()), pool.bb8.add(session));
             }
         }
         opening::start(&pool);
@@ -310,14 +315,14 @@ impl Pool {
     pub(crate) fn record_gauges(&self) {
         self.stats().record(|recorder| {
             let Status { max, idle, used, pending_requests: pending, .. } = self.status();
-            recorder.gauges(Gauges { idle, used, max, min: self.settings.min_size, pending });
+            recorder.gauges(Gauges { idle, used, max, min: self.min_size(), pending });
         });
     }
 
     pub(crate) fn status(&self) -> Status {
         let (open, idle) = (self.bb8.open_sessions(), self.gate.resting());
         Status {
-            max: self.settings.max_size,
+            max: self.gate.places(),
             open,
             idle,
             used: open.saturating_sub(idle),

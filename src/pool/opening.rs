@@ -115,7 +115,9 @@ impl Pool {
         let opened = AssertUnwindSafe(self.bb8.open()).catch_unwind().await;
         match opened.unwrap_or_else(|_| Err(ConnectError::interrupted())) {
             Ok(lent) => {
-                permit.deliver(Some(Handle::current().id()), lent);
+                if let Some(surplus) = permit.deliver(Some(Handle::current().id()), lent) {
+                    self.end_surplus(surplus).await;
+                }
                 self.opened();
             }
             Err(err) => self.failed_to_open(permit, err),
@@ -166,7 +168,7 @@ impl Pool {
     async fn try_again(self: &Arc<Self>, pause: Duration) -> Duration {
         let Some(cause) = self.outage.cause() else { return FIRST_PAUSE };
         let nothing_alive = self.connector().alive() == 0;
-        let Some(permit) = self.gate.place_to_try(self.settings.min_size, nothing_alive) else {
+        let Some(permit) = self.gate.place_to_try(self.min_size(), nothing_alive) else {
             return pause;
         };
         self.open(permit).await;
@@ -176,7 +178,7 @@ impl Pool {
 
     /// Opens the sessions that the floor lacks.
     pub(crate) fn hold_floor(self: &Arc<Self>) {
-        while let Some(permit) = self.gate.place_below(self.settings.min_size) {
+        while let Some(permit) = self.gate.place_below(self.min_size()) {
             self.open_in_background(permit);
         }
     }

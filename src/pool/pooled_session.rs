@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Pool;
 use super::bb8_pool::Bb8Session;
-use super::gate::{Grant, Permit, Resetting};
+use super::gate::{Grant, Permit, Resetting, Surplus};
 use crate::session::{Abandoned, Session, cancel_until_quiet};
 use crate::stats::{EndReason, Phase, line};
 use crate::telemetry;
@@ -75,11 +75,15 @@ impl PooledSession {
         }
     }
 
-    /// Gives the session to the first in line, or lets it rest on the runtime that drives it.
+    /// Gives the session to the first in line, or lets it rest on the runtime that drives it. Ends it in the background if the
+    /// pool was made smaller.
     pub(crate) fn rest(mut self) {
         if let Some(Held { lent, permit }) = self.held.take() {
             enter(lent.session(), Phase::Idle, lent.session().idle_since());
-            permit.deliver(Some(lent.session().runtime()), lent);
+            if let Some(Surplus { session, permit }) = permit.deliver(Some(lent.session().runtime()), lent) {
+                self.held = Some(Held { lent: session, permit });
+                self.end_held(EndReason::Resized, false);
+            }
         }
     }
 

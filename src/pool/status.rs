@@ -18,7 +18,8 @@ use crate::stats::{Counts, EndReason, Event};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// The most sessions that there can be: `pool_max_size`.
+    /// The most sessions that there can be: `pool_max_size`, or what [`Database::resize`](crate::Database::resize) has set since. While
+    /// the pool shrinks, `open` may still be more.
     pub max: u32,
     /// The sessions that are open: `idle` and `used` together.
     pub open: u32,
@@ -82,6 +83,8 @@ pub struct Ended {
     pub refused: u64,
     /// A sandbox was over.
     pub sandbox: u64,
+    /// The pool was made smaller by [`Database::resize`](crate::Database::resize).
+    pub resized: u64,
     /// The session was idle at [`Database::close`](crate::Database::close), or came back after it.
     pub closed: u64,
 }
@@ -105,6 +108,7 @@ impl Counters {
                 dropped: counts.ended(EndReason::Dropped),
                 refused: counts.ended(EndReason::Refused),
                 sandbox: counts.ended(EndReason::Sandbox),
+                resized: counts.ended(EndReason::Resized),
                 closed: counts.ended(EndReason::Closed),
             },
             resets: counts.get(Event::Reset),

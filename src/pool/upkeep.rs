@@ -38,7 +38,7 @@ impl Pool {
     /// Opens what the floor lacks after a session has ended, after a random pause: sessions that ended together do not log in
     /// together.
     pub(crate) async fn refill(self: &Arc<Self>) {
-        if self.gate.open() < self.settings.min_size {
+        if self.gate.open() < self.min_size() {
             sleep(REFILL.mul_f64(rand::random())).await;
             self.hold_floor();
         }
@@ -46,9 +46,13 @@ impl Pool {
 
     async fn look_after(self: &Arc<Self>) {
         self.record_gauges();
-        let floor = self.settings.min_size;
+        let floor = self.min_size();
         for grant in self.gate.take_resting(u32::MAX, |lent| lent.session().client().is_closed()) {
             self.pooled(grant).end_in_background(EndReason::ConnectionLost);
+        }
+        // One that passed from a waiter that gave up to the shelf.
+        for grant in self.gate.take_surplus() {
+            self.pooled(grant).end_in_background(EndReason::Resized);
         }
         if let Some(idle_timeout) = self.settings.idle_timeout {
             let spare = self.gate.open().saturating_sub(floor);
@@ -73,7 +77,7 @@ impl Pool {
     /// Ends a session that is too old. If the floor needs another one and there is room for both, that is opened first. If it
     /// cannot be opened, the old one stays.
     async fn replace(self: &Arc<Self>, pooled: PooledSession) {
-        if self.gate.open() <= self.settings.min_size
+        if self.gate.open() <= self.min_size()
             && let Some(permit) = self.gate.place_to_spare()
         {
             self.open(permit).await;

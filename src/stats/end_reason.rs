@@ -25,6 +25,8 @@ pub(crate) enum EndReason {
     Refused,
     /// A sandbox was left in a state that cannot be kept.
     Sandbox,
+    /// The pool was made smaller.
+    Resized,
     /// The pool was closed.
     Closed,
 }
@@ -45,6 +47,7 @@ impl EndReason {
         Self::Dropped,
         Self::Refused,
         Self::Sandbox,
+        Self::Resized,
         Self::Closed,
     ];
 
@@ -62,6 +65,7 @@ impl EndReason {
             Self::Dropped => "dropped",
             Self::Refused => "refused",
             Self::Sandbox => "sandbox",
+            Self::Resized => "resized",
             Self::Closed => "closed",
         }
     }
@@ -81,6 +85,7 @@ impl fmt::Display for EndReason {
             Self::Dropped => "whoever had it did not get to an end",
             Self::Refused => "a hook of the application refused it",
             Self::Sandbox => "the sandbox has been left",
+            Self::Resized => "the pool has been made smaller",
             Self::Closed => "the database has been closed",
         })
     }

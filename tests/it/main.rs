@@ -20,6 +20,7 @@ mod streams;
 mod copies;
 mod sandbox;
 mod waiting_for_a_session;
+mod resizing;
 mod the_default_pool;
 mod workers_that_misbehave;
 mod sessions_follow_their_borrowers;

@@ -24,9 +24,11 @@ pub(crate) struct Grant<S> {
 }
 
 impl<S> Grant<S> {
-    /// Gives the session to the next in line.
-    pub(super) fn pass_on(self) {
-        self.permit.deliver(self.runtime, self.session);
+    /// Gives the session to the next in line. One too many rests until it is looked for.
+    pub(super) fn pass_on(mut self) {
+        if let Some(gate) = self.permit.gate.take() {
+            gate.hand_on(gate.state(), self.permit.phase, self.runtime, self.session);
+        }
     }
 
     /// The session without its place, which the caller accounts for.
@@ -34,6 +36,13 @@ impl<S> Grant<S> {
         self.permit.gate = None;
         self.session
     }
+}
+
+/// A session too many, and its place, which goes when the session has ended.
+#[derive(Debug)]
+pub(crate) struct Surplus<S> {
+    pub(crate) session: S,
+    pub(crate) permit: Permit<S>,
 }
 
 /// A place that is held. Its drop frees the place.
@@ -49,11 +58,10 @@ impl<S> Permit<S> {
         Self { gate: Some(Arc::clone(gate)), phase }
     }
 
-    /// Gives a session that `runtime` drives to the first in line, or lets it rest.
-    pub(crate) fn deliver(mut self, runtime: Option<Id>, session: S) {
-        if let Some(gate) = self.gate.take() {
-            gate.deliver(self.phase, runtime, session);
-        }
+    /// Gives a session that `runtime` drives to the first in line, or lets it rest. Gives it back, to be ended, if there are too
+    /// many.
+    pub(crate) fn deliver(mut self, runtime: Option<Id>, session: S) -> Option<Surplus<S>> {
+        self.gate.take().and_then(|gate| gate.deliver(self.phase, runtime, session))
     }
 
     /// Records that the session is being ended.

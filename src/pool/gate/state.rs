@@ -10,6 +10,8 @@ use super::permit::Phase;
 pub(super) struct State<S> {
     /// All of them: free, opening, lent, ending, or kept by a session that rests.
     pub(super) places: u32,
+    /// So many places there should be. Fewer than there are after the gate was made smaller, until the surplus is gone.
+    pub(super) wanted: u32,
     /// Places without a session.
     pub(super) free: u32,
     /// Places whose session is being opened.
@@ -31,6 +33,7 @@ impl<S> State<S> {
     pub(super) fn new(places: u32) -> Self {
         Self {
             places,
+            wanted: places,
             free: places,
             opening: 0,
             opening_limit: places,
@@ -40,6 +43,31 @@ impl<S> State<S> {
             closed: false,
             lanes: Lanes::new(),
         }
+    }
+
+    /// Changes how many places there should be. New ones are free at once, and free ones go at once. The others go with the sessions
+    /// that have them.
+    pub(super) fn resize(&mut self, wanted: u32) {
+        if self.opening_limit >= self.wanted {
+            self.opening_limit = wanted;
+        }
+        self.wanted = wanted;
+        let grown = wanted.saturating_sub(self.places);
+        self.places += grown;
+        self.free += grown;
+        let gone = self.free.min(self.places.saturating_sub(wanted));
+        self.places -= gone;
+        self.free -= gone;
+    }
+
+    /// How many sessions have to be ended, besides those that are being ended already.
+    pub(super) fn surplus(&self) -> u32 {
+        self.places.saturating_sub(self.wanted).saturating_sub(self.ending)
+    }
+
+    /// A place has lost its session: it is free, or gone if there are too many.
+    pub(super) fn vacate(&mut self) {
+        if self.places > self.wanted { self.places -= 1 } else { self.free += 1 }
     }
 
     pub(super) fn take(&mut self, here: Option<Id>) -> Option<S> {

@@ -52,7 +52,7 @@ fn opening<S>(gate: &Arc<Gate<S>>) -> Permit<S> {
 /// A gate all of whose sessions are lent.
 fn all_lent<const N: usize>() -> (Arc<Gate<usize>>, [Grant<usize>; N]) {
     let gate = Gate::new(N as u32);
-    (0..N).for_each(|at| opening(&gate).deliver(None, at));
+    (0..N).for_each(|at| assert!(opening(&gate).deliver(None, at).is_none()));
     let grants = std::array::from_fn(|_| gate.take(None).expect("it rests"));
     (gate, grants)
 }
@@ -292,4 +292,45 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn a_larger_gate_has_room_at_once() {
+    let runtimes = runtimes();
+    let (gate, _lent) = all_lent::<1>();
+    let mut waiting = wait(&gate, runtimes[0].handle().id());
+    assert!(wanted(&gate).is_empty());
+    assert!(gate.resize(3).is_empty());
+    let mut places = wanted(&gate);
+    assert_eq!(places.len(), 1, "one for each who waits");
+    assert!(places.remove(0).deliver(None, 7).is_none());
+    assert_eq!(called(&mut waiting).expect("the waiter").session, 7);
+    assert!(gate.place_to_spare().is_some() && gate.places() == 3);
+}
+
+#[test]
+fn a_smaller_gate_gives_back_what_comes_to_it() {
+    let (gate, lent) = all_lent::<4>();
+    let [first, second, third, fourth] = lent;
+    assert!(first.permit.deliver(None, first.session).is_none());
+    let resting = gate.resize(2);
+    assert_eq!(resting.len(), 1, "what rests goes at once");
+    let surplus = second.permit.deliver(None, second.session).expect("one too many");
+    // Those that are being ended are enough.
+    assert!(third.permit.deliver(None, third.session).is_none());
+    assert!(gate.place_to_spare().is_none(), "no place is given on before its session is gone");
+    drop((surplus, resting));
+    assert!(gate.place_to_spare().is_none());
+    drop(fourth);
+    assert!(gate.place_to_spare().is_some());
+
+    // Larger again before it was small: nothing has to go.
+    let (gate, [one, other]) = all_lent::<2>();
+    gate.resize(1);
+    gate.resize(2);
+    assert!(one.permit.deliver(None, one.session).is_none());
+    assert!(other.permit.deliver(None, other.session).is_none());
+    gate.resize(1);
+    gate.close();
+    assert!(gate.all_returned().now_or_never().is_some());
 }

@@ -18,6 +18,8 @@ enum Step {
     Opened(usize),
     NotOpened(usize),
     TakeOut,
+    Resize(u32),
+    Ended(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -32,6 +34,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..64usize).prop_map(Step::Opened),
         1 => (0..64usize).prop_map(Step::NotOpened),
         1 => Just(Step::TakeOut),
+        1 => (1..6u32).prop_map(Step::Resize),
+        2 => (0..64usize).prop_map(Step::Ended),
     ];
     prop::collection::vec(step, 1..300)
 }
@@ -41,15 +45,16 @@ proptest! {
 
     /// P10, P11, P13: whatever happens in whatever order, no place is lost or made, nobody waits while a session rests, one is
     /// opened for each who waits and is not about to be served, the borrowers of one runtime are served in order, and
-    /// nobody is passed over more than `MAX_OVERTAKES` times.
+    /// nobody is passed over more than `MAX_OVERTAKES` times. While there are more places than there should be, none is taken.
     #[test]
     fn no_place_is_lost_and_nobody_starves(steps in steps()) {
-        const PLACES: u32 = 3;
+        let (mut places, mut taken) = (3, 0);
         let runtimes = runtimes();
         let id = |runtime: usize| runtimes[runtime].handle().id();
-        let gate = Gate::<()>::new(PLACES);
+        let gate = Gate::<()>::new(places);
         let mut held: Vec<(usize, Grant<()>, Option<Resetting<()>>)> = Vec::new();
         let mut opening: Vec<Permit<()>> = Vec::new();
+        let mut ending: Vec<Permit<()>> = Vec::new();
         let mut waiting: Vec<(usize, usize, Waiting<()>)> = Vec::new();
         let mut passed_over: HashMap<usize, u64> = HashMap::new();
         for (arrival, step) in steps.into_iter().enumerate() {
@@ -62,7 +67,7 @@ proptest! {
                 Step::GiveUp(which) if !waiting.is_empty() => drop(waiting.remove(which % waiting.len())),
                 Step::Rest(which) if !held.is_empty() => {
                     let (runtime, grant, resetting) = held.swap_remove(which % held.len());
-                    rest(grant, id(runtime));
+                    ending.extend(grant.permit.deliver(Some(id(runtime)), ()).map(|surplus| surplus.permit));
                     drop(resetting);
                 }
                 Step::End(which) if !held.is_empty() => drop(held.swap_remove(which % held.len())),
@@ -76,12 +81,18 @@ proptest! {
                 }
                 Step::Open => opening.extend(wanted(&gate)),
                 Step::Opened(which) if !opening.is_empty() => {
-                    opening.swap_remove(which % opening.len()).deliver(Some(id(0)), ());
+                    let permit = opening.swap_remove(which % opening.len());
+                    ending.extend(permit.deliver(Some(id(0)), ()).map(|surplus| surplus.permit));
                 }
                 Step::NotOpened(which) if !opening.is_empty() => {
                     drop(opening.swap_remove(which % opening.len()));
                 }
                 Step::TakeOut => gate.take_resting(1, |()| true).into_iter().for_each(drop),
+                Step::Resize(to) => {
+                    places = to;
+                    ending.extend(gate.resize(to).into_iter().map(|grant| grant.permit));
+                }
+                Step::Ended(which) if !ending.is_empty() => drop(ending.swap_remove(which % ending.len())),
                 _ => {}
             }
             let mut still: Vec<(usize, usize, Waiting<()>)> = Vec::new();
@@ -100,12 +111,14 @@ proptest! {
             }
             waiting = still;
             prop_assert_eq!(held.len() as u32 + gate.resting(), gate.open());
-            prop_assert!(gate.open() + opening.len() as u32 <= PLACES);
+            let before = std::mem::replace(&mut taken, gate.open() + (opening.len() + ending.len()) as u32);
+            prop_assert!(taken <= before.max(places), "{taken} of {places}, after {before}");
+            prop_assert_eq!(gate.places(), places);
             prop_assert_eq!(gate.waiting() as usize, waiting.len());
             prop_assert!(gate.resting() == 0 || waiting.is_empty());
             let (coming, free) = (held.iter().filter(|held| held.2.is_some()).count(), wanted(&gate));
-            let open = gate.open() as usize + opening.len() + free.len();
-            prop_assert!(open == PLACES as usize || waiting.len() <= opening.len() + free.len() + coming);
+            let open = gate.open() as usize + opening.len() + ending.len() + free.len();
+            prop_assert!(open >= places as usize || waiting.len() <= opening.len() + free.len() + coming);
         }
     }
 }
