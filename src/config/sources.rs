@@ -39,7 +39,31 @@ impl Config {
     /// [`ConfigError`] names the variable, or the parameter within the DSN. Files, such as certificates, are read by
     /// [`Database::connect`](crate::Database::connect).
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::from_vars(std::env::vars_os())
+        Self::from_env_with_prefix(PREFIX)
+    }
+
+    /// Reads the options from variables that begin with a prefix of the application's: for a second database, or beside another
+    /// program with variables that begin with `DB_`.
+    ///
+    /// With `AUDIT_`, the DSN is `AUDIT_DATABASE_URL` or `AUDIT_DSN`, and every option is read from `AUDIT_` and its name:
+    /// `AUDIT_HOST`, `AUDIT_POOL_MAX_SIZE`. Neither `DATABASE_URL` nor a variable with another prefix is looked at. The rest is as in
+    /// [`from_env`](Self::from_env), whose prefix is `DB_`.
+    ///
+    /// ```no_run
+    /// # async fn connect() -> Result<(), actix_pg::Error> {
+    /// use actix_pg::{Config, Database};
+    ///
+    /// let db = Database::connect(Config::from_env()?).await?;
+    /// let audit = Database::connect(Config::from_env_with_prefix("AUDIT_")?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_with_prefix(prefix: &str) -> Result<Self, ConfigError> {
+        Self::from_vars(std::env::vars_os(), prefix)
     }
 
     /// Reads a DSN; every option that it cannot hold keeps its default. [`FromStr`] and [`TryFrom`] do the same.
@@ -74,26 +98,28 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads these variables, as [`from_env`](Self::from_env) reads those of the process.
+    /// Reads these variables, as [`from_env_with_prefix`](Self::from_env_with_prefix) reads those of the process.
     pub(super) fn from_vars(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
+        prefix: &str,
     ) -> Result<Self, ConfigError> {
+        let names = Variables { prefix };
         let ours = |(variable, value): (OsString, OsString)| {
             let variable = variable.into_string().ok()?;
-            let is_ours = variable == DSN_VARIABLE || variable.starts_with(PREFIX);
+            let is_ours = names.option(&variable).is_some();
             (is_ours && !value.is_empty()).then_some((variable, value))
         };
         let given: BTreeMap<_, _> = variables.into_iter().filter_map(ours).collect();
-        let has_dsn = given.contains_key(DSN_VARIABLE) || given.contains_key("DB_DSN");
+        let has_dsn = given.keys().any(|variable| names.option(variable).as_deref() == Some("dsn"));
         let is_replaced = |name: &str| has_dsn && CONNECT_ARGUMENTS.contains(&name);
         let mut config = Self::default();
         let mut sources = BTreeMap::new();
         for (variable, value) in given {
-            let name = variable.strip_prefix(PREFIX).map_or("dsn".to_owned(), str::to_ascii_lowercase);
+            let Some(name) = names.option(&variable) else { continue };
             let source = OptionSource::Variable(variable);
             if !names::is_known(&name) {
                 match names::nearest(&name).filter(|meant| !is_replaced(meant)) {
-                    Some(meant) => return Err(ConfigError::unknown(source, Some(variable_of(&meant)))),
+                    Some(meant) => return Err(ConfigError::unknown(source, Some(names.variable(&meant)))),
                     None => continue,
                 }
             }
@@ -105,7 +131,7 @@ impl Config {
                 return Err(ConfigError::invalid(source, "must be UTF-8"));
             };
             if name == "dsn" && config.dsn.as_ref().is_some_and(|dsn| *dsn != value) {
-                let problem = format!("contradicts `{DSN_VARIABLE}`; give one of them");
+                let problem = format!("contradicts `{}`; give one of them", names.variable("dsn"));
                 return Err(ConfigError::conflict(source, problem));
             }
             config.set(&name, source.clone(), Value::Text(value))?;
@@ -161,9 +187,28 @@ impl<'de> Deserialize<'de> for Config {
     }
 }
 
-fn variable_of(name: &str) -> String {
-    match name {
-        "dsn" => DSN_VARIABLE.to_owned(),
-        name => format!("{PREFIX}{}", name.to_ascii_uppercase()),
+/// The names of the variables that an application reads.
+#[derive(Debug, Clone, Copy)]
+struct Variables<'a> {
+    prefix: &'a str,
+}
+
+impl Variables<'_> {
+    /// The option that a variable is read for, if it is one of these variables. It need not be known.
+    fn option(self, variable: &str) -> Option<String> {
+        if variable == self.variable("dsn") {
+            return Some("dsn".to_owned());
+        }
+        Some(variable.strip_prefix(self.prefix)?.to_ascii_lowercase())
+    }
+
+    /// The variable that an option is read from.
+    fn variable(self, option: &str) -> String {
+        match option {
+            // `DATABASE_URL` is what hosters set.
+            "dsn" if self.prefix == PREFIX => DSN_VARIABLE.to_owned(),
+            "dsn" => format!("{}{DSN_VARIABLE}", self.prefix),
+            name => format!("{}{}", self.prefix, name.to_ascii_uppercase()),
+        }
     }
 }

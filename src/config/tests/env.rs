@@ -5,7 +5,12 @@ use std::ffi::OsString;
 use super::*;
 
 fn of_vars(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::from_vars(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+    of_vars_with(variables, "DB_")
+}
+
+fn of_vars_with(variables: &[(&str, &str)], prefix: &str) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::from_vars(variables, prefix)
 }
 
 #[test]
@@ -81,5 +86,45 @@ fn a_wrong_variable_is_named() {
         ),
     ] {
         assert_eq!(of_vars(variables).expect_err(text).to_string(), text);
+    }
+}
+
+/// A second database has variables of its own, and sees none of the first.
+#[test]
+fn a_prefix_of_the_applications_own_names_the_variables() {
+    let audit = |variables: &[(&str, &str)]| of_vars_with(variables, "AUDIT_");
+    let config = audit(&[
+        ("DATABASE_URL", "postgres://main"),
+        ("DB_POOL_MAX_SIZE", "7"),
+        ("AUDIT_HOST", "audit"),
+        ("AUDIT_POOL_MAX_SIZE", "3"),
+        ("AUDIT_POOL_MIN_SIZE", "1"),
+        ("AUDIT_LOG_FILE", "x"),
+    ])
+    .unwrap();
+    assert_eq!((config.dsn.as_deref(), &*config.host, config.pool_max_size), (None, "audit", 3));
+    for variable in ["AUDIT_DATABASE_URL", "AUDIT_DSN"] {
+        let config = audit(&[(variable, "postgres://audit"), ("AUDIT_PORT", "tcp://10.0.0.1:1")]).unwrap();
+        assert_eq!(config, Config::from_dsn("postgres://audit").unwrap());
+    }
+    for (variables, text) in [
+        (
+            &[("AUDIT_POOL_MAX_SIZE", "0")][..],
+            "environment variable `AUDIT_POOL_MAX_SIZE` must be at least 1, not 0",
+        ),
+        (
+            &[("AUDIT_NAME", "x")],
+            "environment variable `AUDIT_NAME` is unknown; did you mean `AUDIT_DATABASE`?",
+        ),
+        (
+            &[("AUDIT_URL", "x")],
+            "environment variable `AUDIT_URL` is unknown; did you mean `AUDIT_DATABASE_URL`?",
+        ),
+        (
+            &[("AUDIT_DATABASE_URL", "postgres://x"), ("AUDIT_DSN", "postgres://y")],
+            "environment variable `AUDIT_DSN` contradicts `AUDIT_DATABASE_URL`; give one of them",
+        ),
+    ] {
+        assert_eq!(audit(variables).expect_err(text).to_string(), text);
     }
 }
