@@ -78,6 +78,16 @@ pub enum Error {
     /// gone, the server is going down or out of resources, or another transaction won; else 500.
     Postgres(PostgresError),
 
+    /// Batch: one of its statements or rows failed, and nothing of the batch is kept. The status is that of the source.
+    Batch {
+        /// The place of the statement or row in the batch, counted from 0.
+        index: usize,
+        /// What failed.
+        source: Box<Error>,
+    },
+    /// Batch: SQL that begins or ends a transaction, or is a COPY, cannot be a part of one. Nothing was sent. 500.
+    NotInBatch,
+
     /// Copy: it was finished after it had failed. 500.
     CopyFailed,
 
@@ -85,7 +95,7 @@ pub enum Error {
     Begin(PostgresError),
     /// Transaction: it has ended, or the one around it has. 500.
     TransactionEnded,
-    /// Transaction: a statement in it was abandoned, so that it can only be rolled back. 500.
+    /// Transaction: a statement in it was abandoned, or a batch failed half-way, so that it can only be rolled back. 500.
     TransactionFailed,
     /// Transaction: a commit while a transaction in it was open. Everything is rolled back. 500.
     NestedTransactionOpen,
@@ -153,7 +163,7 @@ impl Error {
             Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
                 Some(err)
             }
-            Self::OutcomeUnknown(err) => err.postgres(),
+            Self::OutcomeUnknown(err) | Self::Batch { source: err, .. } => err.postgres(),
             Self::Connect(err) | Self::Acquire(AcquireError::Unavailable(err)) => err.postgres(),
             _ => None,
         }
@@ -212,9 +222,12 @@ impl Error {
             Self::Postgres(said) => {
                 let said = told(said);
                 Self::Postgres(match sql {
-                    Some(sql) => said.with_sql(without_literals(sql)),
-                    None => said,
+                    Some(sql) if said.sql().is_none() => said.with_sql(without_literals(sql)),
+                    _ => said,
                 })
+            }
+            Self::Batch { index, source } => {
+                Self::Batch { index, source: Box::new(source.of_statement(sql, echo)) }
             }
             Self::Begin(said) => Self::Begin(told(said)),
             Self::CommitRefused(said) => Self::CommitRefused(told(said)),
@@ -230,6 +243,7 @@ impl Error {
                 let driver = err.driver();
                 is_unexpected(driver) || says(driver, "error parsing response from server")
             }
+            Self::Batch { source, .. } | Self::OutcomeUnknown(source) => source.is_out_of_step(),
             _ => false,
         }
     }
@@ -286,11 +300,16 @@ impl fmt::Display for Error {
             Self::TooManyRows => "the query returned more than one row",
             Self::NoRows => "the query returned no row",
             Self::Postgres(_) => "the statement failed",
+            Self::Batch { index, .. } => return write!(f, "the batch failed at index {index}"),
+            Self::NotInBatch => {
+                "SQL that begins or ends a transaction, or is a COPY, cannot be a part of a batch; nothing was sent"
+            }
             Self::CopyFailed => "the copy has failed before",
             Self::Begin(_) => "the transaction could not be begun",
             Self::TransactionEnded => "the transaction has ended, or the one around it has",
             Self::TransactionFailed => {
-                "a statement of the transaction was abandoned before its answer; the transaction can only be rolled back"
+                "a statement of the transaction was abandoned before its answer, or a batch in it failed half-way; \
+                 the transaction can only be rolled back"
             }
             Self::NestedTransactionOpen => {
                 "commit out of order: a transaction in this one is open; everything was rolled back"
@@ -328,7 +347,7 @@ impl error::Error for Error {
             Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
                 Some(err)
             }
-            Self::OutcomeUnknown(err) => Some(err),
+            Self::OutcomeUnknown(err) | Self::Batch { source: err, .. } => Some(err),
             _ => None,
         }
     }

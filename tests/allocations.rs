@@ -101,3 +101,25 @@ fn futures_are_small() {
     println!("bytes of a future: {sizes:?}");
     assert!(sizes.iter().all(|size| *size <= 2_000));
 }
+
+/// The memory of a batch does not grow with its input.
+#[test]
+fn a_million_rows_need_no_more_memory_than_a_thousand() {
+    let system = rt::System::new();
+    let database = system.block_on(Postgres::shared().expect("a server").database()).expect("a database");
+    let config = Config { pool_min_size: 1, pool_max_size: 1, ..database.config() };
+    let db = system.block_on(Database::connect(config)).expect("a connected database");
+    let conn = db.connection();
+    let most = |rows: i64| {
+        let used = measure(|| {
+            let numbers = (0..rows).map(|number| [number]);
+            let ran = system.block_on(conn.execute_many(SQL, numbers)).expect("the rows");
+            assert_eq!(ran, rows as u64);
+        });
+        used.bytes_max
+    };
+    most(1_000);
+    let (few, many) = (most(1_000), most(1_000_000));
+    println!("most bytes at a time: {few} for a thousand rows, {many} for a million");
+    assert!(many <= few + 64 * 1024, "{few} {many}");
+}

@@ -23,6 +23,7 @@ impl Error {
     /// | [`Connect`](Self::Connect), [`Acquire`](Self::Acquire), [`SessionLost`](Self::SessionLost) | always |
     /// | [`Postgres`](Self::Postgres), [`Begin`](Self::Begin), [`CommitRefused`](Self::CommitRefused), [`Setting`](Self::Setting) | if the connection is gone or the server ends it, lacks resources or is shutting down, and after a serialization failure or a deadlock, which another attempt may not meet |
     /// | [`TimedOut`](Self::TimedOut) | if nothing was sent |
+    /// | [`Batch`](Self::Batch) | if its source is |
     /// | all others | never: not even [`OutcomeUnknown`](Self::OutcomeUnknown), which may have been committed |
     ///
     /// ```
@@ -39,6 +40,7 @@ impl Error {
             Self::Postgres(said) | Self::Begin(said) | Self::CommitRefused(said) | Self::Setting(said) => {
                 is_unavailable(said)
             }
+            Self::Batch { source, .. } => source.is_unavailable(),
             Self::Config(_)
             | Self::MissingMiddleware
             | Self::NoRequestConnection
@@ -47,6 +49,7 @@ impl Error {
             | Self::CommandTimeout(_)
             | Self::TooManyRows
             | Self::NoRows
+            | Self::NotInBatch
             | Self::CopyFailed
             | Self::TransactionEnded
             | Self::TransactionFailed
@@ -89,6 +92,7 @@ impl ResponseError for Error {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Batch { source, .. } => source.status_code(),
             Self::CommandTimeout(_) | Self::TimedOut { sent: true, .. } => StatusCode::GATEWAY_TIMEOUT,
             _ if self.is_unavailable() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -20,6 +20,8 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
         (Error::SettingName("a b".into()), "\"a b\" is not the name of a setting"),
         (Error::SettingValue("app.tenant".into()), "\"app.tenant\" has a NUL in it"),
         (Error::SettingReserved("client_encoding".into()), "the driver speaks UTF-8 only"),
+        (Error::Batch { index: 7, source: Box::new(Error::NoRows) }, "the batch failed at index 7"),
+        (Error::NotInBatch, "cannot be a part of a batch"),
         (Error::CopyFailed, "the copy has failed"),
         (Error::Sandboxed, "would break out of the sandbox"),
     ] {
@@ -29,6 +31,9 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
     }
     let err = Error::OutcomeUnknown(lost());
     assert_eq!(error::Error::source(&err).map(ToString::to_string), Some(lost().to_string()));
+    let late = Error::Batch { index: 7, source: lost() };
+    assert_eq!((late.status_code(), late.retry_after()), (StatusCode::GATEWAY_TIMEOUT, None));
+    assert_eq!(error::Error::source(&late).map(ToString::to_string), Some(lost().to_string()));
 }
 
 /// The status, `Retry-After` and `is_unavailable` say the same of each variant.
@@ -72,6 +77,8 @@ fn all() -> Vec<(Error, bool)> {
         TooManyRows => false,
         NoRows => false,
         Postgres(driver()) => false,
+        Batch { index: 0, source: Box::new(Error::SessionLost) } => true,
+        NotInBatch => false,
         CopyFailed => false,
         Begin(driver()) => false,
         TransactionEnded => false,

@@ -24,12 +24,15 @@ mod transaction_stack;
 mod deadline;
 mod statement;
 mod transaction;
+mod pipeline;
+mod batch;
 mod request_info;
 mod request_settings;
 mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
 
+pub(crate) use batch::{execute_batch, execute_many};
 pub(crate) use deadline::Deadline;
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use request_info::{RequestInfo, Timed};

@@ -101,6 +101,7 @@ const CANCELLED: &str = "cancelled";
 fn error_type(err: &Error) -> &str {
     match err {
         Error::CommandTimeout(_) | Error::TimedOut { .. } => "timeout",
+        Error::Batch { source, .. } => error_type(source),
         _ => err.code().map_or("_OTHER", |code| code.code()),
     }
 }

@@ -107,10 +107,15 @@ impl SessionUse {
     /// `batch` says that it is not prepared: such a text may have values in it, and is known by what is left without them.
     pub(crate) fn observe(&mut self, sql: &str, batch: bool) {
         let (pool, request) = (self.lease.pool(), self.lease.request());
-        if pool.is_observed() || request.sums().is_some() {
+        if self.is_observed() {
             let slow = pool.warnings().slow_statement;
             self.observed = Some(Observed::begin(self.session(), sql, batch, slow, self.place(), request));
         }
+    }
+
+    /// Whether somebody wants to know of the statement.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.lease.pool().is_observed() || self.lease.request().sums().is_some()
     }
 
     /// Tells those who observe the statement that it has ended well.
@@ -169,6 +174,9 @@ impl SessionUse {
             let version = lease.settings().version();
             let info = &self.info;
             let admission = |state: &mut LeaseState| {
+                let innermost = state.transactions.innermost();
+                let in_transaction = frame.is_some() || innermost.is_some();
+                let answer = if answer == Reply::Alone && in_transaction { Reply::Batch } else { answer };
                 let admitted = match frame.map(|frame| state.transactions.check(frame)) {
                     Some(Err(err)) => Err(err),
                     _ => state.admit(side_effects, answer, version, prepared),
@@ -178,7 +186,7 @@ impl SessionUse {
                 }
                 match admitted {
                     Ok(Admission::Wait) => None,
-                    other => Some(other.map(|admission| (admission, state.transactions.innermost()))),
+                    other => Some(other.map(|admission| (admission, answer, innermost))),
                 }
             };
             let mut admitted = None;
@@ -193,15 +201,17 @@ impl SessionUse {
                 Some(admitted) => admitted,
                 None => lease.wait_for(admission).await,
             };
-            let (admission, within) = admitted?;
+            let (admission, answer, within) = admitted?;
             self.within = within;
             match admission {
                 // Boxed, because few requests have settings and the futures of all statements have this in them.
                 Admission::Settings(generation) => self.apply_settings(generation).boxed().await?,
-                _ => break,
+                _ => {
+                    self.sent = Some(answer);
+                    break;
+                }
             }
         }
-        self.sent = Some(answer);
         if mem::replace(&mut self.preparing, answer == Reply::Prepare) {
             self.lease.opened();
         }
@@ -224,6 +234,36 @@ impl SessionUse {
         self.send(SideEffects::default(), Reply::Control).await?;
         self.lease.state().transactions.stage(frame, stage);
         Ok(())
+    }
+
+    /// As [`send`](Self::send), for a batch. It has a transaction of its own, unless one is open: then it is a part of that.
+    pub(crate) async fn send_batch(&mut self, side_effects: SideEffects) -> Result<()> {
+        self.send(side_effects, Reply::Alone).await
+    }
+
+    /// Whether it is a batch with a transaction of its own.
+    pub(crate) fn has_own_transaction(&self) -> bool {
+        self.sent == Some(Reply::Alone)
+    }
+
+    /// Fails if the transaction that a batch is a part of has ended.
+    pub(crate) fn check_transaction(&self) -> Result<()> {
+        let state = self.lease.state();
+        self.within.map_or(Ok(()), |within| state.transactions.check(within))
+    }
+
+    /// Records that the last statement of a batch has been sent: the transaction that it is a part of may end.
+    pub(crate) fn batch_sent(&mut self) {
+        if self.sent == Some(Reply::Batch) {
+            self.sent = Some(Reply::Whole);
+            self.lease.state().batch_sent();
+            self.lease.opened();
+        }
+    }
+
+    /// Fails the transaction that a batch is a part of: half of it has been done.
+    pub(crate) fn fail_transaction(&self) {
+        self.lease.state().transactions.fail(self.within);
     }
 
     /// Adds the time until the drop to what the request costs, if that is summed up: for the first and last statements of
@@ -285,7 +325,7 @@ impl SessionUse {
 
     fn let_others(&self, sent: Reply, state: MutexGuard<'_, LeaseState>) {
         self.lease.repair_if_due(state);
-        if sent == Reply::Control {
+        if matches!(sent, Reply::Control | Reply::Batch | Reply::Alone) {
             self.lease.opened();
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct LeaseState {
     /// Users whose statement is being prepared. It belongs to the transaction in which it was admitted, so no other transaction
     /// begins or ends before it is sent.
     preparing: u32,
+    /// Batches in a transaction whose last statement has not been sent. They belong to it, so it does not end before that.
+    batches: u32,
     /// The users that are transactions.
     pub(crate) transaction_guards: u32,
     /// The users that are client guards.
@@ -69,6 +71,11 @@ pub(crate) enum Reply {
     CopyIn,
     /// The answer decides which transaction later statements belong to. They wait for it.
     Control,
+    /// As `Whole`, and more statements of the same batch follow. The transaction that they are in does not end meanwhile.
+    Batch,
+    /// As `Control`, from the first statement of a transaction to its last: a batch that has one of its own. Where a transaction is
+    /// open, it becomes a `Batch`.
+    Alone,
 }
 
 /// The answer to a user who wants to send.
@@ -124,7 +131,12 @@ impl LeaseState {
         if self.transactions.is_nested() && side_effects.control {
             return Err(Error::Sandboxed);
         }
-        if answer == Reply::Control && self.preparing > 0 {
+        let waits = match answer {
+            Reply::Control | Reply::Alone => self.preparing > 0 || self.batches > 0,
+            Reply::Stream | Reply::CopyIn | Reply::CopyOut => self.batches > 0,
+            Reply::Whole | Reply::Prepare | Reply::Batch => self.batches > 0 && side_effects.transaction,
+        };
+        if waits {
             return Ok(Admission::Wait);
         }
         self.in_flight += 1;
@@ -138,10 +150,16 @@ impl LeaseState {
         self.streaming = match answer {
             Reply::Stream => Some(BusyWith::RowStream),
             Reply::CopyIn | Reply::CopyOut => Some(BusyWith::Copy),
-            Reply::Whole | Reply::Prepare | Reply::Control => None,
+            Reply::Whole | Reply::Prepare | Reply::Control | Reply::Batch | Reply::Alone => None,
         };
-        if answer == Reply::Control {
-            self.health = Health::Held;
+        match answer {
+            Reply::Control => self.health = Health::Held,
+            Reply::Alone => {
+                self.health = Health::Held;
+                self.transactions.begin_own();
+            }
+            Reply::Batch => self.batches += 1,
+            _ => {}
         }
         if side_effects.transaction {
             self.invalidate_settings();
@@ -186,9 +204,25 @@ impl LeaseState {
         match sent {
             Reply::Whole | Reply::Prepare => {}
             Reply::Stream | Reply::CopyIn | Reply::CopyOut => self.streaming = None,
-            Reply::Control if self.health == Health::Held => self.health = Health::Sound,
-            Reply::Control => {}
+            Reply::Control => self.open(),
+            Reply::Batch => self.batches -= 1,
+            Reply::Alone => {
+                self.transactions.leave_own();
+                self.open();
+            }
         }
+    }
+
+    /// Lets others send again, unless the session is broken.
+    fn open(&mut self) {
+        if self.health == Health::Held {
+            self.health = Health::Sound;
+        }
+    }
+
+    /// Records that the last statement of a batch in a transaction has been sent.
+    pub(crate) fn batch_sent(&mut self) {
+        self.batches -= 1;
     }
 
     /// Records that a statement was dropped before its answer was read, and fails the transaction that it was sent in.

@@ -244,31 +244,43 @@ impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
 }
 
 /// A statement that has started. Its end is told to whoever observes it, and echoed if `echo` is on.
-struct Started<'a> {
+pub(super) struct Started<'a> {
     echo: Echo,
     sql: &'a str,
-    params: Params<'a>,
+    params: Option<Params<'a>>,
     at: Option<Instant>,
 }
 
 impl<'a> Started<'a> {
     fn new(session_use: &mut SessionUse, sql: &'a str, params: Params<'a>) -> Self {
         session_use.observe(sql, false);
-        Self::begin(session_use, sql, params)
+        Self::begin(session_use, sql, Some(params))
+    }
+
+    /// One that runs with many rows of parameters, which are not shown.
+    pub(super) fn with_rows(session_use: &mut SessionUse, sql: &'a str) -> Self {
+        session_use.observe(sql, false);
+        Self::begin(session_use, sql, None)
     }
 
     /// One that is not prepared.
     fn batch(session_use: &mut SessionUse, sql: &'a str) -> Self {
         session_use.observe(sql, true);
-        Self::begin(session_use, sql, &[])
+        Self::begin(session_use, sql, Some(&[]))
     }
 
-    fn begin(session_use: &SessionUse, sql: &'a str, params: Params<'a>) -> Self {
+    /// Several that are prepared.
+    pub(super) fn several(session_use: &mut SessionUse, sql: &'a str) -> Self {
+        session_use.observe(sql, true);
+        Self::begin(session_use, sql, None)
+    }
+
+    fn begin(session_use: &SessionUse, sql: &'a str, params: Option<Params<'a>>) -> Self {
         let echo = session_use.echo();
         Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
     }
 
-    fn finished(self, session_use: &mut SessionUse, rows: Option<u64>) {
+    pub(super) fn finished(self, session_use: &mut SessionUse, rows: Option<u64>) {
         session_use.succeeded(rows);
         self.echo(rows);
     }
@@ -278,7 +290,7 @@ impl<'a> Started<'a> {
         self.echo(None);
     }
 
-    fn failed(&self, session_use: &mut SessionUse, err: Error) -> Error {
+    pub(super) fn failed(&self, session_use: &mut SessionUse, err: Error) -> Error {
         session_use.observe_error(&err);
         let err = err.of_statement(Some(self.sql), self.echo);
         if let Some(at) = self.at {
@@ -294,6 +306,6 @@ impl<'a> Started<'a> {
     }
 
     fn shown(&self) -> Option<Params<'a>> {
-        (self.echo == Echo::Full).then_some(self.params)
+        self.params.filter(|_| self.echo == Echo::Full)
     }
 }

@@ -172,7 +172,7 @@ impl Drop for TransactionGuard {
 }
 
 /// Whether the server has said that it did not commit. A server that shuts down may have committed all the same.
-fn is_refusal(err: &Error) -> bool {
+pub(super) fn is_refusal(err: &Error) -> bool {
     err.as_db_error().is_some_and(|said| {
         said.parsed_severity() == Some(Severity::Error)
             && *said.code() != SqlState::TRANSACTION_RESOLUTION_UNKNOWN

@@ -21,6 +21,8 @@ pub(crate) struct TransactionStack {
     nested: bool,
     open: Vec<Frame>,
     last: u64,
+    /// How far the transaction of a batch has come. It has no frame, because nobody else can be in it.
+    own: Option<Stage>,
     /// The lowest frame that was left and that the server has not been told to roll back.
     pending_rollback: Option<usize>,
     /// The latest statement failed with a serialization failure or a deadlock.
@@ -154,7 +156,38 @@ impl TransactionStack {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() || self.own.is_some()
+    }
+
+    /// The first and the last statement of a batch's own transaction. The last one fails if any before it has.
+    pub(crate) fn own_statements(&self) -> (&'static str, &'static str) {
+        match self.nested {
+            true => ("SAVEPOINT actix_pg_0", "RELEASE SAVEPOINT actix_pg_0"),
+            // COMMIT succeeds in an aborted transaction, which it rolls back. SAVEPOINT fails, and what stands behind it is not run.
+            false => ("START TRANSACTION", "SAVEPOINT actix_pg; COMMIT"),
+        }
+    }
+
+    pub(crate) fn begin_own(&mut self) {
+        self.own = Some(Stage::Beginning);
+    }
+
+    pub(crate) fn stage_own(&mut self, stage: Stage) {
+        self.own = Some(stage);
+    }
+
+    pub(crate) fn committed_own(&mut self) {
+        self.own = None;
+    }
+
+    /// Ends the transaction of a batch. If it was not committed, its rollback is pending.
+    pub(crate) fn leave_own(&mut self) {
+        match self.own.take() {
+            None => {}
+            // Nothing has been done in the savepoint, or everything.
+            Some(Stage::Asked | Stage::Beginning | Stage::Ending) if self.nested => {}
+            Some(_) => self.pending_rollback = Some(0),
+        }
     }
 
     /// Whether a rollback has to be answered before anything else is sent.

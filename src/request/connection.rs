@@ -17,7 +17,7 @@ use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::lease::{Deadline, Params};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Database, Error, Result};
 
 /// The lazy PostgreSQL connection of a request.

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::lease::{self, Params};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
@@ -139,6 +139,39 @@ pub trait GenericClient: sealed::Executor {
     fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
         let caller = Location::caller();
         async move { lease::execute(self.enter(caller).await?.0, sql, params).await }
+    }
+
+    /// As [`Connection::execute_many`](crate::Connection::execute_many).
+    #[track_caller]
+    fn execute_many<P, R>(
+        &self,
+        sql: &str,
+        rows: impl IntoIterator<Item = R, IntoIter: Send>,
+    ) -> impl Future<Output = Result<u64>> + Send
+    where
+        P: BorrowToSql + Sync,
+        R: AsRef<[P]> + Send + Sync,
+    {
+        let caller = Location::caller();
+        let mut rows = rows.into_iter().peekable();
+        async move {
+            if rows.peek().is_none() {
+                return Ok(0);
+            }
+            lease::execute_many(self.enter(caller).await?.0, sql, rows).await
+        }
+    }
+
+    /// As [`Connection::batch`](crate::Connection::batch).
+    #[track_caller]
+    fn batch(&self, statements: &[(&str, Params<'_>)]) -> impl Future<Output = Result<Vec<u64>>> + Send {
+        let caller = Location::caller();
+        async move {
+            if statements.is_empty() {
+                return Ok(Vec::new());
+            }
+            lease::execute_batch(self.enter(caller).await?.0, statements).await
+        }
     }
 
     /// As [`Connection::batch_execute`](crate::Connection::batch_execute).

@@ -11,7 +11,7 @@ use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction, TransactionBuilder};
 use crate::lease::{Borrower, Params};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Database, Error, Result};
 
 impl Database {

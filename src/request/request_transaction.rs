@@ -17,7 +17,7 @@ use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
 use crate::lease::{Params, TransactionGuard};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
 
 /// A transaction that ends as the request does: an extractor, as [`Connection`](crate::Connection) is.

@@ -12,7 +12,7 @@ use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
 use crate::lease::{Params, TransactionGuard};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 
 /// An open transaction, or a savepoint in one: [`Connection::transaction`](crate::Connection::transaction).
 ///

@@ -228,6 +228,94 @@ macro_rules! verbs {
                 GenericClient::execute(self, sql, params)
             }
 
+            /// Runs a statement once for each row of parameters, and returns the number of rows it affected in all.
+            ///
+            /// The rows are sent one behind the other, without waiting for the answers between them. Either all of them take
+            /// effect or none does: in the transaction that is open, or else in one that is begun and committed for them. That takes
+            /// one round trip, and one more for `BEGIN`. At most 256 rows, or 256 KiB of parameters, are on their way at a time, so a
+            /// longer input takes a round trip for each such part, and no more memory.
+            ///
+            /// A row is anything that is a slice of parameters: an array, a `Vec`, a slice. The parameters are of one type, such as
+            /// `i64`, or else `&(dyn ToSql + Sync)` or `Box<dyn ToSql + Sync + Send>`. Without a row, nothing is sent.
+            ///
+            /// Outside of a transaction, other statements of the request wait until the batch has ended.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Batch`](crate::Error::Batch) with the index of the first row that fails. It says what
+            /// [`execute`](Self::execute) would have said. [`Error::Begin`](crate::Error::Begin),
+            /// [`Error::CommitRefused`](crate::Error::CommitRefused) and [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown), as of
+            /// a transaction; those of [every statement](Self#errors). On any of them but `OutcomeUnknown`, no row has taken effect;
+            /// a transaction that was open before can only be rolled back if one has been sent.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels what has been sent, and undoes it, and fails a transaction that it runs in. In one of its
+            /// own, all rows may have taken effect if they had been sent, or none: nobody knows. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use actix_pg::tokio_postgres::types::ToSql;
+            ///
+            /// let users = [(3_i64, "edsger"), (4, "barbara")];
+            /// let rows = users.iter().map(|(id, name)| [id as &(dyn ToSql + Sync), name]);
+            #[doc = concat!("assert_eq!(", $me, ".execute_many(\"INSERT INTO users VALUES ($1, $2)\", rows).await?, 2);")]
+            ///
+            #[doc = concat!("assert_eq!(", $me, ".execute_many(\"DELETE FROM users WHERE id = $1\", [[3_i64], [4]]).await?, 2);")]
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn execute_many<P, R>(
+                &self,
+                sql: &str,
+                rows: impl IntoIterator<Item = R, IntoIter: Send>,
+            ) -> impl Future<Output = Result<u64>> + Send
+            where
+                P: BorrowToSql + Sync,
+                R: AsRef<[P]> + Send + Sync,
+            {
+                GenericClient::execute_many(self, sql, rows)
+            }
+
+            /// Runs different statements, each with its parameters, and returns the number of rows that each affected.
+            ///
+            /// They are sent and take effect together as the rows of [`execute_many`](Self::execute_many) do. One that the session has
+            /// not prepared yet is prepared after those before it have been answered, so that it finds the table that they make.
+            ///
+            /// Queries that only read need no batch: [`join!`](tokio::join) sends them together, too, and returns their rows.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`execute_many`](Self::execute_many).
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`execute_many`](Self::execute_many).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let affected = ", $me)]
+            ///     .batch(&[
+            ///         ("UPDATE users SET name = $2 WHERE id = $1", &[&1_i64, &"lovelace"]),
+            ///         ("INSERT INTO users VALUES ($1, $2)", &[&3_i64, &"edsger"]),
+            ///     ])
+            ///     .await?;
+            /// assert_eq!(affected, [1, 1]);
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn batch(
+                &self,
+                statements: &[(&str, Params<'_>)],
+            ) -> impl Future<Output = Result<Vec<u64>>> + Send {
+                GenericClient::batch(self, statements)
+            }
+
             /// Runs one or more statements, separated by semicolons, without parameters or results.
             ///
             /// They are neither prepared nor cached. Outside of a transaction, PostgreSQL runs them in

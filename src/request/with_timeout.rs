@@ -12,7 +12,7 @@ use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::Result;
 use crate::lease::{Deadline, Params};
 use crate::tokio_postgres::Row;
-use crate::tokio_postgres::types::FromSqlOwned;
+use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 
 /// A client whose calls each have to be over within a time: [`Connection::with_timeout`](crate::Connection::with_timeout), and that
 /// of a [`Transaction`], a [`RequestTransaction`](crate::RequestTransaction) or a [`Database`](crate::Database).

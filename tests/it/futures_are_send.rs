@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_pg::tokio_postgres::types::ToSql;
 use actix_pg::{ClientGuard, Connection, Database, Error, OrNotFound, Result, RowStream, Status};
 use futures_util::TryStreamExt;
 use test_support::{connect, database, sized};
@@ -38,6 +39,10 @@ async fn everything(db: Database, conn: Connection) -> Result<i64> {
     sent(conn.query_opt_scalar::<i64>("SELECT $1::bigint", &[&number])).await?;
     sent(conn.execute("SELECT $1::bigint", &[&number])).await?;
     sent(conn.batch_execute("SELECT 1")).await?;
+    sent(conn.execute_many("SELECT $1::bigint", [[number], [number]])).await?;
+    let rows = [&number].into_iter().map(|number| [number as &(dyn ToSql + Sync)]);
+    sent(conn.execute_many("SELECT $1::bigint", rows)).await?;
+    sent(conn.batch(&[("SELECT $1::bigint", &[&number]), ("SELECT $1::text", &[&text])])).await?;
     let rows = sent(sent(conn.query_raw("SELECT $1::bigint", &[&number])).await?);
     let rows: Vec<_> = rows.try_collect().await?;
     assert_eq!(rows.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_pg::Config;
@@ -36,6 +36,7 @@ pub struct Proxy {
     forgotten: watch::Sender<u64>,
     accepted: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
+    questions: Arc<AtomicUsize>,
     accepting: AbortHandle,
 }
 
@@ -52,6 +53,8 @@ impl Proxy {
         let counted = Arc::clone(&accepted);
         let refused = Arc::new(AtomicUsize::new(0));
         let turned_away = Arc::clone(&refused);
+        let questions = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::clone(&questions);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -60,6 +63,8 @@ impl Proxy {
                     continue;
                 }
                 let network = Arc::clone(&network);
+                let turns =
+                    Arc::new(Turns { of_client: AtomicBool::new(false), questions: Arc::clone(&asked) });
                 tokio::spawn(async move {
                     let mut cuts = network.1.subscribe();
                     let mut forgotten = network.2.subscribe();
@@ -69,8 +74,8 @@ impl Proxy {
                         let (from_server, to_server) = server.into_split();
                         // Either side may end first and still be answered: a cancel request is over when the server ends.
                         tokio::join!(
-                            pass(from_client, to_server, network.0.subscribe()),
-                            pass(from_server, to_client, network.0.subscribe()),
+                            pass(from_client, to_server, network.0.subscribe(), || turns.client_speaks()),
+                            pass(from_server, to_client, network.0.subscribe(), || turns.server_speaks()),
                         );
                     };
                     let mut passing = std::pin::pin!(passing);
@@ -83,7 +88,16 @@ impl Proxy {
                 });
             }
         });
-        Self { address, weather, cut, forgotten, accepted, refused, accepting: accepting.abort_handle() }
+        Self {
+            address,
+            weather,
+            cut,
+            forgotten,
+            accepted,
+            refused,
+            questions,
+            accepting: accepting.abort_handle(),
+        }
     }
 
     /// A proxy in front of the server that all tests of this binary share, and a configuration that goes through it.
@@ -145,6 +159,11 @@ impl Proxy {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// How often a client has spoken after the server, or first: the round trips, of all connections together.
+    pub fn round_trips(&self) -> usize {
+        self.questions.load(Ordering::Relaxed)
+    }
+
     /// Back to a good network; what was stalled is passed on.
     pub fn heal(&self) {
         self.weather.send_replace(Weather::Fair);
@@ -158,12 +177,36 @@ impl Drop for Proxy {
     }
 }
 
+/// Whose turn it is on a connection.
+struct Turns {
+    of_client: AtomicBool,
+    questions: Arc<AtomicUsize>,
+}
+
+impl Turns {
+    fn client_speaks(&self) {
+        if !self.of_client.swap(true, Ordering::Relaxed) {
+            self.questions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn server_speaks(&self) {
+        self.of_client.store(false, Ordering::Relaxed);
+    }
+}
+
 /// The message with which a client ends a session.
 const TERMINATE: &[u8] = b"X\0\0\0\x04";
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    speaks: impl Fn(),
+) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
+        speaks();
         let now = *weather.borrow_and_update();
         match now {
             Weather::Slow(by) => tokio::time::sleep(by).await,

@@ -1,0 +1,206 @@
+//! Many statements that are sent before the first is answered: all of them take effect, or none.
+//!
+//! ```text
+//!   BEGIN ──answered──> statement, statement … SAVEPOINT; COMMIT ──answered──> all took effect
+//!                       statement, statement …   in a transaction that is open
+//! ```
+//!
+//! Each statement ends with a Sync of its own, so one that follows a failed BEGIN would take effect by itself. Hence BEGIN is
+//! awaited. What follows an error inside of the transaction is refused by the server, the end included.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::{FutureExt, TryFutureExt};
+
+use super::pipeline::{Failed, Pipeline};
+use super::session_use::SessionUse;
+use super::statement::{Params, Started, bounded};
+use super::transaction::is_refusal;
+use super::transaction_stack::Stage;
+use crate::config::Echo;
+use crate::session::Prepared;
+use crate::sql::SideEffects;
+use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::types::BorrowToSql;
+use crate::{Error, Result};
+
+/// Runs a statement with many rows of parameters, and returns the sum of the rows that it affected.
+pub(crate) async fn execute_many<P, R>(
+    mut session_use: SessionUse,
+    sql: &str,
+    rows: impl Iterator<Item = R> + Send,
+) -> Result<u64>
+where
+    P: BorrowToSql + Sync,
+    R: AsRef<[P]> + Send + Sync,
+{
+    let started = Started::with_rows(&mut session_use, sql);
+    let mut affected = 0;
+    let ran = match side_effects(&mut session_use, [sql]) {
+        Ok(effects) => {
+            let rows = rows.map(|row| (sql, row));
+            run(&mut session_use, effects, rows, |rows| affected += rows).await
+        }
+        Err(err) => Err(err),
+    };
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(affected));
+    Ok(affected)
+}
+
+/// Runs different statements, and returns how many rows each of them affected.
+pub(crate) async fn execute_batch(
+    mut session_use: SessionUse,
+    statements: &[(&str, Params<'_>)],
+) -> Result<Vec<u64>> {
+    let texts = || statements.iter().map(|(sql, _)| *sql);
+    let shown = session_use.is_observed() || session_use.echo() != Echo::Off;
+    let text = if shown { texts().collect::<Vec<_>>().join("; ") } else { String::new() };
+    let started = Started::several(&mut session_use, &text);
+    let mut affected = Vec::with_capacity(statements.len());
+    let ran = match side_effects(&mut session_use, texts()) {
+        Ok(effects) => {
+            run(&mut session_use, effects, statements.iter().copied(), |rows| affected.push(rows)).await
+        }
+        Err(err) => Err(err),
+    };
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(affected.iter().sum()));
+    Ok(affected)
+}
+
+/// What the statements may leave behind together. Refuses what would tear a batch apart.
+fn side_effects<'s>(
+    session_use: &mut SessionUse,
+    texts: impl IntoIterator<Item = &'s str>,
+) -> Result<SideEffects> {
+    let mut all = SideEffects::CLEAN;
+    for (index, sql) in texts.into_iter().enumerate() {
+        let info = session_use.session().info(sql);
+        let effects = info.side_effects();
+        // What cannot be read counts as a COPY, too.
+        if effects.control || (effects.copies && !effects.transaction) {
+            return Err(Error::Batch { index, source: Box::new(Error::NotInBatch) });
+        }
+        session_use.runs(&info);
+        all = all.union(effects);
+    }
+    Ok(all)
+}
+
+/// Runs statements in the transaction that is open, or else in one of their own. Counts the rows that each of them affected.
+///
+/// Cancellation safety: dropped before its end, a transaction of its own is rolled back, and one that was open before can only
+/// be rolled back.
+async fn run<'s, P, R>(
+    session_use: &mut SessionUse,
+    side_effects: SideEffects,
+    statements: impl Iterator<Item = (&'s str, R)> + Send,
+    count: impl FnMut(u64) + Send,
+) -> Result<()>
+where
+    P: BorrowToSql + Sync,
+    R: AsRef<[P]> + Send + Sync,
+{
+    let bound = session_use.bound();
+    bounded(bound, session_use.send_batch(side_effects)).await?;
+    let lease = Arc::clone(session_use.lease());
+    let client = lease.session().client();
+    let (begin, commit) = lease.state().transactions.own_statements();
+    let commit = session_use.has_own_transaction().then_some(commit);
+    if commit.is_some() {
+        let begun = bounded(bound, async { Ok(client.batch_execute(begin).await) }).await?;
+        if let Err(err) = begun {
+            return session_use.answered(Err(Error::Begin(err.into())));
+        }
+        lease.state().transactions.stage_own(Stage::Open);
+    }
+    let written = AtomicUsize::new(0);
+    let mut pipeline = Pipeline::new(client, &written, bound, count);
+    let Err(mut failed) = send_all(session_use, &mut pipeline, statements, commit).await else {
+        lease.state().transactions.committed_own();
+        return session_use.answered(Ok(()));
+    };
+    let is_answered = pipeline.read_on(&mut failed).await;
+    if let (Some(sql), Error::Postgres(err)) = (failed.sql, &failed.error) {
+        lease.session().forget(sql, err.driver());
+    }
+    let index = failed.index;
+    let echo = session_use.echo();
+    let err = meaning(failed, pipeline.commit(), lease.state().transactions.is_nested(), echo);
+    if !is_answered {
+        return Err(err);
+    }
+    match commit {
+        Some(_) => lease.state().transactions.stage_own(Stage::Open),
+        // What the server has refused, it has failed by itself.
+        None if index > 0 && err.as_db_error().is_none() => session_use.fail_transaction(),
+        None => {}
+    }
+    session_use.answered(Err(err))
+}
+
+/// Sends statements, and the commit behind them, and reads the answers up to the first error.
+async fn send_all<'a, 's: 'a, P, R, C>(
+    session_use: &mut SessionUse,
+    pipeline: &mut Pipeline<'a, C>,
+    statements: impl Iterator<Item = (&'s str, R)>,
+    commit: Option<&'static str>,
+) -> Result<(), Failed<'a>>
+where
+    P: BorrowToSql + Sync,
+    R: AsRef<[P]> + Send + Sync + 'a,
+    C: FnMut(u64),
+{
+    let mut latest: Option<(&str, Prepared)> = None;
+    for (sql, row) in statements {
+        pipeline.room().await?;
+        let prepared = match latest.take() {
+            Some((text, prepared)) if text == sql => prepared,
+            _ => prepared(session_use, pipeline, sql).await?,
+        };
+        session_use.check_transaction().map_err(|err| pipeline.failed(Some(sql), err))?;
+        pipeline.send(sql, &prepared.statement, row).await?;
+        latest = Some((sql, prepared));
+    }
+    match commit {
+        Some(commit) => {
+            session_use.lease().state().transactions.stage_own(Stage::Ending);
+            pipeline.send_commit(commit).await?;
+        }
+        None => session_use.batch_sent(),
+    }
+    pipeline.all().await
+}
+
+/// Takes a statement from the session's cache. Prepares it if it is not there, after those before it, which may make its table.
+async fn prepared<'a, C: FnMut(u64)>(
+    session_use: &SessionUse,
+    pipeline: &mut Pipeline<'a, C>,
+    sql: &'a str,
+) -> Result<Prepared, Failed<'a>> {
+    if let Some(prepared) = session_use.session().cached(sql) {
+        return Ok(prepared);
+    }
+    pipeline.all().await?;
+    let prepared = session_use.session().prepare(sql).map_err(Error::from).boxed();
+    bounded(session_use.bound(), prepared).await.map_err(|err| pipeline.failed(Some(sql), err))
+}
+
+/// What it means that a statement of a batch has failed, or the commit behind it if one was sent.
+fn meaning(failed: Failed<'_>, commit: Option<usize>, is_savepoint: bool, echo: Echo) -> Error {
+    let Failed { index, sql, error } = failed;
+    let may_be_committed = commit.is_some() && !is_savepoint && !is_refusal(&error);
+    let is_commit = commit == Some(index);
+    let error = error.of_statement(sql, echo);
+    let error = if is_commit { error } else { Error::Batch { index, source: Box::new(error) } };
+    match error {
+        err if may_be_committed => Error::OutcomeUnknown(Box::new(err)),
+        err if is_commit && err.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {
+            Error::TransactionEnded
+        }
+        Error::Postgres(said) if is_commit && said.as_db_error().is_some() => Error::CommitRefused(said),
+        err => err,
+    }
+}
