@@ -400,6 +400,7 @@ async fn a_batch_that_takes_too_long_keeps_nothing() {
     // The bound of a call bounds all of it.
     let bounded = conn.with_timeout(Duration::from_millis(150));
     let err = bounded.execute_many("SELECT pg_sleep($1)", [[0.05]; 8]).await.unwrap_err();
+    let Error::OutcomeUnknown(err) = err else { panic!("its commit had been sent: {err:?}") };
     assert!(matches!(failed_at(&err), (1.., Error::TimedOut { sent: true, .. })), "{err:?}");
     assert_clean(&db, &conn).await;
 }
