@@ -36,6 +36,7 @@ const NOTES = {
   reset_failed: [(n) => `${count(n, "session")} ended: could not be cleaned`, true],
   unusable: [(n) => `${count(n, "session")} ended: an abandoned statement did not stop`, true],
   dropped: [(n) => `${count(n, "session")} ended: the task that had it was cut off`, true],
+  refused: [(n) => `${count(n, "session")} ended: a hook refused it`, true],
   closed: [(n) => `${count(n, "session")} ended: the pool was closed`, false],
 };
 
@@ -68,6 +69,7 @@ const ENDED = {
   reset_failed: "Ended: could not be cleaned",
   unusable: "Ended: statement did not stop",
   dropped: "Ended: task cut off",
+  refused: "Ended: refused by a hook",
   sandbox: "Ended: sandbox over",
   resized: "Ended: pool made smaller",
   closed: "Ended: pool closed",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_pg::tokio_postgres::Row;
 use actix_pg::{Database, Error, Watch};
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
@@ -27,9 +28,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Bound on the query, with the wait for a session.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The latest answer. The sampler holds it.
+/// The latest answer, or the status that stands for its failure. The sampler holds it.
 #[derive(Default)]
-pub(crate) struct Activity(Mutex<Option<(Instant, Bytes)>>);
+pub(crate) struct Activity(Mutex<Option<(Instant, Result<Bytes, StatusCode>)>>);
 
 /// A server process. Times are in seconds.
 #[derive(Serialize)]
@@ -47,19 +48,31 @@ struct Backend {
     query: Option<String>,
 }
 
-/// Asks the server. However many ask, that is one query a second.
+/// Asks the server. However many ask, that is one query a second, and those who have waited for one that failed fail with it.
 pub(crate) async fn answer(sampler: web::Data<Sampler>) -> HttpResponse {
+    let came = Instant::now();
     let mut latest = sampler.activity.0.lock().await;
-    let known = latest.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, answer)| answer.clone());
+    let known = latest.as_ref().filter(|(at, answer)| match answer {
+        Ok(_) => at.elapsed() < FRESH,
+        Err(_) => *at >= came,
+    });
+    let known = known.map(|(_, answer)| answer.clone());
     let answer = match known {
         Some(answer) => answer,
-        None => match timeout(PATIENCE, ask(sampler.database())).await {
-            Ok(Ok(answer)) => latest.insert((Instant::now(), answer)).1.clone(),
-            Ok(Err(err)) => return private(HttpResponse::build(err.status_code())).finish(),
-            Err(_) => return private(HttpResponse::GatewayTimeout()).finish(),
-        },
+        None => {
+            let asked = timeout(PATIENCE, ask(sampler.database())).await;
+            let answer = match asked {
+                Ok(answer) => answer.map_err(|err| err.status_code()),
+                Err(_) => Err(StatusCode::GATEWAY_TIMEOUT),
+            };
+            latest.insert((Instant::now(), answer)).1.clone()
+        }
     };
-    private(HttpResponse::Ok()).content_type("application/json").body(answer)
+    drop(latest);
+    match answer {
+        Ok(answer) => private(HttpResponse::Ok()).content_type("application/json").body(answer),
+        Err(status) => private(HttpResponse::build(status)).finish(),
+    }
 }
 
 async fn ask(db: &Database) -> Result<Bytes, Error> {

@@ -88,6 +88,7 @@ fn counted(then: &Counters, now: &Counters) -> Vec<Note> {
         ("reset_failed", then.ended.reset_failed, now.ended.reset_failed),
         ("unusable", then.ended.unusable, now.ended.unusable),
         ("dropped", then.ended.dropped, now.ended.dropped),
+        ("refused", then.ended.refused, now.ended.refused),
         ("closed", then.ended.closed, now.ended.closed),
     ];
     let counts = kinds.map(|(kind, then, now)| (kind, now.saturating_sub(then)));

@@ -1,8 +1,9 @@
 //! What the server says of our sessions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_pg::{Config, Database};
+use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::TestApp;
@@ -54,5 +55,26 @@ async fn a_full_pool_is_a_503_and_the_next_question_is_asked_anew() {
     tx.rollback().await.unwrap();
     drop(conn);
     assert_eq!(app.get("/dashboard/activity").await.0, 200);
+    app.stop().await;
+}
+
+/// Those who ask while the server is asked get that answer, a failure too. Each for himself, they would wait one after the other.
+#[actix_web::test]
+async fn many_who_ask_a_full_pool_wait_together() {
+    let app = TestApp::start(|config| Config {
+        pool_min_size: 1,
+        pool_max_size: 1,
+        acquire_timeout: Duration::from_secs(1),
+        ..config
+    })
+    .await;
+    let conn = app.db.connection();
+    let tx = conn.transaction().await.unwrap();
+    let since = Instant::now();
+    let answers = join_all((0..20).map(|_| app.get("/dashboard/activity"))).await;
+    assert!(answers.iter().all(|(status, ..)| *status == 503), "{answers:?}");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    tx.rollback().await.unwrap();
+    drop(conn);
     app.stop().await;
 }
