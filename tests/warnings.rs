@@ -8,6 +8,7 @@ use actix_pg::{Config, Connection, Database, RequestTransaction, Result, Transac
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpResponse, rt, web};
 use futures_util::{FutureExt, Stream, StreamExt};
+use test_support::{Observer, eventually};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -126,6 +127,28 @@ async fn a_wait_for_a_session_is_named_while_it_lasts() {
     assert_eq!(db.status().pending_requests, 1);
     first.release().expect("nothing runs");
     waiting.await.expect("no panic").expect("a row");
+}
+
+/// What looks whether a wait is slow ends with the wait, and keeps no pool that has been dropped.
+#[actix_web::test]
+async fn a_wait_that_is_over_keeps_nothing() {
+    let config = Config {
+        pool_min_size: 1,
+        pool_max_size: 1,
+        slow_acquire: Some(Duration::from_secs(3600)),
+        ..Config::default()
+    };
+    let (database, db) = connected(config).await;
+    let (first, second) = (db.connection(), db.connection());
+    first.execute("SELECT 1", &[]).await.expect("a session");
+    let mut waiting = Box::pin(second.query("SELECT 2", &[]));
+    assert!((&mut waiting).now_or_never().is_none());
+    first.release().expect("nothing runs");
+    waiting.as_mut().await.expect("a row");
+    drop(waiting);
+    drop((first, second, db));
+    let observer = Observer::of(&database).await;
+    eventually("no backend is left", async || observer.backends().await == 0).await;
 }
 
 #[actix_web::test]

@@ -10,17 +10,19 @@
 //! the wait. Most waits are those of one statement, whose task the wait wakes. The second statement to come turns that into
 //! [`Progress`], which wakes them all.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::lease::Lease;
 use crate::pool::AcquireError;
@@ -39,6 +41,8 @@ pub(super) struct Borrow {
     progress: OnceLock<Arc<Progress>>,
     /// A statement has given up at the deadline.
     gave_up: AtomicBool,
+    /// Dropped with the last statement that takes part.
+    waits: OnceLock<oneshot::Sender<Infallible>>,
 }
 
 /// How a wait ends. The lease is `Some`, for the statement that sees the end first, if the request is over and cannot keep it.
@@ -57,6 +61,7 @@ impl Borrow {
             deadline,
             progress: OnceLock::new(),
             gave_up: AtomicBool::new(false),
+            waits: OnceLock::new(),
         })
     }
 
@@ -68,6 +73,13 @@ impl Borrow {
     /// Whether the wait has not ended. Does not wait for the lock, under which the wait is polled.
     pub(super) fn is_going_on(&self) -> bool {
         self.wait.try_lock().map_or(true, |wait| matches!(*wait, Wait::Going(..)))
+    }
+
+    /// Whether statements still take part after this time. Returns as soon as none does. Asked once.
+    pub(super) fn lasts_for(&self, time: Duration) -> impl Future<Output = bool> + Send + use<> {
+        let (waits, over) = oneshot::channel();
+        let _ = self.waits.set(waits);
+        async move { timeout(time, over).await.is_err() }
     }
 
     /// Whether no other statement has given up before: one borrow counts as one.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use actix_web::HttpRequest;
 use futures_util::FutureExt;
-use tokio::time::sleep;
 
 use super::borrow::Borrow;
 use crate::error::BusyWith;
@@ -157,18 +156,20 @@ impl Scope {
 
     /// Warns of a wait that takes long, while it lasts.
     ///
-    /// The timer is a task at home, so that a wait has none: see [`Borrow`].
+    /// The timer is a task at home, so that a wait has none: see [`Borrow`]. It ends with the wait, and keeps no pool.
     fn warn_when_slow(self: &Arc<Self>, borrow: &Arc<Borrow>, caller: Caller) {
         let pool = self.lender.pool();
         let Some(threshold) = pool.warnings().slow_acquire else {
             return;
         };
-        let (pool, borrow) = (Arc::clone(pool), Arc::downgrade(borrow));
+        let lasts = borrow.lasts_for(threshold);
+        let (weak, borrow) = (Arc::downgrade(pool), Arc::downgrade(borrow));
         let place = self.borrower(caller).place();
-        let home = Arc::clone(&pool);
-        home.home().spawn(async move {
-            sleep(threshold).await;
-            if borrow.upgrade().is_some_and(|borrow| borrow.is_going_on()) {
+        pool.home().spawn(async move {
+            if lasts.await
+                && borrow.upgrade().is_some_and(|borrow| borrow.is_going_on())
+                && let Some(pool) = weak.upgrade()
+            {
                 pool.warn_of_slow_acquire(&place, threshold);
             }
         });
