@@ -88,7 +88,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Postgres::start()?;
     let db = Database::connect(server.config()).await?;
-    db.connection().batch_execute(SCHEMA).await?;
+    db.batch_execute(SCHEMA).await?;
     let app = db.clone();
     HttpServer::new(move || App::new().wrap(app.middleware()).configure(routes))
         .bind(("127.0.0.1", 8080))?

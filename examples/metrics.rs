@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let postgres = Postgres::start()?;
     let config = Config { pool_min_size: 2, ..postgres.config() };
     let db = Database::connect(config).await?;
-    db.connection().batch_execute(SCHEMA).await?;
+    db.batch_execute(SCHEMA).await?;
 
     let port = env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let (app, exporter) = (db.clone(), web::Data::new(exporter));

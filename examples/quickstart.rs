@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     };
     let db = Database::connect(config).await?;
-    db.connection().batch_execute(SCHEMA).await?;
+    db.batch_execute(SCHEMA).await?;
 
     let port = env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let app = db.clone();

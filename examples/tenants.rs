@@ -53,7 +53,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let server = env::var("DATABASE_URL").is_err().then(Postgres::start).transpose()?;
     let config = server.as_ref().map_or_else(Config::from_env, |server| Ok(server.config()))?;
     let db = Database::connect(config).await?;
-    db.connection().batch_execute(SCHEMA).await?;
+    db.batch_execute(SCHEMA).await?;
     let app = db.clone();
     // Around the whole App, so that no route can be without a tenant; inside of the connection, which it uses.
     let server = HttpServer::new(move || {
