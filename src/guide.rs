@@ -1,23 +1,27 @@
 //! A guide, page by page. Each says what problem it is about, shows the code, and ends with what to watch out for.
 //!
 //! 1. [`getting_started`]: connect, wrap, the verbs, the first test
-//! 2. [`lazy_shared_released`]: when a session is borrowed and when it goes back
-//! 3. [`outside_of_requests`]: jobs, repositories, GraphQL
-//! 4. [`transactions`]: by hand, with retries, around a whole request
-//! 5. [`streaming`]: large results, uploads, downloads, `COPY`
-//! 6. [`settings`]: row-level security with a setting per request
-//! 7. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 8. [`errors`]: what a client sees, what the log has
-//! 9. [`time_outs`]: which bound is for what; a time for a call, and for a request
-//! 10. [`tuning`]: how many sessions, and which option for which symptom
-//! 11. [`operating`]: who holds what, and what is slow
-//! 12. [`pooler`]: behind PgBouncer
-//! 13. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 2. [`configuration`]: a DSN, the environment, libpq's variables, a password file
+//! 3. [`lazy_shared_released`]: when a session is borrowed and when it goes back
+//! 4. [`outside_of_requests`]: jobs, repositories, GraphQL
+//! 5. [`transactions`]: by hand, with retries, around a whole request
+//! 6. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 7. [`settings`]: row-level security with a setting per request
+//! 8. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 9. [`errors`]: what a client sees, what the log has
+//! 10. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 11. [`tuning`]: how many sessions, and which option for which symptom
+//! 12. [`operating`]: who holds what, and what is slow
+//! 13. [`pooler`]: behind PgBouncer
+//! 14. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
 #[doc = include_str!("../docs/guide/getting-started.md")]
 pub mod getting_started {}
+
+#[doc = include_str!("../docs/guide/configuration.md")]
+pub mod configuration {}
 
 #[doc = include_str!("../docs/guide/lazy-shared-released.md")]
 pub mod lazy_shared_released {}

@@ -117,6 +117,10 @@ pub(crate) fn database_closed(left: u32) {
     }
 }
 
+pub(crate) fn passfile_not_used(err: &(dyn Error + 'static)) {
+    warn!(error = %Chain(err), "the password file is not used");
+}
+
 pub(crate) fn session_opened(address: &dyn fmt::Display) {
     info!(server = %Escaped(address), "session opened");
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::mem::discriminant;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::value::{FromValue, Value, pairs, push_once};
 use super::{ConfigError, ConfigErrorKind, OptionSource, names};
@@ -137,8 +137,8 @@ fn unknown(name: String) -> ConfigError {
 /// A parameter behind the `?` replaces what stands before it, as in `postgres://localhost/db?host=/run/postgresql`. Other
 /// repetitions are refused. The error is the rest of a sentence about the DSN.
 pub(super) fn parse(dsn: &str) -> Result<Vec<(String, String)>, String> {
-    match dsn.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(|c: char| c == '=' || c.is_whitespace()) => {
+    match scheme_of(dsn) {
+        Some((scheme, rest)) => {
             let base = scheme.split('+').next().unwrap_or_default().to_ascii_lowercase();
             if !SCHEMES.contains(&&*base) {
                 return Err("must begin with postgres:// or postgresql://".into());
@@ -150,6 +150,26 @@ pub(super) fn parse(dsn: &str) -> Result<Vec<(String, String)>, String> {
         }
         _ => pairs(dsn),
     }
+}
+
+/// The scheme of a URL, and what follows it.
+fn scheme_of(dsn: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = dsn.split_once("://")?;
+    (!scheme.contains(|c: char| c == '=' || c.is_whitespace())).then_some((scheme, rest))
+}
+
+/// Adds parameters to a DSN that can be read and has none of them.
+pub(super) fn with_parameters(mut dsn: String, missing: &[(&str, &str)]) -> String {
+    let is_url = scheme_of(&dsn).is_some();
+    for (name, value) in missing {
+        dsn += &if is_url {
+            let separator = if dsn.contains('?') { '&' } else { '?' };
+            format!("{separator}{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+        } else {
+            format!(" {name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+        };
+    }
+    dsn
 }
 
 fn url(rest: &str) -> Result<Vec<(String, String)>, String> {

@@ -5,6 +5,8 @@
 //!              sources.rs  options.rs  check.rs
 //! ```
 //!
+//! What the environment does not say under the names of the options, libpq's variables may (`libpq`).
+//!
 //! `sources` reads each value by its name (`names`) and by the type of its option (`value`, `enums`). `check` puts the options and
 //! the parameters of the DSN (`dsn`) into one list, from which `server` takes what it knows; the rest is refused. No error and
 //! no `Debug` (`redacted`) shows a password, or a text that could be a piece of one.
@@ -14,11 +16,13 @@
 mod options;
 pub mod defaults;
 mod sources;
+mod libpq;
 mod check;
 mod server;
 mod settings;
 mod dsn;
 mod enums;
+mod require_auth;
 mod value;
 mod names;
 mod redacted;
@@ -31,4 +35,5 @@ pub(crate) use check::sizes;
 pub use enums::{Echo, IsolationLevel, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, OptionSource};
 pub use options::Config;
+pub(crate) use require_auth::{AuthMethod, RequireAuth};
 pub(crate) use settings::*;

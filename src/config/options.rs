@@ -167,7 +167,7 @@ pub struct Config {
     /// Warns of a request that runs the same statement this many times. `None`, the default, never does.
     pub repeated_statement: Option<u32>,
     /// Holds the driver parameters: libpq's `channel_binding`, `hostaddr`, `keepalives`, `keepalives_idle`, `keepalives_interval`,
-    /// `keepalives_count` (or `keepalives_retries`), `load_balance_hosts`, `options`, `sslcert`, `sslkey`, `sslmode`,
+    /// `keepalives_count` (or `keepalives_retries`), `load_balance_hosts`, `options`, `passfile`, `require_auth`, `sslcert`, `sslkey`, `sslmode`,
     /// `sslnegotiation`, `sslrootcert`, `target_session_attrs`, `tcp_user_timeout`. Defaults to none.
     ///
     /// Any other name is refused. [Driver parameters](crate::options#driver-parameters) has their meanings and defaults.

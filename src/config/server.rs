@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::dsn::Parameters;
 use super::{
-    ConfigError, Host, Keepalive, OptionSource, PemFile, Server, ServerSettings, Ssl, SslMode, defaults,
+    ConfigError, Host, Keepalive, OptionSource, PemFile, RequireAuth, Server, ServerSettings, Ssl, SslMode,
+    defaults,
 };
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
@@ -56,6 +57,10 @@ pub(super) fn settings(
     }
     driver.ssl_negotiation(ssl.negotiation);
 
+    let require_auth = match parameters.take("require_auth").filter(|given| !given.value.is_empty()) {
+        Some(given) => Some(given.read::<RequireAuth>()?.0.into()),
+        None => None,
+    };
     let order = parameters.take_as::<LoadBalanceHosts>("load_balance_hosts")?;
     let attrs = parameters.take_as("target_session_attrs")?;
     Ok(ServerSettings {
@@ -63,6 +68,8 @@ pub(super) fn settings(
         load_balance_hosts: order.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
         target_session_attrs: attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
         driver,
+        passfile: parameters.take_text("passfile").map(Into::into),
+        require_auth,
         ssl,
         connect_timeout,
         keepalive: keepalive(parameters)?,

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Echo, OptionSource, Reset, SslMode};
+use super::{Echo, OptionSource, RequireAuth, Reset, SslMode};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{SslNegotiation, TargetSessionAttrs};
 
@@ -29,6 +30,10 @@ pub(crate) struct ServerSettings {
     pub(crate) target_session_attrs: TargetSessionAttrs,
     /// User, password, database, start-up options, channel binding; no host, no ssl mode.
     pub(crate) driver: tokio_postgres::Config,
+    /// Where to look for a password if `driver` has none. `session` reads it at each login.
+    pub(crate) passfile: Option<PathBuf>,
+    /// The ways in which the server may ask who logs in; `None` for all.
+    pub(crate) require_auth: Option<Arc<RequireAuth>>,
     /// `session` reads its files before anything is connected.
     pub(crate) ssl: Ssl,
     /// Bounds one attempt at one address: TCP, TLS and login together, for the first also the look-up of the name.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
+use super::libpq::{self, Origins};
 use super::value::{Value, scalar};
 use super::{Config, ConfigError, OptionSource, names};
 
@@ -25,6 +26,10 @@ impl Config {
     /// With a DSN, `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_DATABASE` and `DB_DRIVER` have no effect, because it replaces
     /// them. An empty variable counts as not set. Other variables that begin with `DB_` may be meant for other programs and are left
     /// alone, unless they look like a slip, such as `DB_POOL_MAXSIZE`, or `DB_NAME` for `DB_DATABASE`.
+    ///
+    /// What neither the DSN nor a variable of these says is taken from libpq's variables, argument by argument: `PGHOST`, `PGUSER`,
+    /// `PGPASSWORD`, `PGSSLMODE` and [the others](crate::options#libpqs-environment). Without a password, that of `PGPASSFILE`, or of
+    /// `~/.pgpass`, is sent.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), actix_pg::ConfigError> {
@@ -104,16 +109,21 @@ impl Config {
         prefix: &str,
     ) -> Result<Self, ConfigError> {
         let names = Variables { prefix };
-        let ours = |(variable, value): (OsString, OsString)| {
-            let variable = variable.into_string().ok()?;
-            let is_ours = names.option(&variable).is_some();
-            (is_ours && !value.is_empty()).then_some((variable, value))
-        };
-        let given: BTreeMap<_, _> = variables.into_iter().filter_map(ours).collect();
+        let (mut given, mut of_libpq, mut home) = (BTreeMap::new(), BTreeMap::new(), None);
+        for (variable, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+            let Ok(variable) = variable.into_string() else { continue };
+            if names.option(&variable).is_some() {
+                given.insert(variable, value);
+            } else if libpq::is_variable(&variable) {
+                of_libpq.insert(variable, value);
+            } else if variable == libpq::HOME {
+                home = Some(value);
+            }
+        }
         let has_dsn = given.keys().any(|variable| names.option(variable).as_deref() == Some("dsn"));
         let is_replaced = |name: &str| has_dsn && CONNECT_ARGUMENTS.contains(&name);
         let mut config = Self::default();
-        let mut sources = BTreeMap::new();
+        let mut origins = Origins::default();
         for (variable, value) in given {
             let Some(name) = names.option(&variable) else { continue };
             let source = OptionSource::Variable(variable);
@@ -135,15 +145,11 @@ impl Config {
                 return Err(ConfigError::conflict(source, problem));
             }
             config.set(&name, source.clone(), Value::Text(value))?;
-            sources.insert(name, source);
+            origins.options.insert(name, source);
         }
-        match config.settings().map(drop) {
-            Ok(()) => Ok(config),
-            Err(err) => match (err.option(), sources.get(err.option().name())) {
-                (OptionSource::Option(_), Some(variable)) => Err(err.at(variable.clone())),
-                _ => Err(err),
-            },
-        }
+        config.fill_in(&of_libpq, home.as_deref(), &mut origins)?;
+        config.settings().map_err(|err| origins.named(err))?;
+        Ok(config)
     }
 
     /// Sets the option or the driver parameter of that name; fails if there is neither, or if the value has the wrong type.

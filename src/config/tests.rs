@@ -10,6 +10,7 @@ mod settings;
 mod dsn;
 mod encryption;
 mod env;
+mod libpq;
 mod differential;
 mod refused;
 mod secrets;

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use rand::seq::SliceRandom;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::Session;
+use super::auth_watch::{AuthWatch, WatchedHandshake};
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::hooks::Hooks;
 use super::notices;
+use super::passfile;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
-use crate::config::Settings;
+use crate::config::{Server, Settings};
 #[cfg(feature = "metrics")]
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
@@ -38,6 +41,7 @@ pub(crate) struct Connector {
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
     closed: AtomicBool,
+    warned_of_passfile: AtomicBool,
 }
 
 impl Connector {
@@ -51,6 +55,7 @@ impl Connector {
             alive: Arc::default(),
             drivers: TaskTracker::new(),
             closed: AtomicBool::new(false),
+            warned_of_passfile: AtomicBool::new(false),
         }
     }
 
@@ -110,7 +115,7 @@ impl Connector {
                 addresses.shuffle(&mut rand::rng());
             }
             for address in addresses {
-                let opened = timeout_at(deadline, self.open_at(&address)).await;
+                let opened = timeout_at(deadline, self.open_at(&address, host)).await;
                 let cause = match opened {
                     Ok(Ok(session)) => return Ok(session),
                     Ok(Err(cause)) => cause,
@@ -128,13 +133,21 @@ impl Connector {
         Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
     }
 
-    async fn open_at(self: &Arc<Self>, address: &Address) -> Result<Box<Session>, Cause> {
+    async fn open_at(self: &Arc<Self>, address: &Address, host: &Server) -> Result<Box<Session>, Cause> {
         let server = &self.settings.server;
+        let mut driver = server.driver.clone();
+        if driver.get_password().is_none()
+            && let Some(password) = self.password(host).await
+        {
+            driver.password(password);
+        }
+        let ssl_mode = ssl_mode(&self.tls, address);
+        driver.ssl_mode(ssl_mode);
         let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
         let moved = stream.moved();
         let handshake = self.tls.handshake(address.host()).map_err(Cause::from)?;
-        let mut driver = server.driver.clone();
-        driver.ssl_mode(ssl_mode(&self.tls, address));
+        let handshake = WatchedHandshake { handshake, allowed: server.require_auth.clone() };
+        let stream = AuthWatch::new(stream, server.require_auth.as_ref(), ssl_mode != SslMode::Disable);
         let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
 
         let alive = Alive::new(&self.alive);
@@ -165,6 +178,23 @@ impl Connector {
         }
         telemetry::session_opened(address);
         Ok(session)
+    }
+
+    /// The password of the password file, if there is one. A file that cannot be used is warned of once, as libpq does at each login.
+    async fn password(&self, host: &Server) -> Option<Vec<u8>> {
+        let server = &self.settings.server;
+        let path = server.passfile.clone()?;
+        let user = server.driver.get_user().map(str::to_owned).or_else(|| whoami::username().ok())?;
+        let database = server.driver.get_dbname().unwrap_or(&user).to_owned();
+        let host = host.clone();
+        let found = spawn_blocking(move || passfile::password(&path, &host, &database, &user)).await.ok()?;
+        found
+            .inspect_err(|err| {
+                if !self.warned_of_passfile.swap(true, Ordering::Relaxed) {
+                    telemetry::passfile_not_used(err);
+                }
+            })
+            .ok()?
     }
 
     /// Asks the server to cancel what a session's backend runs, and returns when the backend has been signalled.

@@ -3,6 +3,8 @@
 mod connector;
 mod connect_error;
 mod stream;
+mod auth_watch;
+mod passfile;
 mod tls;
 mod driver;
 mod hooks;

@@ -36,6 +36,8 @@ mod health;
 mod server_timing;
 mod rows_found;
 mod start_up_and_bad_input;
+#[cfg(unix)]
+mod libpqs_environment;
 mod shutdown;
 mod errors_are_opaque;
 mod what_is_shown;

@@ -203,6 +203,36 @@ async fn a_direct_handshake_needs_postgresql_17() {
     }
 }
 
+/// `require_auth` holds within the encryption too.
+#[tokio::test]
+async fn a_login_over_tls_is_asked_for_as_required() {
+    let authority = Authority::new();
+    authority.issue("server", "localhost", |_| ());
+    let server = encrypted(&authority);
+    server.database_with("CREATE ROLE alice LOGIN PASSWORD 'secret'").await.unwrap();
+    let login = "user=alice password=secret";
+    for (login, required, expected) in [
+        (login, "scram-sha-256", Ok("TLSv1.3")),
+        (login, "!none,!password", Ok("TLSv1.3")),
+        (
+            login,
+            "password",
+            Err("the server asks for authentication by `scram-sha-256`, which `require_auth`"),
+        ),
+        ("user=postgres", "none", Ok("TLSv1.3")),
+        (
+            "user=postgres",
+            "scram-sha-256",
+            Err("the server asks for no authentication, which `require_auth`"),
+        ),
+    ] {
+        for mode in ["prefer", "require"] {
+            let parameters = format!("{login} sslmode={mode} require_auth={required}");
+            assert_said(said(&server, &parameters).await, expected, &parameters);
+        }
+    }
+}
+
 /// P18: had the cancel not arrived, the session would be discarded, and the next one be another.
 #[tokio::test]
 async fn an_abandoned_statement_is_cancelled_through_tls() {
