@@ -237,7 +237,7 @@ impl<S> Gate<S> {
     }
 
     /// The number of places that there should be.
-    pub(crate) fn places(&self) -> u32 {
+    pub(crate) fn size(&self) -> u32 {
         self.state().wanted
     }
 

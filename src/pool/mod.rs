@@ -322,7 +322,7 @@ impl Pool {
     pub(crate) fn status(&self) -> Status {
         let (open, idle) = (self.bb8.open_sessions(), self.gate.resting());
         Status {
-            max: self.gate.places(),
+            max: self.gate.size(),
             open,
             idle,
             used: open.saturating_sub(idle),

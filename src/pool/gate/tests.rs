@@ -305,7 +305,7 @@ fn a_larger_gate_has_room_at_once() {
     assert_eq!(places.len(), 1, "one for each who waits");
     assert!(places.remove(0).deliver(None, 7).is_none());
     assert_eq!(called(&mut waiting).expect("the waiter").session, 7);
-    assert!(gate.place_to_spare().is_some() && gate.places() == 3);
+    assert!(gate.place_to_spare().is_some() && gate.size() == 3);
 }
 
 #[test]

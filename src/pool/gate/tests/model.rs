@@ -113,7 +113,7 @@ proptest! {
             prop_assert_eq!(held.len() as u32 + gate.resting(), gate.open());
             let before = std::mem::replace(&mut taken, gate.open() + (opening.len() + ending.len()) as u32);
             prop_assert!(taken <= before.max(places), "{taken} of {places}, after {before}");
-            prop_assert_eq!(gate.places(), places);
+            prop_assert_eq!(gate.size(), places);
             prop_assert_eq!(gate.waiting() as usize, waiting.len());
             prop_assert!(gate.resting() == 0 || waiting.is_empty());
             let (coming, free) = (held.iter().filter(|held| held.2.is_some()).count(), wanted(&gate));
