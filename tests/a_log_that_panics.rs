@@ -172,7 +172,8 @@ fn no_place_is_lost_to_panics() {
                 .expect("all four places, within what cancels and goodbyes may take");
             assert_eq!(db.status().used, 4);
         }
-        assert!(PANICS.load(Ordering::Relaxed) > 5, "{PANICS:?}");
+        // Few: a panic is caught where it happens, and causes no failure that is logged in its turn.
+        assert!(PANICS.load(Ordering::Relaxed) > 0, "{PANICS:?}");
         db.close().await;
     });
 }
