@@ -3,7 +3,18 @@ import ctypes
 import json
 import sys
 
-libpq = ctypes.CDLL(sys.argv[1])
+
+def library():
+    """The first of the files named that can be loaded."""
+    for name in sys.argv[1:]:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            pass
+    sys.exit("no libpq")
+
+
+libpq = library()
 
 
 class Option(ctypes.Structure):

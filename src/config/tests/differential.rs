@@ -16,7 +16,17 @@ type Given = BTreeMap<String, String>;
 /// Each shape comes with each slip in them many times.
 const CASES: usize = 5_000;
 
-const LIBRARY: &str = if cfg!(target_os = "macos") { "libpq.5.dylib" } else { "libpq.so.5" };
+/// Where libpq is: where the system looks for libraries, or where Homebrew puts them.
+const LIBRARIES: &[&str] = if cfg!(target_os = "macos") {
+    &[
+        "libpq.5.dylib",
+        "/opt/homebrew/opt/libpq/lib/libpq.5.dylib",
+        "/opt/homebrew/opt/postgresql@17/lib/postgresql/libpq.5.dylib",
+        "/usr/local/opt/postgresql@17/lib/postgresql/libpq.5.dylib",
+    ]
+} else {
+    &["libpq.so.5"]
+};
 
 /// The parameters that both know.
 const NAMES: [&str; 9] = [
@@ -130,8 +140,12 @@ fn dsns() -> impl Strategy<Value = String> {
 /// What libpq makes of them. `None` where there is no libpq, or no Python to call it with.
 fn of_libpq(dsns: &[String]) -> Option<Vec<Option<Given>>> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/tests/conninfo.py");
-    let child =
-        Command::new("python3").args([script, LIBRARY]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let child = Command::new("python3")
+        .arg(script)
+        .args(LIBRARIES)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     let mut child = child.ok()?;
     let mut input = child.stdin.take().expect("a pipe");
     let lines: String = dsns.iter().map(|dsn| serde_json::to_string(dsn).expect("JSON") + "\n").collect();
@@ -159,8 +173,8 @@ fn a_dsn_means_what_it_means_to_libpq() {
     let Some(theirs) = of_libpq(&dsns) else {
         let text =
             "SKIPPED: no libpq, or no python3 to call it with; `cargo xtask test` installs PostgreSQL.";
-        assert!(env::var_os("CI").is_none(), "{text}");
-        // Beside the captured output, so that it is seen.
+        assert!(cfg!(not(target_os = "linux")) || env::var("CI").as_deref() != Ok("true"), "{text}");
+        // Not `eprintln!`, which is not shown for a test that passes.
         let _ = writeln!(std::io::stderr(), "{text}");
         return;
     };
