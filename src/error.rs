@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{ConfigError, Echo};
 use crate::pool::AcquireError;
-use crate::postgres_error::PostgresError;
+use crate::postgres_error::{PostgresError, cause_of_conversion};
 use crate::session::ConnectError;
 use crate::sql::without_literals;
 use crate::text::Chain;
@@ -88,6 +88,20 @@ pub enum Error {
     /// Batch: SQL that begins or ends a transaction, or is a COPY, cannot be a part of one. Nothing was sent. 500.
     NotInBatch,
 
+    /// Copy: a row has not as many values as the copy has types. 500.
+    CopyRow {
+        /// The number of types.
+        expected: usize,
+        /// The number of values.
+        found: usize,
+    },
+    /// Copy: a value cannot be written as the type of its column. 500.
+    CopyValue {
+        /// The place of the value in its row, counted from 0.
+        column: usize,
+        /// What the value's `ToSql` said. It may tell the value, so it is shown only where it is known not to.
+        source: Box<dyn error::Error + Send + Sync>,
+    },
     /// Copy: it was finished after it had failed. 500.
     CopyFailed,
 
@@ -303,6 +317,13 @@ impl fmt::Display for Error {
             Self::Batch { index, .. } => return write!(f, "the batch failed at index {index}"),
             Self::NotInBatch => {
                 "SQL that begins or ends a transaction, or is a COPY, cannot be a part of a batch; nothing was sent"
+            }
+            Self::CopyRow { expected, found } => {
+                return write!(f, "a row of {found} values in a copy of {expected} columns");
+            }
+            Self::CopyValue { column, source } => {
+                let reason = cause_of_conversion(&**source);
+                return write!(f, "the value at column {column} cannot be copied: {reason}");
             }
             Self::CopyFailed => "the copy has failed before",
             Self::Begin(_) => "the transaction could not be begun",

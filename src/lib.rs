@@ -38,7 +38,7 @@
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
 //! - What lives as long as the application: [`Database`], its [`Status`], a [`Watch`] of it, the probes in [`health`];
 //!   [`DatabaseBuilder`] for hooks.
-//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`CopyOut`]. Without an extractor, as in
+//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`BinaryCopyIn`], [`CopyOut`]. Without an extractor, as in
 //!   a middleware: [`ConnectionExt`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
@@ -125,8 +125,8 @@ pub use postgres_error::PostgresError;
 #[doc(hidden)]
 pub use request::ConnectionService;
 pub use request::{
-    ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut, GenericClient, OrNotFound,
-    RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
+    BinaryCopyIn, ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut,
+    GenericClient, OrNotFound, RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
 };
 pub use session::ConnectError;
 #[cfg(feature = "metrics")]

@@ -220,13 +220,18 @@ fn of_driver(driver: &tokio_postgres::Error) -> String {
         return text;
     };
     let is_conversion = text.starts_with("error serializing") || text.starts_with("error deserializing");
-    let tells_no_value = cause.is::<WrongType>()
-        || cause.is::<WasNull>()
-        || cause.is::<Utf8Error>()
-        || (cause.is::<io::Error>() && !is_conversion);
     text += ": ";
-    text += &if tells_no_value { Chain(cause).to_string() } else { "…".to_owned() };
+    text += &match cause.is::<io::Error>() && !is_conversion {
+        true => Chain(cause).to_string(),
+        false => cause_of_conversion(cause),
+    };
     text
+}
+
+/// Why a value could not be converted, if the text is known to tell no value.
+pub(crate) fn cause_of_conversion(cause: &(dyn Error + 'static)) -> String {
+    let tells_no_value = cause.is::<WrongType>() || cause.is::<WasNull>() || cause.is::<Utf8Error>();
+    if tells_no_value { Chain(cause).to_string() } else { "…".to_owned() }
 }
 
 #[cfg(test)]

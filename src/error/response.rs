@@ -50,6 +50,8 @@ impl Error {
             | Self::TooManyRows
             | Self::NoRows
             | Self::NotInBatch
+            | Self::CopyRow { .. }
+            | Self::CopyValue { .. }
             | Self::CopyFailed
             | Self::TransactionEnded
             | Self::TransactionFailed

@@ -22,6 +22,8 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
         (Error::SettingReserved("client_encoding".into()), "the driver speaks UTF-8 only"),
         (Error::Batch { index: 7, source: Box::new(Error::NoRows) }, "the batch failed at index 7"),
         (Error::NotInBatch, "cannot be a part of a batch"),
+        (Error::CopyRow { expected: 2, found: 1 }, "a row of 1 values in a copy of 2 columns"),
+        (Error::CopyValue { column: 3, source: "secret".into() }, "value at column 3 cannot be copied: …"),
         (Error::CopyFailed, "the copy has failed"),
         (Error::Sandboxed, "would break out of the sandbox"),
     ] {
@@ -79,6 +81,8 @@ fn all() -> Vec<(Error, bool)> {
         Postgres(driver()) => false,
         Batch { index: 0, source: Box::new(Error::SessionLost) } => true,
         NotInBatch => false,
+        CopyRow { expected: 2, found: 1 } => false,
+        CopyValue { column: 0, source: "no".into() } => false,
         CopyFailed => false,
         Begin(driver()) => false,
         TransactionEnded => false,

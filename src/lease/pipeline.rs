@@ -56,12 +56,7 @@ pub(super) struct Failed<'a> {
 
 impl<'a, C: FnMut(u64)> Pipeline<'a, C> {
     /// `bound` is the longest wait for an answer, `written` a counter for its use.
-    pub(super) fn new(
-        client: &'a Client,
-        written: &'a AtomicUsize,
-        bound: Option<Bound>,
-        count: C,
-    ) -> Self {
+    pub(super) fn new(client: &'a Client, written: &'a AtomicUsize, bound: Option<Bound>, count: C) -> Self {
         Self {
             client,
             bound,

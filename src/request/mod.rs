@@ -24,9 +24,11 @@ mod with_timeout;
 mod client;
 mod rows;
 mod copy;
+mod binary_copy;
 mod driver_stream;
 mod or_not_found;
 
+pub use binary_copy::BinaryCopyIn;
 pub use client::ClientGuard;
 pub use connection::Connection;
 pub use connection_ext::ConnectionExt;
