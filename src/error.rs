@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{ConfigError, Echo};
 use crate::pool::AcquireError;
 use crate::postgres_error::{PostgresError, cause_of_conversion};
+use crate::row::FromRowError;
 use crate::session::ConnectError;
 use crate::sql::without_literals;
 use crate::text::Chain;
@@ -77,6 +78,9 @@ pub enum Error {
     /// Statement: the server or the driver refused it. 503 where [`is_unavailable`](Self::is_unavailable) says so: the connection is
     /// gone, the server is going down or out of resources, or another transaction won; else 500.
     Postgres(PostgresError),
+    /// Row: the result does not fit the type that it is read into, or a value of it does not. The first is found before the
+    /// statement is sent. 500.
+    Row(FromRowError),
 
     /// Batch: one of its statements or rows failed, and nothing of the batch is kept. The status is that of the source.
     Batch {
@@ -246,6 +250,13 @@ impl Error {
             Self::Begin(said) => Self::Begin(told(said)),
             Self::CommitRefused(said) => Self::CommitRefused(told(said)),
             Self::Setting(said) => Self::Setting(told(said)),
+            Self::Row(err) => {
+                let err = if echo == Echo::Full { err.with_values() } else { err };
+                Self::Row(match sql {
+                    Some(sql) => err.with_sql(without_literals(sql)),
+                    None => err,
+                })
+            }
             other => other,
         }
     }
@@ -325,6 +336,7 @@ impl fmt::Display for Error {
                 let reason = cause_of_conversion(&**source);
                 return write!(f, "the value at column {column} cannot be copied: {reason}");
             }
+            Self::Row(_) => "the rows do not fit the type that they are read into",
             Self::CopyFailed => "the copy has failed before",
             Self::Begin(_) => "the transaction could not be begun",
             Self::TransactionEnded => "the transaction has ended, or the one around it has",
@@ -368,6 +380,7 @@ impl error::Error for Error {
             Self::Postgres(err) | Self::Begin(err) | Self::CommitRefused(err) | Self::Setting(err) => {
                 Some(err)
             }
+            Self::Row(err) => Some(err),
             Self::OutcomeUnknown(err) | Self::Batch { source: err, .. } => Some(err),
             _ => None,
         }
@@ -401,6 +414,12 @@ impl From<tokio_postgres::Error> for Error {
 impl From<PostgresError> for Error {
     fn from(err: PostgresError) -> Self {
         Self::Postgres(err)
+    }
+}
+
+impl From<FromRowError> for Error {
+    fn from(err: FromRowError) -> Self {
+        Self::Row(err)
     }
 }
 

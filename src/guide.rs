@@ -3,17 +3,18 @@
 //! 1. [`getting_started`]: connect, wrap, the verbs, the first test
 //! 2. [`configuration`]: a DSN, the environment, libpq's variables, a password file
 //! 3. [`lazy_shared_released`]: when a session is borrowed and when it goes back
-//! 4. [`outside_of_requests`]: jobs, repositories, GraphQL
-//! 5. [`transactions`]: by hand, with retries, around a whole request
-//! 6. [`streaming`]: large results, uploads, downloads, `COPY`
-//! 7. [`settings`]: row-level security with a setting per request
-//! 8. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 9. [`errors`]: what a client sees, what the log has
-//! 10. [`time_outs`]: which bound is for what; a time for a call, and for a request
-//! 11. [`tuning`]: how many sessions, and which option for which symptom
-//! 12. [`operating`]: who holds what, and what is slow
-//! 13. [`pooler`]: behind PgBouncer
-//! 14. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 4. [`rows`]: structs, tuples, JSON, what happens when they do not fit
+//! 5. [`outside_of_requests`]: jobs, repositories, GraphQL
+//! 6. [`transactions`]: by hand, with retries, around a whole request
+//! 7. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 8. [`settings`]: row-level security with a setting per request
+//! 9. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 10. [`errors`]: what a client sees, what the log has
+//! 11. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 12. [`tuning`]: how many sessions, and which option for which symptom
+//! 13. [`operating`]: who holds what, and what is slow
+//! 14. [`pooler`]: behind PgBouncer
+//! 15. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -28,6 +29,9 @@ pub mod lazy_shared_released {}
 
 #[doc = include_str!("../docs/guide/outside-of-requests.md")]
 pub mod outside_of_requests {}
+
+#[doc = include_str!("../docs/guide/rows.md")]
+pub mod rows {}
 
 #[doc = include_str!("../docs/guide/transactions.md")]
 pub mod transactions {}

@@ -40,6 +40,7 @@
 //!   [`DatabaseBuilder`] for hooks.
 //! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`BinaryCopyIn`], [`CopyOut`]. Without an extractor, as in
 //!   a middleware: [`ConnectionExt`].
+//! - Rows as structs: [`FromRow`](trait@FromRow), [`Connection::query_as`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
@@ -60,6 +61,7 @@
 //! | `rustls` | TLS to the server, through rustls with aws-lc-rs: `sslmode` from `require` to `verify-full`, client certificates, SCRAM channel binding |
 //! | `rustls-ring` | the same with ring |
 //! | `rustls-no-provider` | the same with the provider that the application installs |
+//! | `derive` | `#[derive(FromRow)]`: rows into structs |
 //! | `metrics` | metrics with OpenTelemetry's names, through the [`metrics`](https://docs.rs/metrics) facade |
 //! | `with-uuid-1`, `with-chrono-0_4`, `with-serde_json-1`, `array-impls` … | the driver's optional types, by the driver's names |
 //! | `testing` | the module `testing` and `Database::sandbox`: a throwaway PostgreSQL server and fresh databases, for your tests too |
@@ -100,6 +102,7 @@ mod stats;
 mod sql;
 mod error;
 mod postgres_error;
+mod row;
 mod telemetry;
 mod text;
 #[cfg(all(feature = "testing", unix))]
@@ -114,6 +117,15 @@ pub mod guide;
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+/// What the derive macro writes its code with.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::row::{Cells, Columns, FromJson, Json};
+    pub use crate::tokio_postgres::types::FromSqlOwned;
+}
+
+#[cfg(feature = "derive")]
+pub use actix_pg_derive::FromRow;
 pub use builder::DatabaseBuilder;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
@@ -128,6 +140,7 @@ pub use request::{
     BinaryCopyIn, ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut,
     GenericClient, OrNotFound, RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
 };
+pub use row::{FromRow, FromRowError, FromRowErrorKind};
 pub use session::ConnectError;
 #[cfg(feature = "metrics")]
 pub use stats::DURATION_BUCKETS;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tracing::field::display;
 
 use crate::postgres_error::{self, PostgresError};
+use crate::row::FromRowError;
 use crate::text::{Chain, Escaped};
 use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, Severity, SqlState};
@@ -55,7 +56,13 @@ const REQUEST: &str = "actix_pg::request";
 /// The target of what the server has to say besides its answers.
 const NOTICE: &str = "actix_pg::notice";
 
-pub(crate) fn request_failed(err: &(dyn Error + 'static), said: Option<&PostgresError>) {
+pub(crate) fn request_failed(
+    err: &(dyn Error + 'static),
+    said: Option<&PostgresError>,
+    row: Option<&FromRowError>,
+) {
+    let column = said.and_then(PostgresError::column).or(row.and_then(FromRowError::column));
+    let sql = said.and_then(PostgresError::sql).or(row.and_then(FromRowError::sql));
     error!(
         target: REQUEST,
         error = %Chain(err),
@@ -63,8 +70,8 @@ pub(crate) fn request_failed(err: &(dyn Error + 'static), said: Option<&Postgres
         code = said.and_then(PostgresError::code).map(|code| display(Escaped(code.code()))),
         constraint = said.and_then(PostgresError::constraint).map(|name| display(Escaped(name))),
         table = said.and_then(PostgresError::table).map(|name| display(Escaped(name))),
-        column = said.and_then(PostgresError::column).map(|name| display(Escaped(name))),
-        sql = said.and_then(PostgresError::sql).map(display),
+        column = column.map(|name| display(Escaped(name))),
+        sql = sql.map(display),
         "request failed"
     );
 }

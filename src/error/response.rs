@@ -52,6 +52,7 @@ impl Error {
             | Self::NotInBatch
             | Self::CopyRow { .. }
             | Self::CopyValue { .. }
+            | Self::Row(_)
             | Self::CopyFailed
             | Self::TransactionEnded
             | Self::TransactionFailed
@@ -85,7 +86,8 @@ impl Error {
     /// another way calls it once for each. [`NotFound`](Self::NotFound) is no failure and is not logged.
     pub fn log(&self) {
         if !matches!(self, Self::NotFound) {
-            telemetry::request_failed(self, self.postgres());
+            let row = if let Self::Row(err) = self { Some(err) } else { None };
+            telemetry::request_failed(self, self.postgres(), row);
         }
     }
 }

@@ -6,6 +6,7 @@ use actix_web::http::header::RETRY_AFTER;
 
 use super::*;
 use crate::config::Config;
+use crate::row::FromRowErrorKind;
 
 /// What a client is told, and an operator reads.
 #[test]
@@ -83,6 +84,7 @@ fn all() -> Vec<(Error, bool)> {
         NotInBatch => false,
         CopyRow { expected: 2, found: 1 } => false,
         CopyValue { column: 0, source: "no".into() } => false,
+        Row(FromRowError::new(FromRowErrorKind::WrongType, "User::age", "i64")) => false,
         CopyFailed => false,
         Begin(driver()) => false,
         TransactionEnded => false,

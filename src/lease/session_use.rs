@@ -150,13 +150,17 @@ impl SessionUse {
         Place { caller: self.caller, route: self.lease.request().route() }
     }
 
+    /// Adds the statement to an error.
+    pub(crate) fn of_statement(&self, err: Error) -> Error {
+        err.of_statement(self.info.as_ref().map(|info| info.sql()), self.echo())
+    }
+
     /// Adds the statement to an error, tells those who observe it, and echoes it.
     pub(crate) fn failed(&mut self, err: Error) -> Error {
         self.observe_error(&err);
-        let echo = self.echo();
+        let err = self.of_statement(err);
         let sql = self.info.as_ref().map(|info| info.sql());
-        let err = err.of_statement(sql, echo);
-        if let Some(sql) = sql.filter(|_| echo != Echo::Off) {
+        if let Some(sql) = sql.filter(|_| self.echo() != Echo::Off) {
             telemetry::echo_failed(sql, None, &err, err.code(), None);
         }
         err

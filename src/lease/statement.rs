@@ -14,6 +14,7 @@ use super::deadline::Bound;
 use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::config::Echo;
+use crate::row::Plan;
 use crate::session::Prepared;
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
@@ -24,11 +25,17 @@ use crate::{Error, Result, telemetry};
 /// The parameters of a statement, as tokio-postgres takes them.
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Runs a statement and collects its rows.
-pub(crate) async fn query(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<Vec<Row>> {
+/// Runs a statement and collects its rows. It is not sent if its columns do not fit the plan, where there is one.
+pub(crate) async fn query(
+    mut session_use: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+    plan: Option<&mut Plan>,
+) -> Result<Vec<Row>> {
     let started = Started::new(&mut session_use, sql, params);
     let rows = bounded(session_use.bound(), async {
-        let rows = start(&mut session_use, sql, params, Reply::Whole).await?.try_collect::<Vec<_>>().await;
+        let rows = start(&mut session_use, sql, params, plan, Reply::Whole).await?;
+        let rows = rows.try_collect::<Vec<_>>().await;
         session_use.answered(rows.map_err(Error::from))
     })
     .await
@@ -45,10 +52,11 @@ pub(crate) async fn query_opt(
     mut session_use: SessionUse,
     sql: &str,
     params: Params<'_>,
+    plan: Option<&mut Plan>,
 ) -> Result<Option<Row>> {
     let started = Started::new(&mut session_use, sql, params);
     let row = bounded(session_use.bound(), async {
-        let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
+        let mut rows = pin!(start(&mut session_use, sql, params, plan, Reply::Whole).await?);
         let (mut row, mut others) = (None, 0);
         let read = loop {
             match rows.try_next().await {
@@ -76,7 +84,7 @@ pub(crate) async fn query_opt(
 pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
     let started = Started::new(&mut session_use, sql, params);
     let affected = bounded(session_use.bound(), async {
-        let mut rows = pin!(start(&mut session_use, sql, params, Reply::Whole).await?);
+        let mut rows = pin!(start(&mut session_use, sql, params, None, Reply::Whole).await?);
         let read = async {
             while rows.try_next().await?.is_some() {}
             Ok(())
@@ -96,9 +104,11 @@ pub(crate) async fn query_raw(
     mut session_use: SessionUse,
     sql: &str,
     params: Params<'_>,
+    plan: Option<&mut Plan>,
 ) -> Result<(SessionUse, RowStream)> {
     let started = Started::new(&mut session_use, sql, params);
-    let rows = bounded(session_use.bound(), start(&mut session_use, sql, params, Reply::Stream)).await;
+    let bound = session_use.bound();
+    let rows = bounded(bound, start(&mut session_use, sql, params, plan, Reply::Stream)).await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams();
     Ok((session_use, rows))
@@ -128,7 +138,7 @@ pub(crate) async fn copy_in(
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let sink = bounded(session_use.bound(), async {
-        let prepared = prepared(&mut session_use, sql, Reply::CopyIn).await?;
+        let prepared = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&prepared.statement).await;
         sink.map_err(|err| {
             session_use.give_up();
@@ -145,7 +155,7 @@ pub(crate) async fn copy_in(
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let stream = bounded(session_use.bound(), async {
-        let prepared = prepared(&mut session_use, sql, Reply::CopyOut).await?;
+        let prepared = prepared(&mut session_use, sql, None, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&prepared.statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })
@@ -160,11 +170,12 @@ async fn start(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
+    mut plan: Option<&mut Plan>,
     answer: Reply,
 ) -> Result<RowStream> {
     let mut refused: Option<Error> = None;
     loop {
-        let prepared = match (prepared(session_use, sql, answer).await, refused.take()) {
+        let prepared = match (prepared(session_use, sql, plan.as_deref_mut(), answer).await, refused.take()) {
             // In a transaction the first refusal has failed it, and the caller has to see that one.
             (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 return Err(first);
@@ -190,12 +201,28 @@ async fn start(
 }
 
 /// Takes a statement from the session's cache, or prepares it. On return it counts as sent.
-async fn prepared(session_use: &mut SessionUse, sql: &str, answer: Reply) -> Result<Prepared> {
-    let prepared = match session_use.session().cached(sql) {
+///
+/// A cached one whose columns do not fit the plan may be older than they are, and is prepared anew.
+async fn prepared(
+    session_use: &mut SessionUse,
+    sql: &str,
+    mut plan: Option<&mut Plan>,
+    answer: Reply,
+) -> Result<Prepared> {
+    let mut fits = |prepared: &Prepared| {
+        plan.as_deref_mut().map_or(Ok(()), |plan| plan.find(prepared.statement.columns()))
+    };
+    let prepared = match session_use.session().cached(sql).filter(|cached| fits(cached).is_ok()) {
         Some(prepared) => prepared,
         None => {
             session_use.send(SideEffects::default(), Reply::Prepare).await?;
-            session_use.session().prepare(sql).boxed().await.map_err(|err| session_use.refused(err.into()))?
+            let prepared = session_use.session().prepare(sql).boxed().await;
+            let prepared = prepared.map_err(|err| session_use.refused(err.into()))?;
+            if let Err(err) = fits(&prepared) {
+                session_use.answered(Ok(()))?;
+                return Err(err.into());
+            }
+            prepared
         }
     };
     session_use.runs(&prepared.info);

@@ -16,6 +16,7 @@ use super::scope::Caller;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::lease::{Deadline, Params};
+use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Database, Error, Result};

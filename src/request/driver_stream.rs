@@ -67,6 +67,14 @@ impl<S> DriverStream<S> {
         }
     }
 
+    /// Says which statement it was that an error of its reader's is about.
+    pub(super) fn of_statement(&self, err: Error) -> Error {
+        match &self.session_use {
+            Some(session_use) => session_use.of_statement(err),
+            None => err,
+        }
+    }
+
     pub(super) fn poll_next<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>>
     where
         S: Stream<Item = Result<T, tokio_postgres::Error>>,

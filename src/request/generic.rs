@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::lease::{self, Params};
+use crate::row::{self, FromRow, Plan};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
@@ -81,7 +82,7 @@ pub trait GenericClient: sealed::Executor {
     #[track_caller]
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
         let caller = Location::caller();
-        async move { lease::query(self.enter(caller).await?.0, sql, params).await }
+        async move { lease::query(self.enter(caller).await?.0, sql, params, None).await }
     }
 
     /// As [`Connection::query_one`](crate::Connection::query_one).
@@ -94,7 +95,59 @@ pub trait GenericClient: sealed::Executor {
     #[track_caller]
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
         let caller = Location::caller();
-        async move { lease::query_opt(self.enter(caller).await?.0, sql, params).await }
+        async move { lease::query_opt(self.enter(caller).await?.0, sql, params, None).await }
+    }
+
+    /// As [`Connection::query_as`](crate::Connection::query_as).
+    #[track_caller]
+    fn query_as<T: FromRow>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Vec<T>>> + Send {
+        let caller = Location::caller();
+        async move {
+            let session_use = self.enter(caller).await?.0;
+            let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
+            let rows = lease::query(session_use, sql, params, Some(&mut plan)).await?;
+            // The session has gone back: a conversion is the application's code, and may take long, or panic.
+            let mut values = Vec::with_capacity(rows.len());
+            for row in &rows {
+                match row::read(row, &plan) {
+                    Ok(value) => values.push(value),
+                    Err(err) => return Err(Error::Row(err).of_statement(Some(sql), echo)),
+                }
+            }
+            Ok(values)
+        }
+    }
+
+    /// As [`Connection::query_one_as`](crate::Connection::query_one_as).
+    #[track_caller]
+    fn query_one_as<T: FromRow>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<T>> + Send {
+        let row = GenericClient::query_opt_as(self, sql, params);
+        async move { row.await?.ok_or(Error::NoRows) }
+    }
+
+    /// As [`Connection::query_opt_as`](crate::Connection::query_opt_as).
+    #[track_caller]
+    fn query_opt_as<T: FromRow>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Option<T>>> + Send {
+        let caller = Location::caller();
+        async move {
+            let session_use = self.enter(caller).await?.0;
+            let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
+            let row = lease::query_opt(session_use, sql, params, Some(&mut plan)).await?;
+            let value = row.map(|row| row::read(&row, &plan)).transpose();
+            value.map_err(|err| Error::Row(err).of_statement(Some(sql), echo))
+        }
     }
 
     /// As [`Connection::query_scalar`](crate::Connection::query_scalar).
@@ -131,7 +184,26 @@ pub trait GenericClient: sealed::Executor {
     #[track_caller]
     fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
         let caller = Location::caller();
-        async move { Ok(RowStream::new(lease::query_raw(self.enter(caller).await?.0, sql, params).await?)) }
+        async move {
+            let started = lease::query_raw(self.enter(caller).await?.0, sql, params, None).await?;
+            Ok(RowStream::of_rows(started))
+        }
+    }
+
+    /// As [`Connection::query_raw_as`](crate::Connection::query_raw_as).
+    #[track_caller]
+    fn query_raw_as<T: FromRow>(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<RowStream<T>>> + Send {
+        let caller = Location::caller();
+        async move {
+            let session_use = self.enter(caller).await?.0;
+            let mut plan = Plan::of::<T>();
+            let started = lease::query_raw(session_use, sql, params, Some(&mut plan)).await?;
+            Ok(RowStream::new(started, plan))
+        }
     }
 
     /// As [`Connection::execute`](crate::Connection::execute).

@@ -10,6 +10,7 @@ use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction, TransactionBuilder};
 use crate::lease::{Borrower, Params};
+use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Database, Error, Result};

@@ -16,6 +16,7 @@ use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
 use crate::lease::{Params, TransactionGuard};
+use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};

@@ -1,16 +1,20 @@
 //! Rows, one by one.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
 use super::driver_stream::DriverStream;
 use crate::Result;
 use crate::lease::SessionUse;
+use crate::row::{FromRow, Plan};
 use crate::tokio_postgres::{self, Row};
 
-/// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for.
+/// The rows of a [`query_raw`](crate::Connection::query_raw), read from the server as they are asked for. Those of a
+/// [`query_raw_as`](crate::Connection::query_raw_as) are read into `T`.
 ///
 /// It has the session for itself: other statements of the request are refused with [`Error::Busy`](crate::Error::Busy), and it may
 /// outlive the handler, as a response body. Read it to its end, or drop it.
@@ -39,29 +43,49 @@ use crate::tokio_postgres::{self, Row};
 ///
 /// An item is an [`Error::Postgres`](crate::Error::Postgres) if the query fails while its rows are read. It is the last one.
 ///
+/// It is an [`Error::Row`](crate::Error::Row) if a row does not fit `T`. The stream goes on after that.
+///
 /// # Cancel safety
 ///
 /// Dropped before its end, it cancels the query on the server, and fails a transaction that the query runs in. The session is
 /// made usable again in the background; the next statement on it waits for that.
 #[must_use = "a row stream that is dropped cancels its query"]
-#[derive(Debug)]
-pub struct RowStream(DriverStream<tokio_postgres::RowStream>);
+pub struct RowStream<T = Row> {
+    rows: DriverStream<tokio_postgres::RowStream>,
+    plan: Plan,
+    values: PhantomData<fn() -> T>,
+}
 
 impl RowStream {
-    pub(crate) fn new(started: (SessionUse, tokio_postgres::RowStream)) -> Self {
-        Self(DriverStream::new(started))
+    pub(crate) fn of_rows(started: (SessionUse, tokio_postgres::RowStream)) -> Self {
+        Self::new(started, Plan::of::<Row>())
+    }
+}
+
+impl<T> RowStream<T> {
+    pub(crate) fn new(started: (SessionUse, tokio_postgres::RowStream), plan: Plan) -> Self {
+        Self { rows: DriverStream::new(started), plan, values: PhantomData }
     }
 
     /// Returns the number of rows that the query affected, or `None` before the stream has ended.
     pub fn rows_affected(&self) -> Option<u64> {
-        self.0.driven().rows_affected()
+        self.rows.driven().rows_affected()
     }
 }
 
-impl Stream for RowStream {
-    type Item = Result<Row>;
+impl<T: FromRow> Stream for RowStream<T> {
+    type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next(cx)
+        let Some(row) = ready!(self.rows.poll_next(cx)?) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(T::take(row, &self.plan).map_err(|err| self.rows.of_statement(err.into()))))
+    }
+}
+
+impl<T> fmt::Debug for RowStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RowStream").field(&self.rows).finish()
     }
 }

@@ -11,6 +11,7 @@ use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
 use crate::lease::{Params, TransactionGuard};
+use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 

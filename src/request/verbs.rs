@@ -84,6 +84,106 @@ macro_rules! verbs {
                 GenericClient::query_opt(self, sql, params)
             }
 
+            /// Runs a query and reads its rows into a type: a struct that derives [`FromRow`](trait@crate::FromRow), or a tuple.
+            ///
+            /// # Errors
+            ///
+            /// [`Error::Row`](crate::Error::Row) if the columns do not fit the type, in which case the query is not sent, or if a value
+            /// does not; those of [`query`](Self::query).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use actix_pg::FromRow;
+            ///
+            /// #[derive(FromRow)]
+            /// struct User {
+            ///     id: i64,
+            ///     name: String,
+            /// }
+            ///
+            #[doc = concat!("let users = ", $me, ".query_as::<User>(\"SELECT id, name FROM users ORDER BY id\", &[]).await?;")]
+            /// assert_eq!((users[1].id, users[1].name.as_str()), (2, "grace"));
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn query_as<T: FromRow>(
+                &self,
+                sql: &str,
+                params: Params<'_>,
+            ) -> impl Future<Output = Result<Vec<T>>> + Send {
+                GenericClient::query_as(self, sql, params)
+            }
+
+            /// Runs a query for exactly one row, and reads it into a type.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query_one`](Self::query_one) and of [`query_as`](Self::query_as).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            #[doc = concat!("let (least, most): (i64, i64) = ", $me, ".query_one_as(\"SELECT min(id), max(id) FROM users\", &[]).await?;")]
+            /// assert_eq!((least, most), (1, 2));
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn query_one_as<T: FromRow>(
+                &self,
+                sql: &str,
+                params: Params<'_>,
+            ) -> impl Future<Output = Result<T>> + Send {
+                GenericClient::query_one_as(self, sql, params)
+            }
+
+            /// Runs a query for one row or none, and reads it into a type.
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query_opt`](Self::query_opt) and of [`query_as`](Self::query_as).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
+            /// [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use actix_pg::FromRow;
+            ///
+            /// #[derive(FromRow)]
+            /// struct User {
+            ///     name: String,
+            /// }
+            ///
+            #[doc = concat!("let user = ", $me, ".query_opt_as::<User>(\"SELECT name FROM users WHERE id = $1\", &[&2_i64]).await?;")]
+            /// assert_eq!(user.map(|user| user.name).as_deref(), Some("grace"));
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn query_opt_as<T: FromRow>(
+                &self,
+                sql: &str,
+                params: Params<'_>,
+            ) -> impl Future<Output = Result<Option<T>>> + Send {
+                GenericClient::query_opt_as(self, sql, params)
+            }
+
             /// Runs a query and collects the first column of its rows.
             ///
             /// # Errors
@@ -202,6 +302,47 @@ macro_rules! verbs {
             #[track_caller]
             pub fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
                 GenericClient::query_raw(self, sql, params)
+            }
+
+            /// Runs a query whose rows are read one by one, each into a type. Otherwise as [`query_raw`](Self::query_raw).
+            ///
+            /// # Errors
+            ///
+            /// Those of [`query_raw`](Self::query_raw), and [`Error::Row`](crate::Error::Row) if the columns do not fit the type, in
+            /// which case the query is not sent. A row that does not fit is an item of the stream, which goes on.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future, or the stream before its end, cancels the query on the server, and fails a transaction that
+            /// it runs in. See [cancel safety](Self#cancel-safety).
+            ///
+            /// # Examples
+            ///
+            #[doc = $begin]
+            /// use actix_pg::FromRow;
+            /// use futures_util::TryStreamExt as _;
+            ///
+            /// #[derive(FromRow)]
+            /// struct User {
+            ///     id: i64,
+            /// }
+            ///
+            #[doc = concat!("let mut users = ", $me, ".query_raw_as::<User>(\"SELECT id FROM users\", &[]).await?;")]
+            /// let mut sum = 0;
+            /// while let Some(user) = users.try_next().await? {
+            ///     sum += user.id;
+            /// }
+            /// assert_eq!(sum, 3);
+            /// # Ok(())
+            /// # }
+            /// ```
+            #[track_caller]
+            pub fn query_raw_as<T: FromRow>(
+                &self,
+                sql: &str,
+                params: Params<'_>,
+            ) -> impl Future<Output = Result<RowStream<T>>> + Send {
+                GenericClient::query_raw_as(self, sql, params)
             }
 
             /// Runs a statement and returns the number of rows it affected.

@@ -11,6 +11,7 @@ use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::Result;
 use crate::lease::{Deadline, Params};
+use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 

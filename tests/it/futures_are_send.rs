@@ -37,6 +37,11 @@ async fn everything(db: Database, conn: Connection) -> Result<i64> {
     sent(conn.query_opt("SELECT $1::bigint", &[&number])).await?.or_not_found()?;
     sent(conn.query_scalar::<i64>("SELECT $1::bigint", &[&number])).await?;
     sent(conn.query_opt_scalar::<i64>("SELECT $1::bigint", &[&number])).await?;
+    sent(conn.query_as::<(i64,)>("SELECT $1::bigint", &[&number])).await?;
+    sent(conn.query_one_as::<(i64,)>("SELECT $1::bigint", &[&number])).await?;
+    sent(conn.query_opt_as::<(i64,)>("SELECT $1::bigint", &[&number])).await?;
+    let stream = sent(sent(conn.query_raw_as::<(i64,)>("SELECT $1::bigint", &[&number])).await?);
+    assert_eq!(stream.try_collect::<Vec<_>>().await?, [(number,)]);
     sent(conn.execute("SELECT $1::bigint", &[&number])).await?;
     sent(conn.batch_execute("SELECT 1")).await?;
     sent(conn.execute_many("SELECT $1::bigint", [[number], [number]])).await?;

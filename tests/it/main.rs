@@ -35,6 +35,8 @@ mod watch;
 mod health;
 mod server_timing;
 mod rows_found;
+mod rows_as_structs;
+mod rows_that_do_not_fit;
 mod start_up_and_bad_input;
 #[cfg(unix)]
 mod libpqs_environment;

@@ -15,7 +15,7 @@ Usage: cargo xtask <command>
   quickstart [arguments]  runs the example quickstart with these arguments
   demo                    runs an application with buttons beside its dashboard
   test [arguments]        runs cargo test --all-features with these arguments; without any, also the
-                          tests of the dashboard
+                          tests of the derive macro and of the dashboard
   ci                      checks formatting, lints, documentation, what is packaged, each feature
                           alone, and each provider of TLS's cryptography
 
@@ -79,7 +79,10 @@ fn test(arguments: &[String]) -> run::Result {
     if arguments.is_empty() {
         setup::chromium();
         run::cargo(["test", "--all-features"])?;
-        return run::cargo(["test", "--package", "actix-pg-dashboard", "--package", "actix-pg-demo"]);
+        let beside = ["actix-pg-derive", "actix-pg-dashboard", "actix-pg-demo"];
+        return run::cargo(
+            ["test"].into_iter().chain(beside.into_iter().flat_map(|name| ["--package", name])),
+        );
     }
     run::cargo(["test", "--all-features"].into_iter().chain(arguments.iter().map(String::as_str)))
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 
 /// What runs when nothing is asked for.
-const TESTS: &str =
-    "$ cargo test --all-features\n$ cargo test --package actix-pg-dashboard --package actix-pg-demo\n";
+const TESTS: &str = "$ cargo test --all-features\n\
+     $ cargo test --package actix-pg-derive --package actix-pg-dashboard --package actix-pg-demo\n";
 
 #[test]
 fn a_missing_server_is_installed_with_the_packages_of_the_platform() {

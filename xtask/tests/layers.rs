@@ -7,7 +7,7 @@ use std::{fs, io};
 
 /// From the ground up. What stands in one line may know each other.
 const LAYERS: [&[&str]; 10] = [
-    &["text", "postgres_error", "telemetry", "sql"],
+    &["text", "postgres_error", "telemetry", "sql", "row"],
     &["stats"],
     &["config"],
     &["session"],
