@@ -109,11 +109,13 @@ pub enum Error {
     /// Copy: it was finished after it had failed. 500.
     CopyFailed,
 
-    /// Transaction: the server refused to begin one. 503 or 500, as for a statement.
+    /// Transaction: the server refused to begin one, and the statement that was to be its first has had no effect. 503 or 500, as for a
+    /// statement.
     Begin(PostgresError),
     /// Transaction: it has ended, or the one around it has. 500.
     TransactionEnded,
-    /// Transaction: a statement in it was abandoned, or a batch failed half-way, so that it can only be rolled back. 500.
+    /// Transaction: it could not be begun, a statement in it was abandoned, or a batch failed half-way, so that it can only be rolled
+    /// back. 500.
     TransactionFailed,
     /// Transaction: a commit while a transaction in it was open. Everything is rolled back. 500.
     NestedTransactionOpen,
@@ -134,7 +136,7 @@ pub enum Error {
     SettingValue(String),
     /// Setting: the driver relies on the value of this parameter, `client_encoding`. 500.
     SettingReserved(String),
-    /// Setting: the server refuses it, and the statement that it was meant for was not sent. 503 or 500, as for a statement.
+    /// Setting: the server refuses it, and the statement that it was meant for has had no effect. 503 or 500, as for a statement.
     Setting(PostgresError),
 
     /// A value is not there: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
@@ -341,8 +343,8 @@ impl fmt::Display for Error {
             Self::Begin(_) => "the transaction could not be begun",
             Self::TransactionEnded => "the transaction has ended, or the one around it has",
             Self::TransactionFailed => {
-                "a statement of the transaction was abandoned before its answer, or a batch in it failed half-way; \
-                 the transaction can only be rolled back"
+                "the transaction could not be begun, a statement of it was abandoned before its answer, or a batch in it failed \
+                 half-way; it can only be rolled back"
             }
             Self::NestedTransactionOpen => {
                 "commit out of order: a transaction in this one is open; everything was rolled back"

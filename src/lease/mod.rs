@@ -22,6 +22,8 @@ mod session_use;
 mod state;
 mod transaction_stack;
 mod deadline;
+mod admission;
+mod ahead;
 mod statement;
 mod transaction;
 mod pipeline;
@@ -42,6 +44,7 @@ pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, qu
 pub(crate) use transaction::TransactionGuard;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -52,7 +55,8 @@ use crate::session::{Session, cancel_until_quiet};
 use crate::stats::{Activity, Doing, Holder};
 use crate::{Error, Result, telemetry};
 use lender::Loan;
-use state::{Health, LeaseState, Repair};
+use state::{Health, LeaseState, Repair, Reply};
+use transaction_stack::FrameId;
 
 /// One borrow of one session. Everyone who uses it holds a [`SessionUse`]; the last to let go returns it.
 #[derive(Debug)]
@@ -145,6 +149,43 @@ impl Lease {
             Health::Sound | Health::Held => None,
         };
         self.wait_for(quiescent).await
+    }
+
+    /// Records the answer to a message, and lets others send who waited for it.
+    fn answered<T>(self: &Arc<Self>, sent: Reply, answer: &Result<T>) {
+        let mut state = self.state();
+        state.transactions.note(answer);
+        state.complete(sent);
+        let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
+        if broken {
+            state.health = Health::Broken;
+        }
+        self.let_others(sent, state);
+        if broken {
+            self.opened();
+        }
+    }
+
+    /// Records that the answer to a message, sent in that transaction, will not be waited for.
+    fn abandoned(
+        self: &Arc<Self>,
+        sent: Reply,
+        within: Option<FrameId>,
+        mut state: MutexGuard<'_, LeaseState>,
+    ) {
+        if thread::panicking() {
+            // A parameter that panicked has left half a message in the driver's buffer.
+            state.health = Health::Broken;
+        }
+        state.abandon(sent, within);
+        self.let_others(sent, state);
+    }
+
+    fn let_others(self: &Arc<Self>, sent: Reply, state: MutexGuard<'_, LeaseState>) {
+        self.repair_if_due(state);
+        if matches!(sent, Reply::Control | Reply::Batch | Reply::Alone) {
+            self.opened();
+        }
     }
 
     /// Starts a repair at home, if one is due.

@@ -10,18 +10,18 @@
 use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 
-use futures_util::FutureExt;
-
 use super::Lease;
+use super::admission::{Admission, Message};
+use super::ahead::Ahead;
 use super::deadline::{Bound, Deadline};
 use super::observed::Observed;
 use super::request_info::Timed;
-use super::state::{Admission, Health, LeaseState, Reply};
+use super::state::{Health, LeaseState, Reply};
 use super::transaction_stack::{FrameId, Stage};
-use crate::config::Echo;
+use crate::config::{Echo, Reset};
 use crate::session::Session;
 use crate::sql::SideEffects;
 use crate::stats::{Place, StatementInfo, Warning, WarningKind};
@@ -47,7 +47,7 @@ pub(crate) struct SessionUse {
     observed: Option<Box<Observed>>,
     /// The frame in which the statement was sent.
     within: Option<FrameId>,
-    /// The statement has been admitted to be prepared, and has not been sent.
+    /// The statement has been admitted to be prepared, or to begin a transaction first, and has not been sent.
     preparing: bool,
 }
 
@@ -169,28 +169,40 @@ impl SessionUse {
     /// Waits until a statement may be sent, and records that it is sent now.
     ///
     /// Waits for repairs, for rollbacks, and for the first and last statements of transactions. Applies the request's settings
-    /// first.
-    pub(crate) async fn send(&mut self, side_effects: SideEffects, answer: Reply) -> Result<()> {
-        loop {
+    /// first, and begins the transaction whose beginning was put off.
+    pub(crate) async fn send(&mut self, side_effects: SideEffects, reply: Reply) -> Result<()> {
+        self.admitted(side_effects, reply, false).await.map(drop)
+    }
+
+    /// As [`send`](Self::send), but the statement need not wait for the answers to what is sent ahead of it, if it changes nothing. The
+    /// caller sends it [along](Ahead::along).
+    pub(crate) async fn send_behind(&mut self, side_effects: SideEffects, reply: Reply) -> Result<Ahead> {
+        self.admitted(side_effects, reply, true).await
+    }
+
+    async fn admitted(&mut self, side_effects: SideEffects, reply: Reply, pipelined: bool) -> Result<Ahead> {
+        let pipelined = pipelined && self.lease.pool().session_settings().reset != Reset::Always;
+        let ahead = loop {
             let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
-            // What has been prepared is sent in the transaction in which it was admitted, or not at all.
+            // What has been prepared, or has begun a transaction, is sent in the transaction in which it was admitted, or not at all.
             let frame = self.within.filter(|_| prepared).or(self.frame);
             let version = lease.settings().version();
             let info = &self.info;
             let admission = |state: &mut LeaseState| {
-                let innermost = state.transactions.innermost();
-                let in_transaction = frame.is_some() || innermost.is_some();
-                let answer = if answer == Reply::Alone && in_transaction { Reply::Batch } else { answer };
+                let in_transaction = frame.is_some() || state.transactions.has_frame();
+                let reply = if reply == Reply::Alone && in_transaction { Reply::Batch } else { reply };
+                let statement = info.as_deref();
+                let message = Message { side_effects, reply, prepared, pipelined, statement };
                 let admitted = match frame.map(|frame| state.transactions.check(frame)) {
                     Some(Err(err)) => Err(err),
-                    _ => state.admit(side_effects, answer, version, prepared),
+                    _ => state.admit(message, version),
                 };
-                if matches!(admitted, Ok(Admission::Sent)) {
+                if matches!(admitted, Ok(Admission::Sent | Admission::Behind(_))) {
                     state.latest.clone_from(info);
                 }
                 match admitted {
                     Ok(Admission::Wait) => None,
-                    other => Some(other.map(|admission| (admission, answer, innermost))),
+                    other => Some(other.map(|admission| (admission, reply, state.transactions.innermost()))),
                 }
             };
             let mut admitted = None;
@@ -199,38 +211,33 @@ impl SessionUse {
                 let mut state = lease.state();
                 admitted = admission(&mut state);
                 state.complete(sent);
-                self.let_others(sent, state);
+                lease.let_others(sent, state);
             }
             let admitted = match admitted {
                 Some(admitted) => admitted,
                 None => lease.wait_for(admission).await,
             };
-            let (admission, answer, within) = admitted?;
+            let (admission, reply, within) = admitted?;
             self.within = within;
-            match admission {
-                // Boxed, because few requests have settings and the futures of all statements have this in them.
-                Admission::Settings(generation) => self.apply_settings(generation).boxed().await?,
-                _ => {
-                    self.sent = Some(answer);
-                    break;
+            let ahead = match admission {
+                Admission::First(due) => {
+                    self.preparing |= due.begin.is_some();
+                    Ahead::send(due, &self.lease).answered().await?;
+                    continue;
                 }
-            }
-        }
-        if mem::replace(&mut self.preparing, answer == Reply::Prepare) {
+                Admission::Behind(due) => Ahead::send(due, &self.lease),
+                Admission::Sent | Admission::Wait => Ahead::nothing(),
+            };
+            self.sent = Some(reply);
+            break ahead;
+        };
+        if mem::replace(&mut self.preparing, reply == Reply::Prepare) {
             self.lease.opened();
         }
         if side_effects.statements {
             self.session().retire();
         }
-        Ok(())
-    }
-
-    async fn apply_settings(&mut self, generation: u64) -> Result<()> {
-        self.sent = Some(Reply::Whole);
-        let applied = self.lease.settings().apply(self.lease.session().client()).await;
-        let version = self.answered(applied)?;
-        self.lease.state().settings_applied(version, generation);
-        Ok(())
+        Ok(ahead)
     }
 
     /// As [`send`](Self::send), for the first or the last statement of a transaction.
@@ -281,17 +288,7 @@ impl SessionUse {
         let Some(sent) = self.sent.take() else {
             return answer;
         };
-        let mut state = self.lease.state();
-        state.transactions.note(&answer);
-        state.complete(sent);
-        let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
-        if broken {
-            state.health = Health::Broken;
-        }
-        self.let_others(sent, state);
-        if broken {
-            self.lease.opened();
-        }
+        self.lease.answered(sent, &answer);
         answer
     }
 
@@ -304,7 +301,7 @@ impl SessionUse {
         let mut state = self.lease.state();
         state.transactions.note(&answer);
         state.doubt(sent);
-        self.let_others(sent, state);
+        self.lease.let_others(sent, state);
         let Err::<Infallible, _>(err) = answer;
         err
     }
@@ -325,13 +322,6 @@ impl SessionUse {
         state.health = Health::Broken;
         drop(state);
         self.lease.opened();
-    }
-
-    fn let_others(&self, sent: Reply, state: MutexGuard<'_, LeaseState>) {
-        self.lease.repair_if_due(state);
-        if matches!(sent, Reply::Control | Reply::Batch | Reply::Alone) {
-            self.lease.opened();
-        }
     }
 
     /// Waits until the client may be lent. Nothing is known of the statements that are sent through it.
@@ -382,12 +372,7 @@ impl Drop for SessionUse {
             state.not_prepared();
         }
         if let Some(sent) = self.sent.take() {
-            if thread::panicking() {
-                // A parameter that panicked has left half a message in the driver's buffer.
-                state.health = Health::Broken;
-            }
-            state.abandon(sent, self.within);
-            self.let_others(sent, state);
+            self.lease.abandoned(sent, self.within, state);
         } else {
             drop(state);
         }

@@ -1,4 +1,4 @@
-//! What is in flight on a lent session, and who may send on it.
+//! What is in flight on a lent session.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ pub(crate) struct LeaseState {
     /// Statements, row streams, copies, transactions and client guards that are alive.
     pub(crate) users: u32,
     /// Users whose statement may be on its way.
-    in_flight: u32,
-    /// Users whose statement is being prepared. It belongs to the transaction in which it was admitted, so no other transaction
-    /// begins or ends before it is sent.
-    preparing: u32,
+    pub(super) in_flight: u32,
+    /// Users whose statement is being prepared, or waits for the transaction that it begins. It belongs to the transaction in which it
+    /// was admitted, so no other transaction begins or ends before it is sent.
+    pub(super) preparing: u32,
     /// Batches in a transaction whose last statement has not been sent. They belong to it, so it does not end before that.
-    batches: u32,
+    pub(super) batches: u32,
     /// The users that are transactions.
     pub(crate) transaction_guards: u32,
     /// The users that are client guards.
@@ -41,9 +41,11 @@ pub(crate) struct LeaseState {
     /// Settings of the request have been sent.
     pub(crate) configured: bool,
     /// The version of the request's settings that is in force. 0 means none.
-    applied: u64,
+    pub(super) applied: u64,
+    /// The version of the request's settings that the server has refused. 0 means none.
+    pub(super) refused: u64,
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
-    generation: u64,
+    pub(super) generation: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +80,6 @@ pub(crate) enum Reply {
     Alone,
 }
 
-/// The answer to a user who wants to send.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    Sent,
-    Wait,
-    /// The request's settings have to be sent first. They are valid for this generation.
-    Settings(u64),
-}
-
 /// The next step of a repair.
 #[derive(Debug)]
 pub(crate) struct Repair {
@@ -107,68 +100,6 @@ impl LeaseState {
         Self { used: true, side_effects: SideEffects::UNKNOWN, ..Self::default() }
     }
 
-    /// Says whether a statement may be sent now. If so, it counts as sent. `prepared` says that it was admitted before, to be
-    /// prepared.
-    pub(crate) fn admit(
-        &mut self,
-        side_effects: SideEffects,
-        answer: Reply,
-        settings: u64,
-        prepared: bool,
-    ) -> Result<Admission> {
-        match self.health {
-            Health::Sound => {}
-            Health::Held => return Ok(Admission::Wait),
-            Health::Broken => return Err(Error::SessionLost),
-        }
-        self.check_quiet()?;
-        if self.transactions.has_pending_rollback() {
-            return Ok(Admission::Wait);
-        }
-        if self.transactions.failed() {
-            return Err(Error::TransactionFailed);
-        }
-        if self.transactions.is_nested() && side_effects.control {
-            return Err(Error::Sandboxed);
-        }
-        let waits = match answer {
-            Reply::Control | Reply::Alone => self.preparing > 0 || self.batches > 0,
-            Reply::Stream | Reply::CopyIn | Reply::CopyOut => self.batches > 0,
-            Reply::Whole | Reply::Prepare | Reply::Batch => self.batches > 0 && side_effects.transaction,
-        };
-        if waits {
-            return Ok(Admission::Wait);
-        }
-        self.in_flight += 1;
-        self.used = true;
-        if settings != self.applied {
-            self.configured = true;
-            self.side_effects.session = true;
-            return Ok(Admission::Settings(self.generation));
-        }
-        self.side_effects = self.side_effects.union(side_effects);
-        self.streaming = match answer {
-            Reply::Stream => Some(BusyWith::RowStream),
-            Reply::CopyIn | Reply::CopyOut => Some(BusyWith::Copy),
-            Reply::Whole | Reply::Prepare | Reply::Control | Reply::Batch | Reply::Alone => None,
-        };
-        match answer {
-            Reply::Control => self.health = Health::Held,
-            Reply::Alone => {
-                self.health = Health::Held;
-                self.transactions.begin_own();
-            }
-            Reply::Batch => self.batches += 1,
-            _ => {}
-        }
-        if side_effects.transaction {
-            self.invalidate_settings();
-        }
-        self.preparing += u32::from(answer == Reply::Prepare);
-        self.preparing -= u32::from(prepared);
-        Ok(Admission::Sent)
-    }
-
     /// Fails while a row stream or a copy is open.
     pub(crate) fn check_quiet(&self) -> Result<()> {
         self.streaming.map_or(Ok(()), |with| Err(Error::Busy(with)))
@@ -183,19 +114,6 @@ impl LeaseState {
             [(self.client_guards, BusyWith::ClientGuard), (self.transaction_guards, BusyWith::Transaction)];
         let guard = guards.into_iter().find(|(alive, _)| *alive > 0).map(|(_, with)| with);
         Some(self.streaming.or(guard).unwrap_or(BusyWith::Statement))
-    }
-
-    /// Records that settings are in force, unless a new generation has begun meanwhile.
-    pub(crate) fn settings_applied(&mut self, version: u64, generation: u64) {
-        if self.generation == generation {
-            self.applied = version;
-        }
-    }
-
-    /// Starts a new generation: the settings have to be applied again.
-    pub(crate) fn invalidate_settings(&mut self) {
-        self.generation += 1;
-        self.applied = 0;
     }
 
     /// Records that a message has been answered, or that nobody waits for its answer any more.

@@ -30,16 +30,22 @@ pub(crate) struct TransactionGuard {
 
 impl TransactionGuard {
     /// Begins a transaction with the statement `start`, or a savepoint in an outer one.
+    ///
+    /// `start` is put off until the first statement is sent, which waits for it unless it only reads. A savepoint, and a transaction
+    /// on a session of which not everything is known, begin here and now.
     pub(crate) async fn begin(
         session_use: SessionUse,
         outer: Option<&Self>,
         start: impl Display,
     ) -> Result<Self> {
-        let frame = {
+        let (frame, put_off) = {
             let mut state = session_use.lease().state();
-            let frame = state.transactions.reserve(outer.map(|outer| outer.frame))?;
+            let settings = session_use.lease().settings().version();
+            let put_off = outer.is_none() && state.may_put_off(settings);
+            let put_off_start = put_off.then(|| start.to_string().into());
+            let frame = state.transactions.reserve(outer.map(|outer| outer.frame), put_off_start)?;
             state.transaction_guards += 1;
-            frame
+            (frame, put_off)
         };
         let mut guard = Self {
             session_use,
@@ -50,6 +56,9 @@ impl TransactionGuard {
         };
         if !guard.is_savepoint() {
             guard._span = Span::session("transaction", Some(guard.session_use.session().peer()));
+        }
+        if put_off {
+            return Ok(guard);
         }
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
@@ -74,7 +83,7 @@ impl TransactionGuard {
         Ok(self.session_use.lease().enter()?.within(self.frame))
     }
 
-    /// Commits, or rolls back and fails.
+    /// Commits, or rolls back and fails. Sends nothing if nothing was sent in it.
     pub(crate) async fn commit(&self) -> Result<()> {
         let committed = self.try_commit().await;
         match committed {
@@ -92,7 +101,13 @@ impl TransactionGuard {
 
     async fn try_commit(&self) -> Result<()> {
         let mut session_use = self.enter()?;
-        self.session_use.lease().state().transactions.may_commit(self.frame)?;
+        {
+            let mut state = self.session_use.lease().state();
+            state.transactions.may_commit(self.frame)?;
+            if state.transactions.end_put_off(self.frame) {
+                return Ok(());
+            }
+        }
         // COMMIT succeeds in an aborted transaction, which it rolls back, and outside of any. SAVEPOINT fails in both cases.
         let sql = if self.is_savepoint() {
             format!("RELEASE SAVEPOINT {}", self.frame.savepoint())

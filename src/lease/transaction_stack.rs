@@ -7,6 +7,8 @@
 //!               └─────────────┴────────┴──> leave: the rollback is pending until the server has answered it
 //! ```
 //!
+//! START TRANSACTION is put off until the first statement is sent. A transaction that ends before that ends without a message.
+//!
 //! A statement belongs to the innermost frame that the server knows when it is sent. Abandoned, it fails that frame: whatever is
 //! in it can only be rolled back.
 
@@ -33,7 +35,9 @@ pub(crate) struct TransactionStack {
 struct Frame {
     id: u64,
     stage: Stage,
-    /// A statement in it was abandoned, and nobody knows what it did.
+    /// What begins it, if that has been put off until the first statement is sent.
+    start: Option<Box<str>>,
+    /// It could not be begun, or a statement in it was abandoned and nobody knows what it did.
     failed: bool,
 }
 
@@ -66,8 +70,9 @@ impl TransactionStack {
         self.nested
     }
 
-    /// Reserves the next frame. Only the innermost frame can have another in it.
-    pub(crate) fn reserve(&mut self, outer: Option<FrameId>) -> Result<FrameId> {
+    /// Reserves the next frame. Only the innermost frame can have another in it. `start` begins a transaction, if that is put
+    /// off until its first statement is sent.
+    pub(crate) fn reserve(&mut self, outer: Option<FrameId>, start: Option<Box<str>>) -> Result<FrameId> {
         let at = match outer {
             None => 0,
             Some(outer) => {
@@ -82,7 +87,7 @@ impl TransactionStack {
             return Err(Error::TransactionFailed);
         }
         self.last += 1;
-        self.open.push(Frame { id: self.last, stage: Stage::Asked, failed: false });
+        self.open.push(Frame { id: self.last, stage: Stage::Asked, start, failed: false });
         if at == 0 {
             self.conflict = false;
         }
@@ -110,6 +115,38 @@ impl TransactionStack {
         if self.check(frame).is_ok() {
             self.open[frame.at].stage = stage;
         }
+    }
+
+    /// Whether there is a transaction that later statements belong to, also one whose beginning has been put off.
+    pub(crate) fn has_frame(&self) -> bool {
+        self.is_put_off() || self.innermost().is_some()
+    }
+
+    /// Whether there is a transaction whose beginning has been put off.
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.open.first().is_some_and(|first| first.start.is_some())
+    }
+
+    /// Whether the server has said that a transaction is begun, and the savepoint in it that is the innermost.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.innermost().is_some_and(|frame| self.open[frame.at].stage == Stage::Open)
+    }
+
+    /// Takes what begins the transaction, if that has been put off. The caller sends it now.
+    pub(crate) fn take_start(&mut self) -> Option<(FrameId, Box<str>)> {
+        let first = self.open.first_mut()?;
+        let start = first.start.take()?;
+        first.stage = Stage::Beginning;
+        Some((FrameId { at: 0, id: first.id }, start))
+    }
+
+    /// Ends a transaction whose beginning has been put off, and says whether it was one.
+    pub(crate) fn end_put_off(&mut self, frame: FrameId) -> bool {
+        let put_off = self.is_put_off() && self.check(frame).is_ok();
+        if put_off {
+            self.committed(frame);
+        }
+        put_off
     }
 
     /// Removes a committed frame, and what was in it.
@@ -143,7 +180,8 @@ impl TransactionStack {
         Some(FrameId { at, id: self.open[at].id })
     }
 
-    /// Fails a frame in which a statement was abandoned. A frame that has ended was answered after the statement, and is left alone.
+    /// Fails a frame that could not be begun, or in which a statement was abandoned. A frame that has ended was answered after the
+    /// statement, and is left alone.
     pub(crate) fn fail(&mut self, within: Option<FrameId>) {
         if let Some(frame) = within.filter(|frame| self.check(*frame).is_ok()) {
             self.open[frame.at].failed = true;

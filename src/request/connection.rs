@@ -94,14 +94,17 @@ impl Connection {
         Self::new(RequestConnections::of(req, database))
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction. Borrows a session if there is none, and keeps it until the end.
     ///
     /// Until it has ended, everything that runs through the request's connection runs in it. There can be one at a time; the
     /// [`Transaction`] can have others in it. [`transact`](Self::transact) ends it by itself.
     ///
+    /// `BEGIN` is sent with the first statement: [when a transaction begins](Transaction#when-it-begins). Only where SQL or a
+    /// [`ClientGuard`] may have begun one on the session before, and after a refused setting, this waits for the server.
+    ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server refuses; those of
+    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server is asked here and refuses; those of
     /// [every statement](Self#errors).
     ///
     /// # Cancel safety
@@ -188,8 +191,9 @@ impl Connection {
     /// Sets a [configuration parameter](https://www.postgresql.org/docs/current/config-setting.html), such as `app.tenant`
     /// or `statement_timeout`, for the rest of the request.
     ///
-    /// Borrows nothing and never waits. The setting is recorded, and applied before the request's next statement, in one extra
-    /// round trip for everything that was set. It is applied again to every session that is borrowed later on (after
+    /// Borrows nothing and never waits. The setting is recorded, and applied before the request's next statement: everything that was
+    /// set at once, in the same round trip as a query that changes nothing or a statement in a transaction, else, and with `reset =
+    /// "always"`, in one of its own. It is applied again to every session that is borrowed later on (after
     /// [`release`](Self::release), or by a handle that outlives the request), and after a rollback. It is gone when the session
     /// goes back, whatever the option `reset` says. The last value of a name counts.
     ///
@@ -205,8 +209,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::SettingName`] and [`Error::SettingValue`]; [`Error::SettingReserved`] for `client_encoding`. A value that the
-    /// server refuses is an [`Error::Setting`] of every following statement. None of them runs, until the setting is set to
-    /// something else.
+    /// server refuses is an [`Error::Setting`] of every following statement. None of them has an effect, and no answer of theirs is
+    /// given out, until the setting is set to something else.
     ///
     /// # Examples
     ///

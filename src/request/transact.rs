@@ -102,7 +102,7 @@ impl TransactionBuilder {
         self
     }
 
-    /// Begins the transaction. [`retries`](Self::retries) has no effect here.
+    /// Begins the transaction, as [`Connection::transaction`] does. [`retries`](Self::retries) has no effect here.
     ///
     /// # Errors
     ///

@@ -22,6 +22,16 @@ use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 ///
 /// Dropped without [`commit`](Self::commit), it is rolled back in the background, before anything else is sent on the session.
 ///
+/// # When it begins
+///
+/// The server is told with the first statement. If that is a query that changes nothing, `BEGIN` and the query are one round trip;
+/// before any other statement, copy, stream, savepoint or [`ClientGuard`](crate::ClientGuard), the answer to `BEGIN` is awaited, and
+/// with the option `reset = "always"` before every one. A statement that is new to its session is prepared in the same round trip as
+/// `BEGIN`. A transaction in which nothing was sent ends without a message.
+///
+/// If `BEGIN` fails, the first statement fails with [`Error::Begin`](crate::Error::Begin), and has had no effect. Nothing runs outside
+/// of the transaction while this is alive: later statements and the commit fail.
+///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};
 /// # #[actix_web::main]
@@ -44,8 +54,9 @@ use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 ///
 /// | error | when |
 /// |---|---|
-/// | [`TransactionEnded`](crate::Error::TransactionEnded) | the transaction around this one has ended |
-/// | [`TransactionFailed`](crate::Error::TransactionFailed) | an earlier statement was abandoned |
+/// | [`Begin`](crate::Error::Begin) | it is the first statement, and the server refuses to begin |
+/// | [`TransactionEnded`](crate::Error::TransactionEnded) | the transaction, or the one around it, has ended |
+/// | [`TransactionFailed`](crate::Error::TransactionFailed) | an earlier statement was abandoned, or the transaction could not be begun |
 /// | [`Postgres`](crate::Error::Postgres) with code 25P02 | an earlier statement failed, and PostgreSQL takes no other before the rollback |
 ///
 /// # Cancel safety
@@ -106,7 +117,8 @@ impl Transaction {
     }
 
     /// Commits, and returns when the server has done so. On any error but
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), nothing was committed and everything is rolled back.
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), nothing was committed and everything is rolled back. If nothing was sent in
+    /// it, nothing is sent now.
     ///
     /// A savepoint is released: what was done in it now belongs to the transaction around it.
     ///
@@ -115,7 +127,7 @@ impl Transaction {
     /// | error | when |
     /// |---|---|
     /// | [`CommitRefused`](crate::Error::CommitRefused) | an earlier statement failed; a deferred constraint does not hold |
-    /// | [`TransactionFailed`](crate::Error::TransactionFailed) | a statement was abandoned |
+    /// | [`TransactionFailed`](crate::Error::TransactionFailed) | a statement was abandoned, or the transaction could not be begun |
     /// | [`NestedTransactionOpen`](crate::Error::NestedTransactionOpen) | a transaction in this one has not ended |
     /// | [`TransactionEnded`](crate::Error::TransactionEnded) | the one around it has ended, or SQL has ended it |
     /// | [`Busy`](crate::Error::Busy) | a [`RowStream`] or a copy is open |

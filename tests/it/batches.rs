@@ -166,6 +166,7 @@ async fn a_batch_is_one_round_trip_and_one_for_begin() {
     assert_eq!(proxy.round_trips() - before, 2);
 
     let tx = conn.transaction().await.unwrap();
+    assert_eq!(count(&conn, "t").await, 257);
     let before = proxy.round_trips();
     insert(&tx, 256..512).await.unwrap();
     assert_eq!(proxy.round_trips() - before, 1);
@@ -551,6 +552,8 @@ async fn a_batch_does_not_slip_out_of_a_transaction_that_ends_beside_it() {
         conn.release().unwrap();
         let ids = round * 2_000..round * 2_000 + 700;
         let tx = conn.transaction().await.unwrap();
+        // The transaction has begun.
+        let _ = count(&conn, "t").await;
         let (many, ended) = match round {
             0 => tokio::join!(insert(&conn, ids), tx.commit()),
             1 => tokio::join!(insert(&conn, ids), tx.rollback()),

@@ -15,6 +15,7 @@ mod concurrent_statements;
 mod time_outs;
 mod transactions;
 mod request_transaction;
+mod round_trips;
 mod batches;
 mod settings;
 mod streams;

@@ -385,13 +385,22 @@ async fn a_statement_that_times_out_in_a_transaction_fails_it() {
 #[tokio::test]
 async fn a_begin_that_is_dropped_in_flight_leaves_nothing() {
     let (_database, db, conn) = table().await;
-    for _ in 0..20 {
-        poll_once_and_drop(conn.transaction());
+    let begins = async |begun: &str| {
+        let tx = conn.transaction().await?;
+        match begun {
+            "before a write" => insert(&tx, 2).await.map(drop),
+            "with a read" => tx.query("SELECT id FROM t ORDER BY id", &[]).await.map(drop),
+            "before a savepoint" => tx.transaction().await.map(drop),
+            _ => conn.client().await.map(drop),
+        }
+    };
+    for begun in ["before a write", "with a read", "before a savepoint", "before a client"].repeat(10) {
+        poll_once_and_drop(begins(begun));
         insert(&conn, 1).await.unwrap();
         conn.release().unwrap();
         assert_eq!(ids(&db.connection()).await, [1], "the insert ran in a transaction");
         assert_eq!(conn.execute("DELETE FROM t", &[]).await.unwrap(), 1);
-        poll_once_and_drop(conn.transaction());
+        poll_once_and_drop(begins(begun));
         conn.transaction().await.unwrap().commit().await.unwrap();
     }
     assert_clean(&db, &conn).await;
@@ -462,6 +471,7 @@ async fn a_transaction_dropped_beside_a_running_statement_takes_no_later_one_wit
     let (_database, db, conn) = table().await;
     insert(&conn, 1).await.unwrap();
     let tx = conn.transaction().await.unwrap();
+    assert_eq!(ids(&conn).await, [1]);
     let running = conn.batch_execute("INSERT INTO t SELECT 2 FROM pg_sleep(0.2)");
     let dropping = async {
         drop(tx);

@@ -1,8 +1,8 @@
 //! A TCP proxy between the pool and the server, for the faults of a network.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_pg::Config;
@@ -37,7 +37,20 @@ pub struct Proxy {
     accepted: Arc<AtomicUsize>,
     refused: Arc<AtomicUsize>,
     questions: Arc<AtomicUsize>,
+    replaced: Arc<Replaced>,
     accepting: AbortHandle,
+}
+
+/// What a client says once, and what the server reads in its place.
+type Replaced = Mutex<Option<(&'static str, &'static str)>>;
+
+fn replace(replaced: &Replaced, piece: &mut [u8]) {
+    let mut replaced = replaced.lock().expect("no panic");
+    let Some((text, by)) = *replaced else { return };
+    if let Some(at) = piece.windows(text.len()).position(|window| window == text.as_bytes()) {
+        piece[at..at + text.len()].copy_from_slice(by.as_bytes());
+        *replaced = None;
+    }
 }
 
 impl Proxy {
@@ -55,6 +68,8 @@ impl Proxy {
         let turned_away = Arc::clone(&refused);
         let questions = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&questions);
+        let replaced = Arc::new(Replaced::default());
+        let garbled = Arc::clone(&replaced);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -63,6 +78,7 @@ impl Proxy {
                     continue;
                 }
                 let network = Arc::clone(&network);
+                let garbled = Arc::clone(&garbled);
                 let turns =
                     Arc::new(Turns { of_client: AtomicBool::new(false), questions: Arc::clone(&asked) });
                 tokio::spawn(async move {
@@ -74,8 +90,11 @@ impl Proxy {
                         let (from_server, to_server) = server.into_split();
                         // Either side may end first and still be answered: a cancel request is over when the server ends.
                         tokio::join!(
-                            pass(from_client, to_server, network.0.subscribe(), || turns.client_speaks()),
-                            pass(from_server, to_client, network.0.subscribe(), || turns.server_speaks()),
+                            pass(from_client, to_server, network.0.subscribe(), |piece| {
+                                replace(&garbled, piece);
+                                turns.client_speaks();
+                            }),
+                            pass(from_server, to_client, network.0.subscribe(), |_| turns.server_speaks()),
                         );
                     };
                     let mut passing = std::pin::pin!(passing);
@@ -96,6 +115,7 @@ impl Proxy {
             accepted,
             refused,
             questions,
+            replaced,
             accepting: accepting.abort_handle(),
         }
     }
@@ -147,6 +167,17 @@ impl Proxy {
     /// Passes nothing on for the connections that there are, as a network does that has forgotten them. New ones are well.
     pub fn forget(&self) {
         self.forgotten.send_modify(|forgotten| *forgotten += 1);
+    }
+
+    /// Has the server read `by`, of the same length, where a client says `text`; once.
+    pub fn replace(&self, text: &'static str, by: &'static str) {
+        assert_eq!(text.len(), by.len());
+        *self.replaced.lock().expect("no panic") = Some((text, by));
+    }
+
+    /// Replaces nothing any more, and says whether everything has been replaced.
+    pub fn has_replaced(&self) -> bool {
+        self.replaced.lock().expect("no panic").take().is_none()
     }
 
     /// How many connections were made, refused ones included.
@@ -202,11 +233,11 @@ async fn pass(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
-    speaks: impl Fn(),
+    speaks: impl Fn(&mut [u8]),
 ) {
     let mut piece = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        speaks();
+        speaks(&mut piece[..length]);
         let now = *weather.borrow_and_update();
         match now {
             Weather::Slow(by) => tokio::time::sleep(by).await,
