@@ -129,8 +129,7 @@ pub trait GenericClient: sealed::Executor {
         sql: &str,
         params: Params<'_>,
     ) -> impl Future<Output = Result<T>> + Send {
-        let row = GenericClient::query_opt_as(self, sql, params);
-        async move { row.await?.ok_or(Error::NoRows) }
+        GenericClient::query_opt_as(self, sql, params).map(|row| row?.ok_or(Error::NoRows))
     }
 
     /// As [`Connection::query_opt_as`](crate::Connection::query_opt_as).
