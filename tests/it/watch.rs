@@ -82,6 +82,7 @@ async fn the_counters_say_what_has_happened() {
     conn.batch_execute("CREATE TEMP TABLE t ()").await.expect("a table");
     conn.release().expect("nothing runs");
     eventually("it is reset", async || db.status().counters.resets == before.resets + 1).await;
+    eventually("it rests", async || db.status().used == 0).await;
     conn.query("SELECT pg_sleep(60)", &[]).now_or_never();
     eventually("it is cancelled", async || db.status().counters.cancels == before.cancels + 1).await;
     let after = db.status().counters;
