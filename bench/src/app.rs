@@ -20,11 +20,28 @@ pub(crate) const USER: &str = "SELECT id, name FROM users WHERE id = $1";
 /// 10 ms, hidden in a view, so that the text is as plain as that of a slow report.
 pub(crate) const SLOW_USER: &str = "SELECT id, name FROM slow_users WHERE id = $1";
 
+/// Read for the tenant of the request: without the setting there is no row.
+pub(crate) const OWN_USER: &str = "SELECT id, name FROM own_users WHERE id = $1";
+
+/// The setting that [`OWN_USER`] needs, for those that set it by hand.
+pub(crate) const SET_TENANT: &str = "SELECT set_config('app.tenant', $1, false)";
+
+/// What a transaction writes when it has read.
+pub(crate) const VISIT: &str = "UPDATE visits SET visits = visits + 1 WHERE id = $1";
+
+/// Reads, and leaves something on the session.
+pub(crate) const DIRTY_USER: &str =
+    "SELECT id, name FROM users WHERE id = $1 AND set_config('app.mark', 'left', false) = 'left'";
+
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL);
     INSERT INTO users SELECT id, 'user ' || id FROM generate_series(1, 10004) AS id;
     CREATE VIEW slow_users AS SELECT users.* FROM pg_sleep(0.01), users;
-    ANALYZE users;
+    CREATE VIEW own_users AS
+        SELECT * FROM users WHERE id % 10 = nullif(current_setting('app.tenant', true), '')::bigint;
+    CREATE TABLE visits (id bigint PRIMARY KEY, visits bigint NOT NULL) WITH (fillfactor = 50);
+    INSERT INTO visits SELECT id, 0 FROM users;
+    ANALYZE users, visits;
 ";
 
 /// What is asked for, and the answer that is right.
@@ -36,6 +53,14 @@ pub(crate) enum Route {
     Five,
     /// One that takes 10 ms.
     Slow,
+    /// One SELECT, with a setting of the request.
+    Tenant,
+    /// A transaction that reads, and then writes.
+    Transaction,
+    /// Mostly [`User`](Self::User), and one [`Slow`](Self::Slow) in a hundred.
+    Mixed,
+    /// One SELECT that leaves something on the session.
+    Dirty,
     /// No database.
     Plain,
 }
@@ -46,6 +71,11 @@ impl Route {
             Self::User => io::Write::write_fmt(path, format_args!("/users/{id}")),
             Self::Five => io::Write::write_fmt(path, format_args!("/five/{id}")),
             Self::Slow => io::Write::write_fmt(path, format_args!("/slow/{id}")),
+            Self::Tenant => io::Write::write_fmt(path, format_args!("/tenants/{id}")),
+            Self::Transaction => io::Write::write_fmt(path, format_args!("/visits/{id}")),
+            Self::Mixed if id % 100 == 0 => return Self::Slow.write_path(id, path),
+            Self::Mixed => return Self::User.write_path(id, path),
+            Self::Dirty => io::Write::write_fmt(path, format_args!("/dirty/{id}")),
             Self::Plain => io::Write::write_all(path, b"/plain"),
         };
     }
@@ -55,7 +85,9 @@ impl Route {
             let _ = io::Write::write_fmt(body, format_args!(r#"{{"id":{id},"name":"user {id}"}}"#));
         };
         match self {
-            Self::User | Self::Slow => user(body, id),
+            Self::User | Self::Slow | Self::Tenant | Self::Transaction | Self::Mixed | Self::Dirty => {
+                user(body, id);
+            }
             Self::Plain => user(body, 0),
             Self::Five => {
                 for (at, id) in five(id).enumerate() {
@@ -71,6 +103,11 @@ impl Route {
 /// The ids of [`Route::Five`].
 pub(crate) fn five(first: i64) -> impl Iterator<Item = i64> {
     first..first + 5
+}
+
+/// The tenant whose row this is.
+pub(crate) fn tenant(id: i64) -> String {
+    (id % 10).to_string()
 }
 
 #[derive(Debug, Serialize)]

@@ -20,12 +20,14 @@ Usage: cargo run --release -p bench -- [OPTIONS]
   --loads A,B,…     these loads
   --rounds N        how often each contender is measured under each load [7]
   --seconds S       how long each time [3]
+  --pin             server, database and clients on processors of their own (needs taskset)
   --json FILE       write every sample, the settings and the targets
   --charts FOLDER   write SVG charts
   -h, --help
 
 Contenders: actix-pg, bb8-postgres, bb8-postgres-tuned, deadpool-postgres, sqlx, limit, wire, gino-starlette, none
-Loads: c8w2, c16w2, c64w2, c256w2 (clients, workers), c8w1, c16w1, c64w1, c256w1, plain, five, slow, uneven
+Loads: c8w2, c16w2, c64w2, c256w2 (clients, workers), c8w1, c16w1, c64w1, c256w1, plain, five, slow, uneven,
+  tenants, transaction, mixed, dirty
 
 PostgreSQL: a throwaway server, or a database on that of TEST_DATABASE_URL.
 ";
@@ -38,6 +40,7 @@ pub(crate) struct Args {
     pub(crate) duration: Duration,
     /// Ahead of each sample.
     pub(crate) warm_up: Duration,
+    pub(crate) pin: bool,
     pub(crate) json: Option<PathBuf>,
     pub(crate) charts: Option<PathBuf>,
     /// As it was typed.
@@ -49,11 +52,12 @@ impl Args {
         let (mut contenders, mut loads) = (None, None);
         let (mut rounds, mut duration) = (None, None);
         let (mut json, mut charts) = (None, None);
-        let mut quick = false;
+        let (mut quick, mut pin) = (false, false);
         let mut parser = lexopt::Parser::from_env();
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("quick") => quick = true,
+                Long("pin") => pin = true,
                 Long("only") => contenders = Some(list(parser.value()?, Contender::named)?),
                 Long("loads") => loads = Some(list(parser.value()?, Load::named)?),
                 Long("rounds") => rounds = Some(parser.value()?.parse()?),
@@ -72,6 +76,7 @@ impl Args {
             rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
             duration: duration.unwrap_or(Duration::from_millis(if quick { 800 } else { 3000 })),
             warm_up: Duration::from_millis(if quick { 200 } else { 500 }),
+            pin,
             json,
             charts,
             command: ["cargo run --release -p bench --", &typed.join(" ")].join(" "),

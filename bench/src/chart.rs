@@ -23,10 +23,11 @@ const OURS: RGBColor = RGBColor(0xC2, 0x41, 0x0C);
 const THEIRS: RGBColor = RGBColor(0x94, 0xA3, 0xB8);
 const INK: RGBColor = RGBColor(0x1E, 0x29, 0x3B);
 
-/// Writes `throughput.svg` and `p99.svg` into a folder.
+/// Writes `cpu.svg`, `throughput.svg` and `p99.svg` into a folder.
 pub(crate) fn draw(results: &Results, folder: &Path) -> Outcome {
     fs::create_dir_all(folder)?;
     for (file, title, metric) in [
+        ("cpu.svg", "Processor time of the server per request in µs (shorter is better)", Metric::Cpu),
         ("throughput.svg", "Requests per second (longer is better)", Metric::RequestsPerSecond),
         ("p99.svg", "99th percentile of the latency in ms (shorter is better)", Metric::P99),
     ] {

@@ -37,6 +37,10 @@ impl Load {
             ("five", 16, 2, Route::Five, Placement::Even),
             ("slow", 64, 2, Route::Slow, Placement::Even),
             ("uneven", 64, 2, Route::User, Placement::Uneven),
+            ("tenants", 16, 2, Route::Tenant, Placement::Even),
+            ("transaction", 16, 2, Route::Transaction, Placement::Even),
+            ("mixed", 64, 2, Route::Mixed, Placement::Even),
+            ("dirty", 16, 2, Route::Dirty, Placement::Even),
         ];
         let others = others.map(|(name, clients, workers, route, placement)| Self {
             name: name.to_owned(),
@@ -65,6 +69,10 @@ impl Load {
             // One worker against one worker.
             Contender::Gino => self.route == Route::User && self.workers == 1,
             Contender::ActixPg => true,
+            #[cfg(feature = "observed")]
+            Contender::ActixPgObserved => true,
+            Contender::Deadpool | Contender::Limit => self.route != Route::Plain,
+            _ if matches!(self.route, Route::Tenant | Route::Transaction | Route::Dirty) => false,
             _ => self.route != Route::Plain,
         }
     }
@@ -75,6 +83,10 @@ impl Load {
             Route::User => "one SELECT by primary key",
             Route::Five => "five SELECTs by primary key",
             Route::Slow => "one SELECT that takes 10 ms",
+            Route::Tenant => "one SELECT with a setting of the request",
+            Route::Transaction => "a transaction of a SELECT and an UPDATE",
+            Route::Mixed => "one SELECT by primary key, in one of a hundred requests one that takes 10 ms",
+            Route::Dirty => "one SELECT that leaves something on the session",
             Route::Plain => "a route without database",
         };
         let s = if *workers == 1 { "" } else { "s" };

@@ -7,6 +7,7 @@ mod loads;
 mod measure;
 mod client;
 mod process_stats;
+mod pin;
 mod server;
 mod database;
 mod app;
@@ -22,6 +23,7 @@ use args::Args;
 use contenders::{Outcome, serve};
 use database::Server;
 use machine::Machine;
+use pin::Cores;
 use results::Results;
 
 fn main() {
@@ -50,10 +52,15 @@ fn run(mut args: Args) -> Outcome {
         }
         ready.is_ok()
     });
+    let cores = if args.pin { Some(Cores::divide()?) } else { None };
     let server = Server::start()?;
     let machine = Machine::look(server.version()?);
-    let loads = measure::all(&args, server.dsn())?;
-    let results = Results::new(machine, &args, loads);
+    if let Some(cores) = &cores {
+        cores.pin(server.postmaster()?)?;
+        eprintln!("{cores}");
+    }
+    let loads = measure::all(&args, server.dsn(), cores.as_ref())?;
+    let results = Results::new(machine, &args, cores.map(|cores| cores.to_string()), loads);
     print!("{}", report::markdown(&results));
     if let Some(file) = &args.json {
         fs::write(file, serde_json::to_string_pretty(&results)?)?;

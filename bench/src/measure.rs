@@ -1,22 +1,24 @@
 //! In turn, round after round.
 
+use crate::app::Route;
 use crate::args::Args;
 use crate::client::Clients;
 use crate::contenders::{Contender, Outcome, Setup};
 use crate::loads::Load;
+use crate::pin::{self, Cores};
 use crate::process_stats as stats;
 use crate::results::{LoadResults, Measured, Sample};
 use crate::server::Server;
 
 /// Every load, with the contenders that suit it.
-pub(crate) fn all(args: &Args, dsn: &str) -> Outcome<Vec<LoadResults>> {
+pub(crate) fn all(args: &Args, dsn: &str, cores: Option<&Cores>) -> Outcome<Vec<LoadResults>> {
     let mut results = Vec::new();
     for load in &args.loads {
         let contenders: Vec<_> =
             args.contenders.iter().copied().filter(|contender| load.suits(*contender)).collect();
         if !contenders.is_empty() {
             eprintln!("{}: {}", load.name, load.text());
-            results.push(one(args, dsn, load, &contenders)?);
+            results.push(one(args, dsn, cores, load, &contenders)?);
         }
     }
     Ok(results)
@@ -26,11 +28,20 @@ pub(crate) fn all(args: &Args, dsn: &str) -> Outcome<Vec<LoadResults>> {
 ///
 /// Every other round goes backwards, so that no contender always follows the same one, and a machine that slows down
 /// meanwhile does not always slow down the same ones.
-fn one(args: &Args, dsn: &str, load: &Load, contenders: &[Contender]) -> Outcome<LoadResults> {
+fn one(
+    args: &Args,
+    dsn: &str,
+    cores: Option<&Cores>,
+    load: &Load,
+    contenders: &[Contender],
+) -> Outcome<LoadResults> {
     let mut servers = Vec::new();
     for &contender in contenders {
-        let setup = Setup { dsn: dsn.to_owned(), workers: load.workers };
+        let setup = Setup { dsn: dsn.to_owned(), workers: load.workers, clean: load.route == Route::Dirty };
         let server = Server::start(contender, &setup)?;
+        if let Some(cores) = cores {
+            pin::process(server.pid(), &cores.server)?;
+        }
         Clients::connect(server.addr(), load)?.drive(args.warm_up)?;
         servers.push((server, Measured::new(contender)));
     }

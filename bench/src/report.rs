@@ -12,6 +12,9 @@ pub(crate) fn markdown(results: &Results) -> String {
         "`{}`\n\n{machine}\n{crates}\n{} sessions; {} rounds of {} s each; median (min–max)\n",
         settings.command, settings.sessions, settings.rounds, settings.seconds,
     );
+    if let Some(pinned) = &settings.pinned {
+        text += &format!("{pinned}\n");
+    }
     for load in &results.loads {
         text += &format!("\n## {}: {}\n\n{}", load.name, load.text, measured(load));
         if !load.pairs.is_empty() {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::app::Route;
+use crate::app::{Route, SESSIONS};
 use crate::contenders::Contender;
 use crate::loads::{Load, Placement};
 use crate::results::{LoadResults, Metric};
@@ -76,9 +76,14 @@ fn of_load(load: &Load) -> Vec<(Contender, Metric, Bound)> {
         targets.push(faster(Contender::Bb8Documented, 3.0));
         targets.push(faster(Contender::Sqlx, 2.2));
         targets.extend(limit.map(|factor| faster(Contender::Limit, factor)));
+        // Where nobody waits for a session, and where everybody does.
+        let cpu = if load.clients <= SESSIONS { 1.05 } else { 1.1 };
+        targets.push((Contender::Limit, Metric::Cpu, Bound::AtMost(cpu)));
         if load.suits(Contender::Gino) {
             targets.push(faster(Contender::Gino, 5.0));
         }
+    } else {
+        targets.push(faster(Contender::Deadpool, 1.0));
     }
     targets.push((Contender::Deadpool, Metric::P99, Bound::AtMost(1.1)));
     targets

@@ -4,7 +4,7 @@ use actix_pg::{Config, Connection, Database};
 use actix_web::{App, HttpServer, Responder, get, web};
 
 use super::{Outcome, Setup};
-use crate::app::{self, SESSIONS, SLOW_USER, USER, User};
+use crate::app::{self, DIRTY_USER, OWN_USER, SESSIONS, SLOW_USER, USER, User, VISIT};
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
     let db = Database::connect(Config {
@@ -19,6 +19,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
             .service(user)
             .service(five)
             .service(slow)
+            .service(tenant)
+            .service(transaction)
+            .service(dirty)
             .configure(app::without_database)
     })
     .workers(setup.workers)
@@ -53,5 +56,27 @@ async fn five(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Res
 #[get("/slow/{id}")]
 async fn slow(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
     let row = conn.query_one(SLOW_USER, &[&*id]).await?;
+    Ok(web::Json(User::from(row)))
+}
+
+#[get("/tenants/{id}")]
+async fn tenant(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    conn.set_config("app.tenant", &app::tenant(*id))?;
+    let row = conn.query_one(OWN_USER, &[&*id]).await?;
+    Ok(web::Json(User::from(row)))
+}
+
+#[get("/visits/{id}")]
+async fn transaction(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    let tx = conn.transaction().await?;
+    let row = tx.query_one(USER, &[&*id]).await?;
+    tx.execute(VISIT, &[&*id]).await?;
+    tx.commit().await?;
+    Ok(web::Json(User::from(row)))
+}
+
+#[get("/dirty/{id}")]
+async fn dirty(id: web::Path<i64>, conn: Connection) -> actix_pg::Result<impl Responder> {
+    let row = conn.query_one(DIRTY_USER, &[&*id]).await?;
     Ok(web::Json(User::from(row)))
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 
 use actix_web::error::ErrorInternalServerError;
-use actix_web::{App, HttpServer, Responder, Result, get, web};
+use actix_web::{App, HttpServer, Responder, Result, get, rt, web};
 use tokio::sync::oneshot;
 use tokio_postgres::{Config, Error};
 
@@ -14,7 +14,7 @@ use crate::app::{self, SESSIONS};
 use crate::session::Session;
 
 pub(super) async fn serve(setup: Setup) -> Outcome {
-    let Setup { dsn, workers } = setup;
+    let Setup { dsn, workers, .. } = setup;
     let config: Config = dsn.parse()?;
     let server = HttpServer::new(move || {
         let config = config.clone();
@@ -23,6 +23,9 @@ pub(super) async fn serve(setup: Setup) -> Outcome {
             .service(user)
             .service(five)
             .service(slow)
+            .service(tenant)
+            .service(transaction)
+            .service(dirty)
             .configure(app::without_database)
     })
     .workers(workers)
@@ -52,6 +55,35 @@ async fn five(id: web::Path<i64>, stack: web::Data<Stack>) -> Result<impl Respon
 async fn slow(id: web::Path<i64>, stack: web::Data<Stack>) -> Result<impl Responder> {
     let session = stack.borrow().await?;
     let found = session.slow_user(*id).await.map_err(ErrorInternalServerError)?;
+    Ok(web::Json(found))
+}
+
+#[get("/tenants/{id}")]
+async fn tenant(id: web::Path<i64>, stack: web::Data<Stack>) -> Result<impl Responder> {
+    let session = stack.borrow().await?;
+    let found = session.own_user(*id).await.map_err(ErrorInternalServerError)?;
+    Ok(web::Json(found))
+}
+
+#[get("/visits/{id}")]
+async fn transaction(id: web::Path<i64>, stack: web::Data<Stack>) -> Result<impl Responder> {
+    let session = stack.borrow().await?;
+    let found = session.visit(*id).await.map_err(ErrorInternalServerError)?;
+    Ok(web::Json(found))
+}
+
+/// The session is cleaned when the answer is on its way.
+#[get("/dirty/{id}")]
+async fn dirty(id: web::Path<i64>, stack: web::Data<Stack>) -> Result<impl Responder> {
+    let mut borrowed = stack.borrow().await?;
+    let found = borrowed.dirty_user(*id).await.map_err(ErrorInternalServerError)?;
+    if let Some(session) = borrowed.session.take() {
+        let stack = stack.clone();
+        rt::spawn(async move {
+            session.clean().await.expect("a clean session");
+            stack.put(session);
+        });
+    }
     Ok(web::Json(found))
 }
 

@@ -22,6 +22,8 @@ mod gino;
 pub(crate) struct Setup {
     pub(crate) dsn: String,
     pub(crate) workers: usize,
+    /// Requests leave something on their sessions, which has to be cleaned.
+    pub(crate) clean: bool,
 }
 
 /// What starting a server may fail with; shown, never handled.
@@ -92,6 +94,9 @@ impl Contender {
         }
         let mut command = Command::new(env::current_exe()?);
         command.args(["serve", self.name(), &setup.workers.to_string()]).env(DSN, &setup.dsn);
+        if setup.clean {
+            command.env(CLEAN, "1");
+        }
         Ok(command)
     }
 }
@@ -99,9 +104,12 @@ impl Contender {
 /// How a server process learns where the database is.
 const DSN: &str = "BENCH_DSN";
 
+/// How it learns that sessions have to be cleaned.
+const CLEAN: &str = "BENCH_CLEAN";
+
 /// The life of a server process.
 pub(crate) fn serve(name: &str, workers: usize) -> Outcome {
-    let setup = Setup { dsn: env::var(DSN)?, workers };
+    let setup = Setup { dsn: env::var(DSN)?, workers, clean: env::var_os(CLEAN).is_some() };
     System::new().block_on(async {
         match Contender::named(name) {
             Some(Contender::ActixPg) => actix_pg::serve(setup).await,

@@ -8,7 +8,7 @@ use crate::app;
 pub(super) async fn serve(setup: Setup) -> Outcome {
     let server = HttpServer::new(|| {
         // The same routes, because the router tries one after the other.
-        ["/users/{id}", "/five/{id}", "/slow/{id}"]
+        ["/users/{id}", "/five/{id}", "/slow/{id}", "/tenants/{id}", "/visits/{id}", "/dirty/{id}"]
             .into_iter()
             .fold(App::new(), |app, path| app.route(path, web::get().to(HttpResponse::NotImplemented)))
             .configure(app::without_database)
