@@ -10,6 +10,7 @@ use crate::config::{self, Config};
 use crate::lease::Lender;
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
+use crate::shared::SharedReads;
 use crate::{Result, telemetry};
 
 mod ping;
@@ -74,6 +75,8 @@ pub(crate) use ping::ask;
 #[derive(Clone)]
 pub struct Database {
     lender: Lender,
+    /// `None` if no session is shared.
+    shared: Option<Arc<SharedReads>>,
     use_connection_for_request: bool,
 }
 
@@ -143,6 +146,7 @@ impl Database {
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
         Ok(Self {
+            shared: SharedReads::new(settings.shared_reads, &pool),
             lender: Lender::Pool(pool),
             use_connection_for_request: settings.use_connection_for_request,
         })
@@ -227,7 +231,15 @@ impl Database {
     /// # }
     /// ```
     pub async fn close(&self) {
+        if let Some(shared) = &self.shared {
+            shared.close();
+        }
         self.lender.close().await;
+    }
+
+    /// The shared sessions, if `shared_reads` is on.
+    pub(crate) fn shared(&self) -> Option<&Arc<SharedReads>> {
+        self.shared.as_ref()
     }
 
     pub(crate) fn lender(&self) -> &Lender {
@@ -301,7 +313,7 @@ impl Database {
     ///
     /// Dropping the future gives the session back, without a transaction.
     pub async fn sandbox(&self) -> Result<Self> {
-        Ok(Self { lender: self.lender.sandbox().await?, ..self.clone() })
+        Ok(Self { lender: self.lender.sandbox().await?, shared: None, ..self.clone() })
     }
 }
 

@@ -14,7 +14,8 @@
 //! 12. [`tuning`]: how many sessions, and which option for which symptom
 //! 13. [`operating`]: who holds what, and what is slow
 //! 14. [`pooler`]: behind PgBouncer
-//! 15. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 15. [`shared_reads`]: queries without a session of their own
+//! 16. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -59,6 +60,9 @@ pub mod operating {}
 
 #[doc = include_str!("../docs/guide/pooler.md")]
 pub mod pooler {}
+
+#[doc = include_str!("../docs/guide/shared_reads.md")]
+pub mod shared_reads {}
 
 #[doc = include_str!("../docs/guide/coming-from.md")]
 pub mod coming_from {}

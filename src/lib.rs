@@ -95,6 +95,7 @@ mod builder;
 pub mod health;
 mod database;
 mod request;
+mod shared;
 mod lease;
 mod pool;
 mod session;

@@ -156,6 +156,14 @@ pub(crate) fn held_session_returned(held: Duration, caller: &str) {
     info!(?held, caller, "the session that was held for long has been returned");
 }
 
+pub(crate) fn no_room_to_share(most: u32) {
+    warn!(
+        most,
+        "`pool_max_size` has no room for another shared session: at most half of the sessions are shared. \
+         The reads of some workers need sessions of their own"
+    );
+}
+
 pub(crate) fn cancel_failed(err: &(dyn Error + 'static)) {
     warn!(error = %Chain(err), "an abandoned statement could not be cancelled");
 }

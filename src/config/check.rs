@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::dsn::Parameters;
 use super::enums::Choice;
-use super::settings::{PoolSettings, SessionSettings, Settings, StartSettings, WarningSettings};
-use super::{Config, ConfigError, IsolationLevel, OptionSource, defaults, names, server};
+use super::settings::{
+    PoolSettings, SessionSettings, Settings, SharedReadSettings, StartSettings, WarningSettings,
+};
+use super::{Config, ConfigError, IsolationLevel, OptionSource, Reset, defaults, names, server};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
@@ -50,6 +52,9 @@ impl Config {
             isolation_level,
             server_settings,
             application_name,
+            shared_reads,
+            shared_reads_slow,
+            shared_reads_large,
             slow_statement,
             slow_acquire,
             long_hold,
@@ -106,6 +111,11 @@ impl Config {
             *isolation_level,
         )?;
 
+        let shared = SharedReadSettings {
+            sessions: shareable(*shared_reads, *reset, *statement_cache_size)?,
+            slow: positive((*shared_reads_slow, OptionSource::option("shared_reads_slow")))?,
+            large: at_least_one(*shared_reads_large, "shared_reads_large")?.into(),
+        };
         let settings = Settings {
             server: server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?,
             pool: PoolSettings {
@@ -129,6 +139,7 @@ impl Config {
                 reset_timeout: positive((*reset_timeout, OptionSource::option("reset_timeout")))?,
                 echo: *echo,
             },
+            shared_reads: shared,
             warnings: WarningSettings {
                 slow_statement: unless_off(*slow_statement),
                 slow_acquire: unless_off(*slow_acquire),
@@ -154,6 +165,27 @@ pub(crate) fn sizes(min: u32, max: u32) -> Result<(), ConfigError> {
         ("pool_max_size", format!("must be at least `pool_min_size` ({min}), not {max}"))
     };
     Err(ConfigError::invalid(OptionSource::option(option), problem))
+}
+
+/// Refuses what shared sessions cannot have.
+fn shareable(sessions: u32, reset: Reset, statement_cache_size: u32) -> Result<u32, ConfigError> {
+    let problem = if sessions == 0 {
+        return Ok(0);
+    } else if reset == Reset::Always {
+        "cannot be on with `reset = \"always\"`: a session that several requests share is not reset between two of them"
+    } else if statement_cache_size == 0 {
+        "cannot be on with `statement_cache_size = 0`: only prepared statements are shared"
+    } else {
+        return Ok(sessions);
+    };
+    Err(ConfigError::conflict(OptionSource::option("shared_reads"), problem))
+}
+
+fn at_least_one(number: u32, option: &str) -> Result<u32, ConfigError> {
+    if number == 0 {
+        return Err(ConfigError::invalid(OptionSource::option(option), "must be at least 1, not 0"));
+    }
+    Ok(number)
 }
 
 /// Refuses zero.

@@ -49,6 +49,13 @@ pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// As long as Actix Web waits for its workers at a graceful stop (`HttpServer::shutdown_timeout`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Off: what a view or a policy does behind the reader's back has to be known to the application.
+pub const SHARED_READS: u32 = 0;
+/// A hundred times what a look-up by key takes, and well below what somebody notices.
+pub const SHARED_READS_SLOW: Duration = Duration::from_millis(5);
+/// About as many rows as a server sends within [`SHARED_READS_SLOW`].
+pub const SHARED_READS_LARGE: u32 = 1000;
+
 /// Well below the 240 seconds after which the load balancers of Azure forget a silent connection, and the 350 seconds of AWS.
 ///
 /// With [`KEEPALIVES_INTERVAL`] and [`KEEPALIVES_COUNT`], a server that vanished is noticed after 30 + 3 × 10 = 60 seconds. With the

@@ -154,6 +154,18 @@ pub struct Config {
     pub server_settings: BTreeMap<String, String>,
     /// Sets the name that `pg_stat_activity` and the server's log show for the sessions. Defaults to `None`.
     pub application_name: Option<String>,
+    /// Shares this many sessions of each worker: statements that only read, of requests that hold no session, are sent on them
+    /// together. Zero shares none. Defaults to [`SHARED_READS`](defaults::SHARED_READS).
+    ///
+    /// [`guide::shared_reads`](crate::guide::shared_reads) says what is shared, and what that takes. Refused together with
+    /// `reset = "always"`, and without a statement cache.
+    pub shared_reads: u32,
+    /// Runs a statement that takes longer than this, on the average of late, on a session of its own, and asks those behind it
+    /// again elsewhere. Defaults to [`SHARED_READS_SLOW`](defaults::SHARED_READS_SLOW).
+    pub shared_reads_slow: Duration,
+    /// Runs a statement that returns at least this many rows on a session of its own. Zero is refused. Defaults to
+    /// [`SHARED_READS_LARGE`](defaults::SHARED_READS_LARGE).
+    pub shared_reads_large: u32,
     /// Warns of a statement that took this long. `None`, the default, or zero never does.
     ///
     /// This and the next three write one line of the log at WARN, which names the line of the application and the route.
@@ -206,6 +218,9 @@ impl Default for Config {
             isolation_level: None,
             server_settings: BTreeMap::new(),
             application_name: None,
+            shared_reads: defaults::SHARED_READS,
+            shared_reads_slow: defaults::SHARED_READS_SLOW,
+            shared_reads_large: defaults::SHARED_READS_LARGE,
             slow_statement: None,
             slow_acquire: None,
             long_hold: None,

@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) pool: PoolSettings,
     pub(crate) start: StartSettings,
     pub(crate) session: SessionSettings,
+    pub(crate) shared_reads: SharedReadSettings,
     pub(crate) warnings: WarningSettings,
     pub(crate) use_connection_for_request: bool,
 }
@@ -160,6 +161,17 @@ pub(crate) struct SessionSettings {
     /// Bounds a reset, and the repair after an abandoned statement.
     pub(crate) reset_timeout: Duration,
     pub(crate) echo: Echo,
+}
+
+/// The options of shared reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedReadSettings {
+    /// So many sessions of each worker. Zero shares none.
+    pub(crate) sessions: u32,
+    /// What takes longer has a session of its own.
+    pub(crate) slow: Duration,
+    /// What returns so many rows has a session of its own.
+    pub(crate) large: u64,
 }
 
 /// What is worth a warning. `None` means never.

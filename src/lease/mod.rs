@@ -35,12 +35,16 @@ mod reset;
 mod sandbox;
 
 pub(crate) use batch::{execute_batch, execute_many};
-pub(crate) use deadline::Deadline;
+pub(crate) use deadline::{Bound, Deadline};
 pub(crate) use lender::{Borrower, Lender};
+pub(crate) use observed::Observed;
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
-pub(crate) use session_use::SessionUse;
-pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
+pub(crate) use reset::{READ_ONLY, RESET, give_back_shared, reset_at_once};
+pub(crate) use session_use::{SessionUse, warn_when_repeated};
+pub(crate) use statement::{
+    Params, batch_execute, bounded, copy_in, copy_out, execute, query, query_opt, query_raw,
+};
 pub(crate) use transaction::TransactionGuard;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -28,7 +28,7 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// Begins to observe a statement. Boxed, because most statements are not observed and each has room for one.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         session: &Session,
         sql: &str,
         batch: bool,
@@ -47,16 +47,21 @@ impl Observed {
     }
 
     /// The statement has ended with this number of rows, returned or affected.
-    pub(super) fn succeeded(mut self, rows: Option<u64>) {
+    pub(crate) fn succeeded(mut self, rows: Option<u64>) {
         self.end(rows.unwrap_or(0), None);
         self.span.record_rows(rows);
     }
 
     /// The statement has failed.
-    pub(super) fn failed(mut self, err: &Error) {
+    pub(crate) fn failed(mut self, err: &Error) {
         let (code, kind) = (err.code().map(|code| code.code()), error_type(err));
         self.end(0, Some((code, kind)));
         self.span.record_error(code, kind);
+    }
+
+    /// Nothing is to be said of it, because the statement is run elsewhere.
+    pub(crate) fn dismiss(mut self) {
+        self.ended = true;
     }
 
     fn end(&mut self, rows: u64, error: Option<(Option<&str>, &str)>) {

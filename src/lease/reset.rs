@@ -37,6 +37,9 @@ use crate::tokio_postgres::Error;
 pub(crate) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
+/// What makes the server vouch for a shared session: a statement that does more than read is answered with 25006.
+pub(crate) const READ_ONLY: &str = "SET default_transaction_read_only = on";
+
 /// What removes the prepared statements of SQL, in a second column. A `DO` block would need the right to use a language.
 const DEALLOCATE: &str = ", pg_catalog.string_agg(pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name)), ';') \
     FROM pg_catalog.pg_prepared_statements WHERE from_sql";
@@ -79,6 +82,14 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
             }
         }
     }
+}
+
+/// Returns a session that was shared: after a reset, because nobody knows what views and policies have left behind.
+pub(crate) fn give_back_shared(pooled: PooledSession) {
+    let mut state = LeaseState::default();
+    state.used = true;
+    state.mark_untracked();
+    give_back(pooled, &state);
 }
 
 /// The statements that a session needs before it may be lent again.
@@ -195,6 +206,12 @@ pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, Error> {
             None => return Ok(true),
         }
     }
+}
+
+/// Runs statements in one message, and says whether the session is in step and has no prepared statements of SQL.
+pub(crate) async fn reset_at_once(session: &Session, sql: &str) -> bool {
+    let answered = answer(session, sql, DEALLOCATE).await;
+    answered.is_ok_and(|row| row.is_some_and(|row| matches!(row.try_get(1), Ok(None))))
 }
 
 /// Sets the session up again, because the reset has undone what the application's hook did after the login.

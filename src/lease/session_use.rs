@@ -18,10 +18,11 @@ use super::admission::{Admission, Message};
 use super::ahead::Ahead;
 use super::deadline::{Bound, Deadline};
 use super::observed::Observed;
-use super::request_info::Timed;
+use super::request_info::{RequestInfo, Timed};
 use super::state::{Health, LeaseState, Reply};
 use super::transaction_stack::{FrameId, Stage};
 use crate::config::{Echo, Reset};
+use crate::pool::Pool;
 use crate::session::Session;
 use crate::sql::SideEffects;
 use crate::stats::{Place, StatementInfo, Warning, WarningKind};
@@ -135,15 +136,7 @@ impl SessionUse {
     /// Names the statement that is sent next. Warns if the request has run it too often.
     pub(crate) fn runs(&mut self, info: &Arc<StatementInfo>) {
         self.info = Some(Arc::clone(info));
-        let pool = self.lease.pool();
-        if let Some(most) = pool.warnings().repeated_statement
-            && self.lease.request().count_statement(info) == most
-        {
-            let mut warning = Warning::new(WarningKind::RepeatedStatement, &self.place());
-            warning.times = Some(most);
-            warning.statement = Some(info.summary().to_owned());
-            pool.stats().warn(warning);
-        }
+        warn_when_repeated(self.lease.pool(), self.lease.request(), info, || self.place());
     }
 
     fn place(&self) -> Place {
@@ -379,5 +372,22 @@ impl Drop for SessionUse {
         if preparing {
             self.lease.opened();
         }
+    }
+}
+
+/// Counts a run of a statement. Warns if its request has run it too often.
+pub(crate) fn warn_when_repeated(
+    pool: &Pool,
+    request: &RequestInfo,
+    info: &Arc<StatementInfo>,
+    place: impl FnOnce() -> Place,
+) {
+    if let Some(most) = pool.warnings().repeated_statement
+        && request.count_statement(info) == most
+    {
+        let mut warning = Warning::new(WarningKind::RepeatedStatement, &place());
+        warning.times = Some(most);
+        warning.statement = Some(info.summary().to_owned());
+        pool.stats().warn(warning);
     }
 }

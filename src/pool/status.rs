@@ -57,6 +57,10 @@ pub struct Counters {
     pub retries: u64,
     /// Cached statements that were prepared anew because the schema had changed.
     pub renewals: u64,
+    /// Statements that were sent on a shared session.
+    pub shared_reads: u64,
+    /// Statements of a shared session that were asked again elsewhere, because one before them took too long.
+    pub asked_again: u64,
 }
 
 /// Sessions that were ended, by their reason.
@@ -115,6 +119,8 @@ impl Counters {
             cancels: counts.get(Event::Cancel),
             retries: counts.get(Event::Retry),
             renewals: counts.get(Event::Renewal),
+            shared_reads: counts.get(Event::SharedRead),
+            asked_again: counts.get(Event::AskedAgain),
         }
     }
 }

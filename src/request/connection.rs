@@ -1,5 +1,6 @@
 //! The connection of a request: handle and extractor.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::panic::Location;
@@ -10,7 +11,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
+use super::generic::sealed::{Acquired, Executor, Shares};
 use super::request_connections::RequestConnections;
 use super::scope::Caller;
 use super::verbs::verbs;
@@ -373,6 +374,11 @@ impl Executor for Connection {
         Ok(Acquired(self.scope.enter(caller).await?))
     }
 
+    fn shares(&self) -> Option<Shares<'_>> {
+        let (shared, request) = self.scope.shares()?;
+        Some(Shares { shared, request: Cow::Borrowed(request), until: None })
+    }
+
     async fn begin(&self, caller: Caller) -> Result<Transaction> {
         self.build_transaction().begin_at(caller).await
     }
@@ -407,7 +413,7 @@ impl Database {
     /// # }
     /// ```
     pub fn connection(&self) -> Connection {
-        Connection::new(Scope::standalone(self.lender().clone()))
+        Connection::new(Scope::standalone(self))
     }
 }
 

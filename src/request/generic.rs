@@ -6,26 +6,37 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use self::sealed::{Acquired, Executor, Shares};
+use super::scope::Caller;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
-use crate::lease::{self, Params};
+use crate::lease::{self, Params, SessionUse};
 use crate::row::{self, FromRow, Plan};
+use crate::shared::Read;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
 pub(crate) mod sealed {
+    use std::borrow::Cow;
     use std::future::Future;
+    use std::sync::Arc;
 
     use crate::Result;
-    use crate::lease::SessionUse;
+    use crate::lease::{Deadline, RequestInfo, SessionUse};
     use crate::request::Transaction;
     use crate::request::scope::Caller;
+    use crate::shared::SharedReads;
 
     /// What statements can run on.
     pub trait Executor: Sync {
         /// Becomes a user of the session. Borrows one, or begins the transaction, if that has not been done.
         fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send;
+
+        /// Where a read needs no session of its own, if it does not.
+        fn shares(&self) -> Option<Shares<'_>> {
+            None
+        }
 
         /// Begins a transaction, or a savepoint in the one that this is.
         fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send;
@@ -34,6 +45,15 @@ pub(crate) mod sealed {
     /// The use of a session, for one statement.
     #[derive(Debug)]
     pub struct Acquired(pub(crate) SessionUse);
+
+    /// The shared sessions, and the request that may use them.
+    #[derive(Debug)]
+    pub struct Shares<'a> {
+        pub(crate) shared: &'a Arc<SharedReads>,
+        pub(crate) request: Cow<'a, Arc<RequestInfo>>,
+        /// When the call has to be over, if that was said.
+        pub(crate) until: Option<Deadline>,
+    }
 }
 
 /// What a [`Connection`](crate::Connection), a [`Transaction`], a [`RequestTransaction`](crate::RequestTransaction) and a
@@ -77,12 +97,19 @@ pub(crate) mod sealed {
 ///     Ok(theirs(&*client).await?)
 /// }
 /// ```
-pub trait GenericClient: sealed::Executor {
+pub trait GenericClient: Executor {
     /// As [`Connection::query`](crate::Connection::query).
     #[track_caller]
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
         let caller = Location::caller();
-        async move { lease::query(self.enter(caller).await?.0, sql, params, None).await }
+        async move {
+            // Boxed, because most applications share nothing and every query's future contains it.
+            if let Some(shares) = self.shares() {
+                let run = |session_use| lease::query(session_use, sql, params, None);
+                return read(self, shares, caller, sql, params, usize::MAX, run).boxed().await;
+            }
+            lease::query(self.enter(caller).await?.0, sql, params, None).await
+        }
     }
 
     /// As [`Connection::query_one`](crate::Connection::query_one).
@@ -95,7 +122,16 @@ pub trait GenericClient: sealed::Executor {
     #[track_caller]
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
         let caller = Location::caller();
-        async move { lease::query_opt(self.enter(caller).await?.0, sql, params, None).await }
+        async move {
+            if let Some(shares) = self.shares() {
+                let run = async |session_use| {
+                    Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, None).await?))
+                };
+                let mut rows = read(self, shares, caller, sql, params, 2, run).boxed().await?;
+                return if rows.len() > 1 { Err(Error::TooManyRows) } else { Ok(rows.pop()) };
+            }
+            lease::query_opt(self.enter(caller).await?.0, sql, params, None).await
+        }
     }
 
     /// As [`Connection::query_as`](crate::Connection::query_as).
@@ -279,6 +315,30 @@ pub trait GenericClient: sealed::Executor {
     fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
         self.begin(Location::caller())
     }
+}
+
+/// Runs a read on a shared session, or as `run` does on one of its own.
+async fn read<C, R>(
+    client: &C,
+    Shares { shared, request, until }: Shares<'_>,
+    caller: Caller,
+    sql: &str,
+    params: Params<'_>,
+    most: usize,
+    run: impl FnOnce(SessionUse) -> R,
+) -> Result<Vec<Row>>
+where
+    C: Executor + ?Sized,
+    R: Future<Output = Result<Vec<Row>>>,
+{
+    let enter = || async {
+        let Acquired(session_use) = client.enter(caller).await?;
+        Ok(match until {
+            Some(until) => session_use.until(until),
+            None => session_use,
+        })
+    };
+    Read { shared, request: &request, caller, sql, params, most, until }.run(enter, run).await
 }
 
 fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {

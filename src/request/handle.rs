@@ -1,11 +1,12 @@
 //! The application's handle as a client: each statement borrows a session for itself, and returns it.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
+use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction, TransactionBuilder};
@@ -106,6 +107,11 @@ impl Executor for Database {
         // Each statement is somebody else's, as in a pool: in a sandbox too, nothing of one is left for the next.
         let borrower = Borrower { request: &Arc::default(), caller };
         Ok(Acquired(self.lender().enter(borrower).await?))
+    }
+
+    fn shares(&self) -> Option<Shares<'_>> {
+        let shared = self.shared()?;
+        Some(Shares { shared, request: Cow::Owned(Arc::default()), until: None })
     }
 
     async fn begin(&self, caller: Caller) -> Result<Transaction> {

@@ -75,10 +75,8 @@ impl RequestConnections {
         let connections = &mut extensions.get_mut::<Self>().expect("inserted above").0;
         let at =
             connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
-                connections.push(PerDatabase {
-                    scope: Scope::of_request(database.lender(), req, timed),
-                    transaction: None,
-                });
+                connections
+                    .push(PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None });
                 connections.len() - 1
             });
         take(&mut connections[at])

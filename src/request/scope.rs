@@ -12,7 +12,8 @@ use super::borrow::Borrow;
 use crate::error::BusyWith;
 use crate::lease::{Borrower, Deadline, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
 use crate::pool::AcquireError;
-use crate::{Error, Result};
+use crate::shared::SharedReads;
+use crate::{Database, Error, Result};
 
 /// The line of an application that runs a statement.
 pub(crate) type Caller = &'static Location<'static>;
@@ -20,6 +21,8 @@ pub(crate) type Caller = &'static Location<'static>;
 /// What all [`Connection`](super::Connection)s of one request share.
 pub(crate) struct Scope {
     lender: Lender,
+    /// `None` if no session is shared.
+    shared: Option<Arc<SharedReads>>,
     info: Arc<RequestInfo>,
     state: Mutex<State>,
 }
@@ -49,20 +52,21 @@ enum State {
 
 impl Scope {
     /// The connection of no request.
-    pub(crate) fn standalone(lender: Lender) -> Arc<Self> {
-        Self::new(lender, RequestInfo::standalone())
+    pub(crate) fn standalone(database: &Database) -> Arc<Self> {
+        Self::new(database, RequestInfo::standalone())
     }
 
-    fn new(lender: Lender, info: RequestInfo) -> Arc<Self> {
+    fn new(database: &Database, info: RequestInfo) -> Arc<Self> {
+        let lender = database.lender().clone();
         let state = Mutex::new(idle(&lender));
-        Arc::new(Self { lender, info: Arc::new(info), state })
+        Arc::new(Self { lender, shared: database.shared().cloned(), info: Arc::new(info), state })
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
-    pub(crate) fn of_request(lender: &Lender, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
-        let scope = Self::new(lender.clone(), RequestInfo::default());
+    pub(crate) fn of_request(database: &Database, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
+        let scope = Self::new(database, RequestInfo::default());
         scope.info.sum_up(sum_up);
-        if lender.pool().warnings().any()
+        if scope.lender.pool().warnings().any()
             && let Some(route) = req.match_pattern()
         {
             scope.info.set_route(&route);
@@ -124,6 +128,13 @@ impl Scope {
                 Entry::Alone => return self.lender.enter(self.borrower(caller)).await,
             }
         }
+    }
+
+    /// Where a read needs no session of its own: sessions are shared, and the request holds none and has no settings.
+    pub(crate) fn shares(&self) -> Option<(&Arc<SharedReads>, &Arc<RequestInfo>)> {
+        let shared = self.shared.as_ref()?;
+        let holds_none = matches!(*self.state(), State::Idle | State::Detached);
+        (holds_none && self.info.settings.version() == 0).then_some((shared, &self.info))
     }
 
     fn try_enter(self: &Arc<Self>, caller: Caller) -> Result<Entry> {

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
+use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction};
@@ -86,6 +86,12 @@ impl<C: GenericClient> Executor for WithTimeout<'_, C> {
         let deadline = Deadline::after(self.timeout);
         let Acquired(session_use) = deadline.limit(self.client.enter(caller)).await?;
         Ok(Acquired(session_use.until(deadline)))
+    }
+
+    fn shares(&self) -> Option<Shares<'_>> {
+        let shares = self.client.shares()?;
+        let until = Deadline::earliest(shares.until, Some(Deadline::after(self.timeout)));
+        Some(Shares { until, ..shares })
     }
 
     async fn begin(&self, caller: Caller) -> Result<Transaction> {

@@ -36,11 +36,13 @@ mod tokens;
 mod query;
 mod builtins;
 mod literals;
+mod shareable;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use literals::{has_parameters, without_literals};
+pub(crate) use shareable::is_shareable;
 pub(crate) use summary::summary;
 use tokens::{Kind, Token, tokens};
 
@@ -93,7 +95,8 @@ pub(crate) fn side_effects(sql: &str) -> SideEffects {
 /// Whether `sql` changes nothing: neither its session nor any data. Row locks count as a change.
 pub(crate) fn only_reads(sql: &str) -> bool {
     side_effects(sql) == SideEffects::CLEAN
-        && tokens(sql).is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES)))
+        && tokens(sql)
+            .is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES) || token.is("SHARE")))
 }
 
 /// Whether SQL that cannot be read has a word in it that begins or ends transactions.

@@ -33,10 +33,14 @@ pub(crate) enum Event {
     Retry,
     /// A cached statement was prepared anew.
     Renewal,
+    /// A statement was sent on a shared session.
+    SharedRead,
+    /// A statement was asked again elsewhere, because one before it took too long.
+    AskedAgain,
 }
 
 impl Event {
-    const COUNT: usize = Self::Renewal as usize + 1;
+    const COUNT: usize = Self::AskedAgain as usize + 1;
 }
 
 impl Counts {

@@ -18,6 +18,7 @@ mod metrics;
 mod pool_name;
 mod recorder;
 mod register;
+mod sharing;
 mod shards;
 mod warning;
 
@@ -27,6 +28,7 @@ pub(crate) use end_reason::EndReason;
 pub use histogram::Durations;
 pub(crate) use histogram::Histogram;
 pub(crate) use register::{Register, StatementInfo};
+pub(crate) use sharing::Overdue;
 pub(crate) use warning::{Place, line};
 pub use warning::{Warning, WarningKind};
 

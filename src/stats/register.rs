@@ -10,6 +10,7 @@ use lru::LruCache;
 
 use super::Operation;
 use super::figures::Figures;
+use super::sharing::Sharing;
 use crate::sql::{self, SideEffects};
 
 /// The most statements that are known at a time. The one that was prepared longest ago is forgotten, of those that no session
@@ -36,6 +37,8 @@ pub(crate) struct StatementInfo {
     sql: Box<str>,
     side_effects: SideEffects,
     only_reads: OnceLock<bool>,
+    shareable: OnceLock<bool>,
+    sharing: Arc<Sharing>,
     summary: OnceLock<Box<str>>,
     fingerprint: OnceLock<u64>,
     figures: OnceLock<Box<Figures>>,
@@ -111,6 +114,8 @@ impl StatementInfo {
             sql: sql.into(),
             side_effects: sql::side_effects(sql),
             only_reads: OnceLock::new(),
+            shareable: OnceLock::new(),
+            sharing: Arc::default(),
             summary: OnceLock::new(),
             fingerprint: OnceLock::new(),
             figures: OnceLock::new(),
@@ -129,6 +134,16 @@ impl StatementInfo {
     /// Whether the statement changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         *self.only_reads.get_or_init(|| sql::only_reads(&self.sql))
+    }
+
+    /// Whether the text says that the statement may run on a session that several requests share.
+    pub(crate) fn is_shareable(&self) -> bool {
+        *self.shareable.get_or_init(|| sql::is_shareable(&self.sql))
+    }
+
+    /// What its runs say about sharing.
+    pub(crate) fn sharing(&self) -> &Arc<Sharing> {
+        &self.sharing
     }
 
     /// The statement in a few words, for spans and metrics.

@@ -1,6 +1,6 @@
 //! The promises of the crate, held by real servers and a real database.
 //!
-//! A file is a behaviour; a test's doc line names the promise (P1 … P23, see ARCHITECTURE.md) or the reference's case that
+//! A file is a behaviour; a test's doc line names the promise (P1 … P26, see ARCHITECTURE.md) or the reference's case that
 //! it holds.
 
 mod reference_application;
@@ -31,6 +31,7 @@ mod silent_servers;
 mod several_hosts;
 mod sessions_come_back_clean;
 mod statements_are_cached;
+mod shared_reads;
 mod hooks;
 mod watch;
 mod health;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// From the ground up. What stands in one line may know each other.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["text", "postgres_error", "telemetry", "sql", "row"],
     &["stats"],
     &["config"],
@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 10] = [
     &["pool"],
     &["error"],
     &["lease"],
+    &["shared"],
     &["database"],
     &["builder", "watch", "request"],
     &["testing", "health"],

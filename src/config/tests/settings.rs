@@ -43,7 +43,7 @@ fn every_option_is_seen_in_the_settings() {
         "application_name": "shop web", "options": "-c work_mem=8MB", "keepalives_idle": 20,
         "target_session_attrs": "read-only", "load_balance_hosts": "random", "channel_binding": "disable",
         "tcp_user_timeout": "9s", "slow_statement": "1s", "slow_acquire": "2s", "long_hold": "3s",
-        "repeated_statement": 4,
+        "repeated_statement": 4, "shared_reads_slow": "7ms", "shared_reads_large": 77,
     }));
     let server = settings.server;
     assert_eq!(server.hosts, [tcp("db1", 5433), unix("/run/pg", 5433)]);
@@ -82,6 +82,10 @@ fn every_option_is_seen_in_the_settings() {
     assert_eq!(warnings.slow_acquire, Some(Duration::from_secs(2)));
     assert_eq!(warnings.long_hold, Some(Duration::from_secs(3)));
     assert_eq!(warnings.repeated_statement, Some(4));
+    let shared = settings.shared_reads;
+    assert_eq!((shared.sessions, shared.slow, shared.large), (0, Duration::from_millis(7), 77));
+    let sharing = of_json(serde_json::json!({"shared_reads": 2}));
+    assert_eq!(sharing.shared_reads.sessions, 2);
     assert!(!settings.use_connection_for_request);
 }
 

@@ -1,0 +1,44 @@
+//! How many sessions of the pool may be shared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use crate::telemetry;
+
+/// The sessions of a pool that may be shared: at most half of them, because what is not shared needs sessions too.
+#[derive(Debug)]
+pub(super) struct Places {
+    most: u32,
+    taken: AtomicU32,
+    told: AtomicBool,
+}
+
+/// The place of one shared session.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Places>);
+
+impl Places {
+    pub(super) fn new(pool_max_size: u32) -> Arc<Self> {
+        Arc::new(Self { most: pool_max_size / 2, taken: AtomicU32::new(0), told: AtomicBool::new(false) })
+    }
+
+    /// Takes a place. Logs the first time that there is none.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let more = |taken: u32| (taken < self.most).then_some(taken + 1);
+        match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Some(Place(Arc::clone(self))),
+            Err(_) => {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    telemetry::no_room_to_share(self.most);
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}

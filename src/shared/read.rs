@@ -1,0 +1,266 @@
+//! One read, from its asker's side.
+//!
+//! ```text
+//!   ask ──answered──> the rows, or the server's error
+//!    │ late: one before it takes too long           ┌─ another shared session ─┐
+//!    ├────────────────────────────> ask again at ───┤                          ├─> the first answer counts
+//!    │                                              └─ else at the gate ───────┘
+//!    │ lost, or hit by a cancel: repeat once, likewise
+//!    └ it writes, or its plan is stale: a session of its own
+//! ```
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+
+use super::SharedReads;
+use super::queue::{Rows, Told};
+use super::shared_session::{SharedSession, is_lost};
+use super::worker::{Question, Sent, Worker};
+use crate::config::Echo;
+use crate::lease::{Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated};
+use crate::stats::StatementInfo;
+use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::{self, Row};
+use crate::{Error, Result, telemetry};
+
+/// A read of a request that holds no session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read<'a> {
+    pub(crate) shared: &'a Arc<SharedReads>,
+    pub(crate) request: &'a Arc<RequestInfo>,
+    pub(crate) caller: &'static Location<'static>,
+    pub(crate) sql: &'a str,
+    pub(crate) params: Params<'a>,
+    /// The most rows that are kept.
+    pub(crate) most: usize,
+    /// When the call has to be over, if that was said.
+    pub(crate) until: Option<Deadline>,
+}
+
+/// How a read that was sent goes on.
+enum Outcome {
+    Rows(Rows),
+    /// On a session of its own, which it has already.
+    Run(SessionUse),
+    /// On a session of its own.
+    Alone,
+}
+
+/// What an answer is good for.
+enum Verdict {
+    Final(Result<Rows>),
+    /// The answer is lost, or the cancel of another read hit this one.
+    Repeat(Error),
+    /// The statement has done nothing, and needs a session of its own.
+    Alone,
+}
+
+impl Read<'_> {
+    /// Runs the read on a shared session, or on one of its own: `enter` borrows that, `run` runs the read on it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the read is not cancelled: others may be behind it. Once it is the oldest on its session and takes too long, it is.
+    pub(crate) async fn run<E, R>(
+        self,
+        enter: impl Fn() -> E,
+        run: impl FnOnce(SessionUse) -> R,
+    ) -> Result<Vec<Row>>
+    where
+        E: Future<Output = Result<SessionUse>>,
+        R: Future<Output = Result<Vec<Row>>>,
+    {
+        let question = Question { sql: self.sql, params: self.params, most: self.most };
+        let worker = self.shared.here();
+        let sent = worker.as_ref().and_then(|worker| Some((worker, worker.ask(question, None)?)));
+        let Some((worker, sent)) = sent else {
+            return self.alone(enter().await?, run).await;
+        };
+        let mut watched = self.watch(&sent);
+        let deadline = Deadline::earliest(self.until, self.request.deadline());
+        let bound = Bound::of(self.shared.pool.session_settings().command_timeout, deadline);
+        let outcome = bounded(bound, wait(worker, question, sent, &enter)).await;
+        match outcome {
+            Ok(Outcome::Rows(rows)) => {
+                watched.succeeded(rows.count);
+                Ok(rows.rows)
+            }
+            Ok(Outcome::Run(session_use)) => {
+                watched.dismiss();
+                self.alone(session_use, run).await
+            }
+            Ok(Outcome::Alone) => {
+                watched.dismiss();
+                self.alone(enter().await?, run).await
+            }
+            Err(err) => Err(watched.failed(err)),
+        }
+    }
+
+    /// Runs the read on a session of its own, and remembers how long that took.
+    async fn alone<R>(self, session_use: SessionUse, run: impl FnOnce(SessionUse) -> R) -> Result<Vec<Row>>
+    where
+        R: Future<Output = Result<Vec<Row>>>,
+    {
+        let limits = self.shared.limits;
+        let since = Instant::now();
+        let rows = run(session_use).await?;
+        let info = self.shared.pool.stats().register.get(self.sql);
+        if info.is_shareable() {
+            match rows.len() as u64 >= limits.large {
+                true => info.sharing().ran_too_long(limits.slow),
+                false => info.sharing().ran(since.elapsed(), limits.slow),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Has the read observed, if somebody wants to know.
+    fn watch(&self, sent: &Sent) -> Watched<'_> {
+        let pool = &self.shared.pool;
+        let place = || Borrower { request: self.request, caller: self.caller }.place();
+        let echo = pool.session_settings().echo;
+        warn_when_repeated(pool, self.request, &sent.info, place);
+        let observed = (pool.is_observed() || self.request.sums().is_some()).then(|| {
+            let slow = pool.warnings().slow_statement;
+            Observed::begin(sent.session.session(), self.sql, false, slow, place(), self.request)
+        });
+        Watched { read: *self, observed, echo, since: (echo != Echo::Off).then(Instant::now) }
+    }
+}
+
+/// Waits for the answer of a read that was sent.
+async fn wait<E>(
+    worker: &Arc<Worker>,
+    question: Question<'_>,
+    mut sent: Sent,
+    enter: impl Fn() -> E,
+) -> Result<Outcome>
+where
+    E: Future<Output = Result<SessionUse>>,
+{
+    let mut repeated = false;
+    loop {
+        let verdict = match (&mut sent.told).await {
+            Ok(Told::Answer(answer)) => verdict(answer, &sent.session, &sent.info, question.sql),
+            Err(_) => Verdict::Repeat(Error::SessionLost),
+            Ok(Told::Late(later)) if !worker.lets_ask_again() => {
+                sent.told = later;
+                continue;
+            }
+            Ok(Told::Late(later)) => return again(worker, question, &sent, later, enter).await,
+        };
+        match verdict {
+            Verdict::Final(rows) => return rows.map(Outcome::Rows),
+            Verdict::Alone => return Ok(Outcome::Alone),
+            Verdict::Repeat(err) if repeated => return Err(err),
+            Verdict::Repeat(_) => match worker.ask(question, Some(&sent.session)) {
+                Some(other) => (sent, repeated) = (other, true),
+                None => return Ok(Outcome::Alone),
+            },
+        }
+    }
+}
+
+/// Asks again elsewhere. The first answer counts; the other is read and thrown away.
+///
+/// Once it has a session of its own, that answer is waited for: nobody can hold it up there, and it need not be cancelled.
+async fn again<E>(
+    worker: &Arc<Worker>,
+    question: Question<'_>,
+    first: &Sent,
+    later: oneshot::Receiver<Told>,
+    enter: impl Fn() -> E,
+) -> Result<Outcome>
+where
+    E: Future<Output = Result<SessionUse>>,
+{
+    let elsewhere = pin!(async {
+        if let Some(second) = worker.ask(question, Some(&first.session))
+            && let Ok(Told::Answer(answer)) = second.told.await
+            && let Verdict::Final(rows) = verdict(answer, &second.session, &second.info, question.sql)
+        {
+            return rows.map(Outcome::Rows);
+        }
+        enter().await.map(Outcome::Run)
+    });
+    match select(later, elsewhere).await {
+        Either::Left((Ok(Told::Answer(answer)), elsewhere)) => {
+            match verdict(answer, &first.session, &first.info, question.sql) {
+                Verdict::Final(rows) => rows.map(Outcome::Rows),
+                Verdict::Repeat(_) | Verdict::Alone => elsewhere.await,
+            }
+        }
+        Either::Left((Ok(Told::Late(_)) | Err(_), elsewhere)) => elsewhere.await,
+        Either::Right((outcome, _)) => outcome,
+    }
+}
+
+fn verdict(
+    answer: Result<Rows, tokio_postgres::Error>,
+    session: &SharedSession,
+    info: &StatementInfo,
+    sql: &str,
+) -> Verdict {
+    let err = match answer {
+        Ok(rows) => return Verdict::Final(Ok(rows)),
+        Err(err) => err,
+    };
+    match err.code() {
+        Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+            info.sharing().refuse();
+            Verdict::Alone
+        }
+        Some(&SqlState::QUERY_CANCELED) if session.was_cancelled() => Verdict::Repeat(err.into()),
+        _ if is_lost(&err) => Verdict::Repeat(err.into()),
+        _ if session.session().forget(sql, &err) => Verdict::Alone,
+        _ => Verdict::Final(Err(err.into())),
+    }
+}
+
+/// A read as those see it who observe statements.
+struct Watched<'a> {
+    read: Read<'a>,
+    observed: Option<Box<Observed>>,
+    echo: Echo,
+    since: Option<Instant>,
+}
+
+impl Watched<'_> {
+    fn succeeded(&mut self, rows: u64) {
+        if let Some(observed) = self.observed.take() {
+            observed.succeeded(Some(rows));
+        }
+        if let Some(since) = self.since {
+            telemetry::echo(self.read.sql, self.params(), Some(rows), since.elapsed());
+        }
+    }
+
+    fn failed(&mut self, err: Error) -> Error {
+        if let Some(observed) = self.observed.take() {
+            observed.failed(&err);
+        }
+        let err = err.of_statement(Some(self.read.sql), self.echo);
+        if let Some(since) = self.since {
+            telemetry::echo_failed(self.read.sql, self.params(), &err, err.code(), Some(since.elapsed()));
+        }
+        err
+    }
+
+    /// Says nothing, because the statement is run, and observed, elsewhere.
+    fn dismiss(&mut self) {
+        if let Some(observed) = self.observed.take() {
+            observed.dismiss();
+        }
+    }
+
+    fn params(&self) -> Option<Params<'_>> {
+        (self.echo == Echo::Full).then_some(self.read.params)
+    }
+}
