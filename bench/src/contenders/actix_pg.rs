@@ -1,4 +1,4 @@
-//! `actix-pg`, as its README shows it.
+//! `actix-pg`, as its README shows it, and with shared reads.
 
 use actix_pg::{Config, Connection, Database};
 use actix_web::{App, HttpServer, Responder, get, web};
@@ -6,10 +6,11 @@ use actix_web::{App, HttpServer, Responder, get, web};
 use super::{Outcome, Setup};
 use crate::app::{self, DIRTY_USER, OWN_USER, SESSIONS, SLOW_USER, USER, User, VISIT};
 
-pub(super) async fn serve(setup: Setup) -> Outcome {
+pub(super) async fn serve(setup: Setup, shared_reads: u32) -> Outcome {
     let db = Database::connect(Config {
         dsn: Some(setup.dsn),
         pool_max_size: SESSIONS as u32,
+        shared_reads,
         ..Config::default()
     })
     .await?;

@@ -32,6 +32,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contender {
     ActixPg,
+    ActixPgShared,
     #[cfg(feature = "observed")]
     ActixPgObserved,
     Bb8Documented,
@@ -47,6 +48,7 @@ pub(crate) enum Contender {
 impl Contender {
     pub(crate) const ALL: &[Self] = &[
         Self::ActixPg,
+        Self::ActixPgShared,
         #[cfg(feature = "observed")]
         Self::ActixPgObserved,
         Self::Bb8Documented,
@@ -62,6 +64,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ActixPg => "actix-pg",
+            Self::ActixPgShared => "actix-pg-shared",
             #[cfg(feature = "observed")]
             Self::ActixPgObserved => "actix-pg-observed",
             Self::Bb8Documented => "bb8-postgres",
@@ -112,11 +115,12 @@ pub(crate) fn serve(name: &str, workers: usize) -> Outcome {
     let setup = Setup { dsn: env::var(DSN)?, workers, clean: env::var_os(CLEAN).is_some() };
     System::new().block_on(async {
         match Contender::named(name) {
-            Some(Contender::ActixPg) => actix_pg::serve(setup).await,
+            Some(Contender::ActixPg) => actix_pg::serve(setup, 0).await,
+            Some(Contender::ActixPgShared) => actix_pg::serve(setup, 1).await,
             #[cfg(feature = "observed")]
             Some(Contender::ActixPgObserved) => {
                 actix_pg::observe()?;
-                actix_pg::serve(setup).await
+                actix_pg::serve(setup, 0).await
             }
             Some(Contender::Bb8Documented) => bb8_documented::serve(setup).await,
             Some(Contender::Bb8Tuned) => bb8_tuned::serve(setup).await,
