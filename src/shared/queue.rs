@@ -47,8 +47,6 @@ pub(super) struct InFlight {
     pub(super) since: Instant,
     /// Who asked. `None` for a reset.
     pub(super) asker: Option<Asker>,
-    /// It is the head, and has been unanswered for too long.
-    pub(super) overdue: bool,
     /// Keeps its text from being shared, while it is overdue.
     pub(super) blamed: Option<Overdue>,
 }
@@ -139,7 +137,7 @@ impl Queue {
 
 impl InFlight {
     pub(super) fn new(answer: BoxFuture<'static, Answered>, since: Instant, asker: Option<Asker>) -> Self {
-        Self { answer, since, asker, overdue: false, blamed: None }
+        Self { answer, since, asker, blamed: None }
     }
 
     /// What its asker is to be told, unless it has been. The answer is told through another channel then.
@@ -150,14 +148,9 @@ impl InFlight {
         Some((mem::replace(&mut asker.tell, tell), told))
     }
 
-    /// Whether nobody waits for the answer any more. If somebody does, the reader is woken when that changes.
+    /// Whether nobody waits for the answer, or has gone. If somebody does, the reader is woken when that changes.
     pub(super) fn is_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
-        self.asker.as_mut().is_some_and(|asker| asker.tell.poll_closed(cx).is_ready())
-    }
-
-    /// Whether nobody has asked: it is a reset.
-    pub(super) fn is_ours(&self) -> bool {
-        self.asker.is_none()
+        self.asker.as_mut().is_none_or(|asker| asker.tell.poll_closed(cx).is_ready())
     }
 }
 

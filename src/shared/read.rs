@@ -115,7 +115,7 @@ impl Read<'_> {
         if info.is_shareable() {
             match rows.len() as u64 >= limits.large {
                 true => info.sharing().ran_too_long(limits.slow),
-                false => info.sharing().ran(since.elapsed(), limits.slow),
+                false => info.sharing().ran_alone(since.elapsed(), limits.slow),
             }
         }
         Ok(rows)

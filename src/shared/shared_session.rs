@@ -134,10 +134,7 @@ impl SharedSession {
             queue.retire();
             return false;
         }
-        let waits = |since: Option<Instant>| {
-            since.is_some_and(|since| now.saturating_duration_since(since) > self.limits.slow)
-        };
-        !queue.late && !waits(queue.oldest()) && !waits(queue.preparing) && queue.depth() < DEPTH
+        !queue.late && queue.depth() < DEPTH
     }
 
     /// Sends a reset, if one is due. `false` if it goes back to the pool for that.
@@ -236,7 +233,7 @@ impl SharedSession {
         match (answered, head.asker) {
             (Answered::Read(answer), Some(asker)) => {
                 if !blameless {
-                    self.note(&asker.info, &answer, lasted);
+                    self.note(&asker.info, &answer, lasted, head.blamed.is_some());
                 }
                 if answer.as_ref().is_err_and(is_lost) {
                     self.fail();
@@ -249,10 +246,12 @@ impl SharedSession {
         }
     }
 
-    fn note(&self, info: &StatementInfo, answer: &Result<Rows, Error>, lasted: Duration) {
+    fn note(&self, info: &StatementInfo, answer: &Result<Rows, Error>, lasted: Duration, overdue: bool) {
         match answer {
             Ok(rows) if rows.count >= self.limits.large => info.sharing().ran_too_long(self.limits.slow),
-            _ => info.sharing().ran(lasted, self.limits.slow),
+            _ if overdue => info.sharing().ran(lasted, self.limits.slow),
+            // What it took longer, this thread was busy.
+            _ => info.sharing().ran(lasted.min(self.limits.slow), self.limits.slow),
         }
     }
 
@@ -263,7 +262,6 @@ impl SharedSession {
         queue.late = true;
         // It may be the Parse that takes long.
         let blameless = queue.preparing.is_some();
-        head.overdue = true;
         if blameless {
             late.extend(head.is_late());
         } else if let Some(asker) = &head.asker {

@@ -1,8 +1,8 @@
 //! Whether the runs of a statement allow it to share a session.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A run counts for this part of the average. So one that was held up by the machine, and not by its own work, does not count much.
 const WEIGHT: u64 = 16;
@@ -10,6 +10,10 @@ const WEIGHT: u64 = 16;
 /// A run counts for at most this many times the limit, so that the average of a statement that is fast again falls below the limit
 /// within some [`WEIGHT`] runs.
 const MOST: u32 = 64;
+
+/// The pause before a statement that was slow is tried again. It doubles with each time that it is slow again, [`DOUBLES`] times.
+const PAUSE: Duration = Duration::from_secs(1);
+const DOUBLES: u32 = 6;
 
 /// What was seen of the runs of a statement, since shared reads are on.
 #[derive(Debug, Default)]
@@ -20,6 +24,14 @@ pub(crate) struct Sharing {
     overdue: AtomicU32,
     /// The running average of the durations, in nanoseconds. 0 before the first.
     average: AtomicU64,
+    trial: Mutex<Trial>,
+}
+
+/// When a statement that was slow is shared once more, to see.
+#[derive(Debug, Default)]
+struct Trial {
+    next: Option<Instant>,
+    failed: u32,
 }
 
 impl Sharing {
@@ -27,7 +39,26 @@ impl Sharing {
     pub(crate) fn allows(&self, limit: Duration) -> bool {
         !self.refused.load(Ordering::Relaxed)
             && self.overdue.load(Ordering::Relaxed) == 0
-            && self.average.load(Ordering::Relaxed) <= nanoseconds(limit)
+            && (self.average.load(Ordering::Relaxed) <= nanoseconds(limit) || self.is_tried())
+    }
+
+    /// Whether it is time to share the statement once more.
+    fn is_tried(&self) -> bool {
+        let mut trial = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let due = trial.next.is_some_and(|next| next <= now);
+        if due || trial.next.is_none() {
+            trial.failed = (trial.failed + u32::from(due)).min(DOUBLES);
+            trial.next = Some(now + PAUSE * 2_u32.pow(trial.failed));
+        }
+        due
+    }
+
+    /// Counts a run on a session of its own. Its duration is seen from the asker's side, and says only that it was not slower.
+    pub(crate) fn ran_alone(&self, elapsed: Duration, limit: Duration) {
+        if elapsed <= limit || self.average.load(Ordering::Relaxed) == 0 {
+            self.ran(elapsed, limit);
+        }
     }
 
     /// Never shares the statement again.
@@ -40,11 +71,17 @@ impl Sharing {
         let before = self.average.load(Ordering::Relaxed);
         let most = if before == 0 { 2 } else { MOST };
         let elapsed = nanoseconds(elapsed.min(limit.saturating_mul(most)));
+        let limit = nanoseconds(limit);
         let average = match before {
             0 => elapsed,
-            before => before - before / WEIGHT + elapsed / WEIGHT,
+            // A trial that went well: two of them are enough.
+            _ if before > limit && elapsed <= limit => (before - before / WEIGHT).min(limit + limit / 8),
+            _ => before - before / WEIGHT + elapsed / WEIGHT,
         };
         self.average.store(average.max(1), Ordering::Relaxed);
+        if before > limit && average <= limit {
+            *self.trial.lock().unwrap_or_else(PoisonError::into_inner) = Trial::default();
+        }
     }
 
     /// Counts a run that is too much for a shared session, however quick it was.
@@ -96,6 +133,31 @@ mod tests {
         let sleeps_once = || [1; 10].into_iter().chain([10_000]);
         assert!(!after(sleeps_once()).allows(LIMIT));
         assert!(after(sleeps_once().chain([1; 40])).allows(LIMIT));
+    }
+
+    #[test]
+    fn a_statement_that_was_slow_is_tried_again_more_and_more_rarely() {
+        let sharing = after([20; 5]);
+        assert!(!sharing.allows(LIMIT), "not at once");
+        sharing.trial.lock().unwrap().next = Some(Instant::now());
+        assert!(sharing.allows(LIMIT));
+        assert!(!sharing.allows(LIMIT), "one at a time");
+        let next = sharing.trial.lock().unwrap().next.unwrap();
+        assert!(next > Instant::now() + PAUSE);
+        sharing.ran(LIMIT / 5, LIMIT);
+        sharing.ran(LIMIT / 5, LIMIT);
+        sharing.ran(LIMIT / 5, LIMIT);
+        assert!(sharing.allows(LIMIT));
+    }
+
+    #[test]
+    fn what_is_seen_of_a_run_alone_makes_it_no_slower() {
+        let sharing = after([1; 10]);
+        (0..100).for_each(|_| sharing.ran_alone(LIMIT * 3, LIMIT));
+        assert!(sharing.allows(LIMIT));
+        let sharing = after([]);
+        sharing.ran_alone(LIMIT * 3, LIMIT);
+        assert!(!sharing.allows(LIMIT), "but for the first");
     }
 
     #[test]
