@@ -158,12 +158,13 @@ impl Session {
             self.retire();
             cache.clear();
         }
+        // Another statement with the same text may have been refused just before, and have forgotten it.
         let cached = changed && cache.pop(sql).is_some();
         drop(cache);
         if cached {
             self.stats.count(Event::Renewal);
         }
-        gone || cached
+        gone || changed
     }
 
     /// Ends the session at its next return.

@@ -101,14 +101,25 @@ async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
     Ok(())
 }
 
+/// What a shared session has been told, and keeps.
+const VOUCHED_FOR: &str = "settings default_transaction_read_only=on ";
+
 async fn client(db: Database, pristine: String, mut rng: StdRng, borrows: usize, deadline: Instant) -> usize {
     for done in 0..borrows {
         if Instant::now() > deadline {
             return done;
         }
         let conn = db.connection();
-        let found = soon("a look at a session", state(&conn)).await;
-        assert_as_before(&found.expect("a usable session"), &pristine, "somebody left this");
+        let shares = db.status().counters.shared_reads > 0 && rng.random_bool(0.5);
+        if !shares {
+            // From here on it has a session of its own.
+            soon("a session", conn.execute("SELECT 1", &[])).await.expect("a usable session");
+        }
+        let mut found = soon("a look at a session", state(&conn)).await.expect("a usable session");
+        if shares {
+            found = found.replace(VOUCHED_FOR, "settings ");
+        }
+        assert_as_before(&found, &pristine, "somebody left this");
         match soon("a visit", visit(&conn, &mut rng)).await {
             // A setting cannot be applied in a transaction that its own visitor has failed.
             Ok(()) | Err(Error::SessionLost | Error::Postgres(_) | Error::Setting(_)) => {}
@@ -124,10 +135,18 @@ async fn client(db: Database, pristine: String, mut rng: StdRng, borrows: usize,
     borrows
 }
 
-async fn check(name: &str, sessions: u32, borrows: usize) {
+async fn check(name: &str, sessions: u32, borrows: usize, shared_reads: u32) {
     let seed = seed(name);
     let database = database().await;
-    let config = Config { acquire_timeout: Duration::from_secs(300), ..sized(database.config(), sessions) };
+    let mut config = Config {
+        acquire_timeout: Duration::from_secs(300),
+        shared_reads,
+        ..sized(database.config(), sessions)
+    };
+    if shared_reads > 0 {
+        // So they are back at the end.
+        config.test_after_idle = Duration::ZERO;
+    }
     let db = connected(config).await;
     let setup = pool(&database, 1).await.connection();
     let (role, schema) = STATE.split_once(';').expect("a role");
@@ -156,5 +175,11 @@ async fn check(name: &str, sessions: u32, borrows: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_meets_what_another_left() {
-    check("nobody_meets_what_another_left", 8, times(3_000, 200_000)).await;
+    check("nobody_meets_what_another_left", 8, times(3_000, 200_000), 0).await;
+}
+
+/// P26
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_meets_what_another_left_with_shared_reads() {
+    check("nobody_meets_what_another_left_with_shared_reads", 8, times(3_000, 200_000), 2).await;
 }

@@ -16,4 +16,5 @@ mod load;
 mod faults;
 mod workers;
 mod isolation;
+mod shared;
 mod phases;
