@@ -106,6 +106,38 @@ impl Queue {
         Next::Idle(self.used)
     }
 
+    /// Records that the head has been answered, and says whether it was held up by another one.
+    pub(super) fn answered(&mut self, head: &InFlight, now: Instant) -> bool {
+        self.head_since = Some(now);
+        self.used = Some(now);
+        mem::take(&mut self.late) && head.blamed.is_none()
+    }
+
+    /// Records that the head has been unanswered for too long. Returns whom to tell, and where their answers will come from.
+    pub(super) fn overdue(
+        &mut self,
+        head: &mut InFlight,
+    ) -> Vec<(oneshot::Sender<Told>, oneshot::Receiver<Told>)> {
+        self.late = true;
+        let mut late = Vec::new();
+        // It may be the Parse that takes long.
+        if self.preparing.is_some() {
+            late.extend(head.is_late());
+        } else if let Some(asker) = &head.asker {
+            head.blamed = Some(Overdue::new(asker.info.sharing()));
+        }
+        late.extend(self.behind.iter_mut().filter_map(InFlight::is_late));
+        late
+    }
+
+    /// Gives up all answers. To drop them tells their askers.
+    pub(super) fn fail(&mut self) -> VecDeque<InFlight> {
+        self.broken |= self.oldest().is_some() || self.preparing.is_some();
+        self.retire();
+        mem::take(&mut self.behind)
+    }
+
+    /// Takes no new ones from now on.
     pub(super) fn retire(&mut self) {
         self.retired = true;
         self.wake_reader();
@@ -141,16 +173,21 @@ impl InFlight {
     }
 
     /// What its asker is to be told, unless it has been. The answer is told through another channel then.
-    pub(super) fn is_late(&mut self) -> Option<(oneshot::Sender<Told>, oneshot::Receiver<Told>)> {
+    fn is_late(&mut self) -> Option<(oneshot::Sender<Told>, oneshot::Receiver<Told>)> {
         let asker = self.asker.as_mut().filter(|asker| !asker.told_late)?;
         asker.told_late = true;
         let (tell, told) = oneshot::channel();
         Some((mem::replace(&mut asker.tell, tell), told))
     }
 
-    /// Whether nobody waits for the answer, or has gone. If somebody does, the reader is woken when that changes.
+    /// Whether nobody has asked: it is a reset.
+    pub(super) fn is_ours(&self) -> bool {
+        self.asker.is_none()
+    }
+
+    /// Whether the asker has gone. If not, the reader is woken when that changes.
     pub(super) fn is_abandoned(&mut self, cx: &mut Context<'_>) -> bool {
-        self.asker.as_mut().is_none_or(|asker| asker.tell.poll_closed(cx).is_ready())
+        self.asker.as_mut().is_some_and(|asker| asker.tell.poll_closed(cx).is_ready())
     }
 }
 
@@ -161,3 +198,6 @@ pub(super) enum Next {
     Idle(Option<Instant>),
     End,
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ use crate::config::SharedReadSettings;
 use crate::lease::{self, READ_ONLY, RESET};
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Prepared, Session};
-use crate::stats::{EndReason, Overdue, Phase, StatementInfo};
+use crate::stats::{EndReason, Phase, StatementInfo};
 use crate::telemetry;
 use crate::tokio_postgres::{Error, Statement};
 
@@ -224,12 +224,7 @@ impl SharedSession {
     pub(super) fn answered(&self, head: InFlight, answered: Answered) {
         let now = Instant::now();
         let lasted = now.saturating_duration_since(head.since);
-        let mut queue = self.queue();
-        queue.head_since = Some(now);
-        queue.used = Some(now);
-        let blameless = queue.late && head.blamed.is_none();
-        queue.late = false;
-        drop(queue);
+        let blameless = self.queue().answered(&head, now);
         match (answered, head.asker) {
             (Answered::Read(answer), Some(asker)) => {
                 if !blameless {
@@ -257,18 +252,7 @@ impl SharedSession {
 
     /// Records that the head has been unanswered for too long, and tells those who wait behind it.
     pub(super) fn overdue(&self, head: &mut InFlight) {
-        let mut late = Vec::new();
-        let mut queue = self.queue();
-        queue.late = true;
-        // It may be the Parse that takes long.
-        let blameless = queue.preparing.is_some();
-        if blameless {
-            late.extend(head.is_late());
-        } else if let Some(asker) = &head.asker {
-            head.blamed = Some(Overdue::new(asker.info.sharing()));
-        }
-        late.extend(queue.behind.iter_mut().filter_map(InFlight::is_late));
-        drop(queue);
+        let late = self.queue().overdue(head);
         for (tell, later) in late {
             // The asker may have gone.
             let _ = tell.send(Told::Late(later));
@@ -277,11 +261,8 @@ impl SharedSession {
 
     /// Gives up all answers. Their askers ask elsewhere.
     pub(super) fn fail(&self) {
-        let mut queue = self.queue();
-        queue.broken |= queue.oldest().is_some() || queue.preparing.is_some();
-        queue.retire();
-        let behind = std::mem::take(&mut queue.behind);
-        drop(queue);
+        // Dropped without the lock.
+        let behind = self.queue().fail();
         drop(behind);
     }
 

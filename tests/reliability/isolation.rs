@@ -104,18 +104,25 @@ async fn visit(conn: &Connection, rng: &mut StdRng) -> Result<(), Error> {
 /// What a shared session has been told, and keeps.
 const VOUCHED_FOR: &str = "settings default_transaction_read_only=on ";
 
-async fn client(db: Database, pristine: String, mut rng: StdRng, borrows: usize, deadline: Instant) -> usize {
+async fn client(
+    db: Database,
+    sharing: bool,
+    pristine: String,
+    mut rng: StdRng,
+    borrows: usize,
+    deadline: Instant,
+) -> usize {
     for done in 0..borrows {
         if Instant::now() > deadline {
             return done;
         }
         let conn = db.connection();
-        let shares = db.status().counters.shared_reads > 0 && rng.random_bool(0.5);
-        if !shares {
+        let shares = sharing && rng.random_bool(0.5);
+        if sharing && !shares {
             // From here on it has a session of its own.
             soon("a session", conn.execute("SELECT 1", &[])).await.expect("a usable session");
         }
-        let mut found = soon("a look at a session", state(&conn)).await.expect("a usable session");
+        let mut found: String = soon("a look at a session", state(&conn)).await.expect("a usable session");
         if shares {
             found = found.replace(VOUCHED_FOR, "settings ");
         }
@@ -159,12 +166,20 @@ async fn check(name: &str, sessions: u32, borrows: usize, shared_reads: u32) {
     let deadline = Instant::now() + Duration::from_secs(if full() { 3_600 } else { 40 });
     let start = Instant::now();
     let clients = (0..CLIENTS).map(|number| {
-        let client =
-            client(db.clone(), pristine.clone(), rng(seed, number), borrows / CLIENTS as usize, deadline);
+        let client = client(
+            db.clone(),
+            shared_reads > 0,
+            pristine.clone(),
+            rng(seed, number),
+            borrows / CLIENTS as usize,
+            deadline,
+        );
         tokio::spawn(client)
     });
     let done: usize = join_all(clients).await.into_iter().map(|done| done.expect("no leak")).sum();
-    eprintln!("{name}: {done} borrows in {:.1?}", start.elapsed());
+    let shared = db.status().counters.shared_reads;
+    eprintln!("{name}: {done} borrows in {:.1?}, {shared} shared reads", start.elapsed());
+    assert_eq!(shared > done as u64 / 10, shared_reads > 0);
     let conn = db.connection();
     let rows: i64 = conn.query_one_scalar("SELECT count(*) FROM public.written", &[]).await.expect("a count");
     assert_eq!(rows, 0, "a transaction was committed that nobody committed");
