@@ -266,9 +266,11 @@ impl SharedSession {
         drop(behind);
     }
 
-    /// A session that nobody has used for this long goes back to the pool, which would check it.
+    /// A session that nobody has used for this long goes back to the pool, which would check it, or end it.
     pub(super) fn longest_rest(&self) -> Duration {
-        self.pool().settings.test_after_idle.max(SHORTEST_REST)
+        let settings = &self.pool().settings;
+        let idle_timeout = settings.idle_timeout.unwrap_or(settings.test_after_idle);
+        settings.test_after_idle.min(idle_timeout).max(SHORTEST_REST)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

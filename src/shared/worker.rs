@@ -21,6 +21,9 @@ use crate::stats::{Event, StatementInfo};
 /// The shortest pause between two attempts to have one more shared session.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The same after one that has failed: the pool has no session to spare.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
 /// The shared sessions of one runtime. [`SharedReads`](super::SharedReads) holds it until the runtime stops.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -141,8 +144,9 @@ impl Worker {
         let Some(place) = self.places.take() else { return };
         tokio::spawn(async move {
             let worker = &opening.0;
-            if let Some(session) = SharedSession::open(&worker.pool, worker.limits, place).await {
-                worker.add(session);
+            match SharedSession::open(&worker.pool, worker.limits, place).await {
+                Some(session) => worker.add(session),
+                None => worker.state().next_try = Instant::now() + PAUSE_AFTER_FAILURE,
             }
         });
     }

@@ -313,6 +313,55 @@ async fn those_behind_a_view_that_suddenly_sleeps_are_answered() {
     assert_whole_but(&db, 1).await;
 }
 
+/// P26: a read that is past `command_timeout` is cancelled, once it holds others up.
+#[actix_web::test]
+async fn a_read_that_takes_longer_than_the_command_timeout_is_cancelled() {
+    let database = database().await;
+    let config = Config {
+        shared_reads: 1,
+        shared_reads_slow: Duration::from_millis(100),
+        command_timeout: Some(Duration::from_millis(500)),
+        ..sized(database.config(), 4)
+    };
+    let db = connected(config).await;
+    let observer = Observer::of(&database).await;
+    db.connection().batch_execute(NAPS).await.expect("tables");
+    until_shared(&db, NAP, &[]).await;
+    observer.connection().execute("UPDATE naps SET seconds = 60", &[]).await.expect("a change");
+    let before = shared(&db);
+    let slept = soon("an end", db.connection().query(NAP, &[])).await;
+    assert!(matches!(slept, Err(actix_pg::Error::CommandTimeout(_))), "{slept:?}");
+    assert_eq!(shared(&db), before + 1);
+    eventually("the sleeper is cancelled", async || observer.running("nappers").await == 0).await;
+    assert_whole_but(&db, 1).await;
+}
+
+/// P26: what a hook has set up is there for every read, after each reset too.
+#[actix_web::test]
+async fn a_session_that_a_hook_sets_up_is_shared_set_up() {
+    let database = database().await;
+    let config = Config {
+        shared_reads: 1,
+        shared_reads_slow: Duration::from_millis(100),
+        ..sized(database.config(), 4)
+    };
+    let db = Database::builder(config)
+        .after_connect(|client| Box::pin(client.batch_execute("SET app.mark = 'hooked'")))
+        .connect()
+        .await
+        .expect("a connected database");
+    let view = "CREATE VIEW mark AS SELECT current_setting('app.mark') AS mark";
+    db.connection().batch_execute(view).await.expect("a view");
+    let sql = "SELECT mark FROM mark";
+    until_shared(&db, sql, &[]).await;
+    let (before, until) = (shared(&db), Instant::now() + Duration::from_millis(2500));
+    while Instant::now() < until {
+        assert_eq!(db.connection().query_one_scalar::<String>(sql, &[]).await.expect("a mark"), "hooked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(shared(&db) - before > 50);
+}
+
 /// P26: two shared sessions, of which one has a slow head, go on sharing.
 #[actix_web::test]
 async fn another_shared_session_takes_over() {
