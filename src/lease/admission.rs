@@ -38,9 +38,9 @@ pub(crate) enum Admission {
     Sent,
     Wait,
     /// This has to be sent and answered first. It counts as sent. If it begins a transaction, the message belongs to that.
-    First(Due),
+    First(Box<Due>),
     /// The message counts as sent, and this too, ahead of it.
-    Behind(Due),
+    Behind(Box<Due>),
 }
 
 /// What the server has to be told before the next statement.
@@ -88,7 +88,7 @@ impl LeaseState {
         let mut due = None;
         if begins || settings != self.applied {
             let pipelined = self.may_be_pipelined(message, begins) && !self.has_refused(settings);
-            let ahead = self.send_ahead(begins, settings != self.applied);
+            let ahead = Box::new(self.send_ahead(begins, settings != self.applied));
             if !pipelined {
                 self.preparing += u32::from(begins);
                 return Ok(Admission::First(ahead));

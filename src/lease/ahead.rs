@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, OptionFuture, join};
 use pin_project_lite::pin_project;
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 ///
 /// Cancellation safety: dropped before it is answered, it is abandoned like a statement, and fails the transaction.
 #[must_use = "what counts as sent has to be sent"]
-pub(crate) struct Ahead(Option<BoxFuture<'static, Result<()>>>);
+pub(crate) struct Ahead(Option<Box<BoxFuture<'static, Result<()>>>>);
 
 impl Ahead {
     pub(crate) fn nothing() -> Self {
@@ -40,8 +40,8 @@ impl Ahead {
         let sent = |reply| Sent { lease: Arc::clone(lease), reply: Some(reply), within };
         let settings = settings.map(|generation| (sent(Reply::Whole), generation));
         let begin = begin.map(|(frame, start)| (sent(Reply::Control), frame, start));
-        // Boxed, because most statements have nothing ahead of them and the futures of all have room for this.
-        Self(Some(Box::pin(carried_out(Arc::clone(lease), settings, begin))))
+        // In a box of a box, because most statements have nothing ahead of them and the futures of all have room for this.
+        Self(Some(Box::new(Box::pin(carried_out(Arc::clone(lease), settings, begin)))))
     }
 
     /// Waits until it is answered.
@@ -54,7 +54,8 @@ impl Ahead {
 
     /// Sends a message behind it, and waits until both are answered.
     pub(crate) fn along<F: Future>(self, message: F) -> Along<F> {
-        Along { ahead: self.0, went: Ok(()), message, answer: None }
+        let behind = |ahead| Box::new(Behind { ahead: Some(ahead), failed: None, answer: None });
+        Along { behind: self.0.map(behind), message }
     }
 }
 
@@ -128,40 +129,54 @@ impl Drop for Sent {
 }
 
 pin_project! {
-    /// A message behind what is sent ahead of it: how that went, and the answer. An `async fn` would contain `message` twice.
+    /// A message behind what is sent ahead of it. An `async fn` would contain `message` twice.
     pub(crate) struct Along<F: Future> {
-        ahead: Option<BoxFuture<'static, Result<()>>>,
-        went: Result<()>,
+        behind: Option<Box<Behind<F::Output>>>,
         #[pin]
         message: F,
-        answer: Option<F::Output>,
     }
 }
 
+/// How far a message and what is sent ahead of it have come.
+struct Behind<T> {
+    /// `None` when it has been answered.
+    ahead: Option<Box<BoxFuture<'static, Result<()>>>>,
+    failed: Option<Error>,
+    /// The answer to a message that the driver has refused before it was sent.
+    answer: Option<T>,
+}
+
+/// What was sent ahead of a message has failed, so that the answer to the message does not count.
+pub(crate) struct Failed<T> {
+    pub(crate) error: Error,
+    pub(crate) answer: T,
+}
+
 impl<F: Future> Future for Along<F> {
-    type Output = (Result<()>, F::Output);
+    type Output = Result<F::Output, Box<Failed<F::Output>>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Some(ahead) = this.ahead
-            && let Poll::Ready(went) = ahead.as_mut().poll(cx)
+        let Some(behind) = this.behind else {
+            return this.message.poll(cx).map(Ok);
+        };
+        if let Some(ahead) = &mut behind.ahead
+            && let Poll::Ready(went) = ahead.as_mut().as_mut().poll(cx)
         {
-            (*this.ahead, *this.went) = (None, went);
+            behind.ahead = None;
+            behind.failed = went.err();
         }
-        if this.answer.is_none() {
-            *this.answer = match this.message.poll(cx) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => None,
-            };
+        let answer = match behind.answer.take() {
+            Some(answer) => answer,
+            None => ready!(this.message.poll(cx)),
+        };
+        if behind.ahead.is_some() {
+            behind.answer = Some(answer);
+            return Poll::Pending;
         }
-        match this.answer.take() {
-            Some(answer) if this.ahead.is_none() => {
-                Poll::Ready((std::mem::replace(this.went, Ok(())), answer))
-            }
-            answer => {
-                *this.answer = answer;
-                Poll::Pending
-            }
-        }
+        Poll::Ready(match behind.failed.take() {
+            None => Ok(answer),
+            Some(error) => Err(Box::new(Failed { error, answer })),
+        })
     }
 }

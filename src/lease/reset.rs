@@ -10,16 +10,10 @@
 //!       └──────────────────────> discard: cancelled, ended, and only then is the place free
 //! ```
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::{MaybeDone, maybe_done};
-use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::state::{Health, LeaseState};
@@ -61,18 +55,31 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     let untracked = state.untracked;
     match (state.health, pooled.retire_reason()) {
         (Health::Sound, None) if pool.is_closed() => pooled.end_in_background(EndReason::Closed),
-        (Health::Sound, None) => match cleaning {
-            None => pooled.rest(),
-            Some(cleaning) => {
-                let resetting = pooled.resetting();
-                let mut returning = Box::pin(clean_and_rest(pooled, resetting, cleaning, untracked));
-                // The first poll sends the reset, on the runtime that drives the session.
-                let here = !untracked && !thread::panicking();
-                if !here || (&mut returning).now_or_never().is_none() {
-                    pool.home().spawn(returning);
+        (Health::Sound, None) if cleaning.is_none() => pooled.rest(),
+        (Health::Sound, None) => {
+            let resetting = pooled.resetting();
+            let home = Arc::clone(&pool);
+            home.home().spawn(async move {
+                let mut resetting = Some(resetting);
+                let cleaned = {
+                    let mut cleaning = pin!(clean(&pool, pooled.session(), cleaning, untracked));
+                    match timeout(GRACE, &mut cleaning).await {
+                        Ok(cleaned) => cleaned,
+                        Err(_) => {
+                            resetting = None;
+                            cleaning.await
+                        }
+                    }
+                };
+                match pooled.retire_reason() {
+                    None if cleaned => pooled.rest(),
+                    Some(reason) if cleaned => pooled.end_in_background(reason),
+                    _ => pooled.discard(EndReason::ResetFailed),
                 }
-            }
-        },
+                // Until now it stood for a session that would come back.
+                drop(resetting);
+            });
+        }
         (health, retire_reason) => {
             let reason = retire_reason.unwrap_or(EndReason::Unusable);
             if health != Health::Sound || untracked {
@@ -112,61 +119,13 @@ impl Cleaning {
         };
         (cleaning.rollback || cleaning.reset).then_some(cleaning)
     }
-
-    /// One message, unless SQL has prepared statements. `false` as for [`ask`].
-    async fn carry_out(self, session: &Session) -> Result<bool, Error> {
-        let sql = if self.rollback { "ROLLBACK" } else { "" };
-        match self.reset {
-            true => reset(session, &format!("{sql};{RESET}")).await,
-            false => ask(session, sql).await,
-        }
-    }
 }
 
-/// Cleans a session, and lets it rest.
-///
-/// Where nothing was abandoned, the first poll sends the reset and does nothing else, so that it may happen on any thread. The rest
-/// happens at home. The runtime that drives the session goes on to do so, for as long as a waiter is left to it: then it may be
-/// blocked, and home takes over.
-async fn clean_and_rest<G>(pooled: PooledSession, resetting: G, cleaning: Cleaning, untracked: bool) {
-    let pool = Arc::clone(pooled.pool());
-    let mut resetting = Some(resetting);
-    let cleaned = {
-        let mut reset = pin!(maybe_done(cleaning.carry_out(pooled.session())));
-        if !untracked {
-            poll_fn(|cx| {
-                let _ = reset.as_mut().poll(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
-        yield_now().await;
-        let mut cleaned = pin!(clean(&pool, pooled.session(), reset, cleaning.reset, untracked));
-        match timeout(GRACE, &mut cleaned).await {
-            Ok(cleaned) => cleaned,
-            Err(_) => {
-                resetting = None;
-                pooled.session().driver().go_home();
-                cleaned.await
-            }
-        }
+async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untracked: bool) -> bool {
+    let Some(cleaning) = cleaning else {
+        return true;
     };
-    match pooled.retire_reason() {
-        None if cleaned => pooled.rest(),
-        Some(reason) if cleaned => pooled.end_in_background(reason),
-        _ => pooled.discard(EndReason::ResetFailed),
-    }
-    // Until now it stood for a session that would come back.
-    drop(resetting);
-}
-
-async fn clean(
-    pool: &Pool,
-    session: &Session,
-    mut reset: Pin<&mut MaybeDone<impl Future<Output = Result<bool, Error>>>>,
-    sets_up: bool,
-    untracked: bool,
-) -> bool {
+    session.driver().go_home();
     pool.stats().count(Event::Reset);
     let _span = Span::session("reset", Some(session.peer()));
     let bound = pool.session_settings().reset_timeout;
@@ -174,12 +133,16 @@ async fn clean(
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
             return Ok::<_, Error>(false);
         }
-        reset.as_mut().await;
-        if !reset.take_output().unwrap_or(Ok(false))? {
+        let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
+        let is_synchronized = match cleaning.reset {
+            true => reset(session, &format!("{sql};{RESET}")).await?,
+            false => ask(session, sql).await?,
+        };
+        if !is_synchronized {
             telemetry::session_discarded(&"its answers do not belong to its questions");
             return Ok(false);
         }
-        Ok(!sets_up || set_up(pool, session).await)
+        Ok(!cleaning.reset || set_up(pool, session).await)
     });
     match cleaned.await {
         Ok(Ok(cleaned)) => cleaned,

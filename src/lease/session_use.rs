@@ -169,8 +169,12 @@ impl SessionUse {
 
     /// As [`send`](Self::send), but the statement need not wait for the answers to what is sent ahead of it, if it changes nothing. The
     /// caller sends it [along](Ahead::along).
-    pub(crate) async fn send_behind(&mut self, side_effects: SideEffects, reply: Reply) -> Result<Ahead> {
-        self.admitted(side_effects, reply, true).await
+    pub(crate) fn send_behind(
+        &mut self,
+        side_effects: SideEffects,
+        reply: Reply,
+    ) -> impl Future<Output = Result<Ahead>> {
+        self.admitted(side_effects, reply, true)
     }
 
     async fn admitted(&mut self, side_effects: SideEffects, reply: Reply, pipelined: bool) -> Result<Ahead> {
@@ -215,10 +219,10 @@ impl SessionUse {
             let ahead = match admission {
                 Admission::First(due) => {
                     self.preparing |= due.begin.is_some();
-                    Ahead::send(due, &self.lease).answered().await?;
+                    Ahead::send(*due, &self.lease).answered().await?;
                     continue;
                 }
-                Admission::Behind(due) => Ahead::send(due, &self.lease),
+                Admission::Behind(due) => Ahead::send(*due, &self.lease),
                 Admission::Sent | Admission::Wait => Ahead::nothing(),
             };
             self.sent = Some(reply);

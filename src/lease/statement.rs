@@ -10,7 +10,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Failed};
 use super::deadline::Bound;
 use super::session_use::SessionUse;
 use super::state::Reply;
@@ -20,7 +20,7 @@ use crate::session::Prepared;
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
-use crate::tokio_postgres::{self, CopyInSink, CopyOutStream, Row, RowStream};
+use crate::tokio_postgres::{self, CopyInSink, CopyOutStream, Row, RowStream, Statement};
 use crate::{Error, Result, telemetry};
 
 /// The parameters of a statement, as tokio-postgres takes them.
@@ -139,8 +139,8 @@ pub(crate) async fn copy_in(
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let sink = bounded(session_use.bound(), async {
-        let (prepared, _) = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
-        let sink = session_use.session().client().copy_in(&prepared.statement).await;
+        let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
+        let sink = session_use.session().client().copy_in(&statement).await;
         sink.map_err(|err| {
             session_use.give_up();
             err.into()
@@ -156,8 +156,8 @@ pub(crate) async fn copy_in(
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let stream = bounded(session_use.bound(), async {
-        let (prepared, _) = prepared(&mut session_use, sql, None, Reply::CopyOut).await?;
-        let stream = session_use.session().client().copy_out(&prepared.statement).await;
+        let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyOut).await?;
+        let stream = session_use.session().client().copy_out(&statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })
     .await
@@ -177,7 +177,7 @@ async fn start(
     let mut refused: Option<Error> = None;
     loop {
         let prepared = prepared(session_use, sql, plan.as_deref_mut(), answer).await;
-        let (prepared, ahead) = match (prepared, refused.take()) {
+        let (statement, ahead) = match (prepared, refused.take()) {
             // In a transaction the first refusal has failed it, and the caller has to see that one.
             (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
                 return Err(first);
@@ -188,14 +188,10 @@ async fn start(
             }
         };
         let client = session_use.session().client();
-        let running = client.query_raw(&prepared.statement, params.iter().copied());
-        let err = match ahead.along(running).await {
-            (Ok(()), Ok(rows)) => return Ok(rows),
-            (Ok(()), Err(err)) => err,
-            (Err(err), answer) => {
-                read_away(answer).boxed().await;
-                return Err(session_use.refused(err));
-            }
+        let err = match ahead.along(client.query_raw(&statement, params.iter().copied())).await {
+            Ok(Ok(rows)) => return Ok(rows),
+            Ok(Err(err)) => err,
+            Err(failed) => return Err(read_away(session_use, failed).boxed().await),
         };
         let renewable = session_use.session().forget(sql, &err);
         let err = session_use.refused(err.into());
@@ -208,11 +204,16 @@ async fn start(
 }
 
 /// Reads the answer to a statement that does not count, because what was sent ahead of it has failed.
-async fn read_away(answer: Result<RowStream, tokio_postgres::Error>) {
+async fn read_away(
+    session_use: &mut SessionUse,
+    failed: Box<Failed<Result<RowStream, tokio_postgres::Error>>>,
+) -> Error {
+    let Failed { error, answer } = *failed;
     if let Ok(rows) = answer {
         let mut rows = pin!(rows);
         while let Ok(Some(_)) = rows.try_next().await {}
     }
+    session_use.refused(error)
 }
 
 /// Takes a statement from the session's cache, or prepares it. On return it counts as sent, and the caller sends it along.
@@ -223,19 +224,14 @@ async fn prepared(
     sql: &str,
     mut plan: Option<&mut Plan>,
     answer: Reply,
-) -> Result<(Prepared, Ahead)> {
+) -> Result<(Statement, Ahead)> {
     let mut fits = |prepared: &Prepared| {
         plan.as_deref_mut().map_or(Ok(()), |plan| plan.find(prepared.statement.columns()))
     };
     let prepared = match session_use.session().cached(sql).filter(|cached| fits(cached).is_ok()) {
         Some(prepared) => prepared,
         None => {
-            let ahead = session_use.send_behind(SideEffects::default(), Reply::Prepare).await?;
-            let prepared = match ahead.along(session_use.session().prepare(sql).boxed()).await {
-                (Ok(()), prepared) => prepared.map_err(Error::from),
-                (Err(err), _) => Err(err),
-            };
-            let prepared = prepared.map_err(|err| session_use.refused(err))?;
+            let prepared = prepare(session_use, sql).boxed().await?;
             if let Err(err) = fits(&prepared) {
                 session_use.answered(Ok(()))?;
                 return Err(err.into());
@@ -245,7 +241,16 @@ async fn prepared(
     };
     session_use.runs(&prepared.info);
     let ahead = session_use.send_behind(prepared.info.side_effects(), answer).await?;
-    Ok((prepared, ahead))
+    Ok((prepared.statement, ahead))
+}
+
+async fn prepare(session_use: &mut SessionUse, sql: &str) -> Result<Prepared> {
+    let ahead = session_use.send_behind(SideEffects::default(), Reply::Prepare).await?;
+    let prepared = match ahead.along(session_use.session().prepare(sql)).await {
+        Ok(prepared) => prepared.map_err(Error::from),
+        Err(failed) => Err(failed.error),
+    };
+    prepared.map_err(|err| session_use.refused(err))
 }
 
 pin_project! {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use actix_pg::{Connection, Database};
-use test_support::{backend, connect, elsewhere, runtime, soon};
+use test_support::{backend, connect, elsewhere, runtime};
 
 /// P12, P13: the only session serves one runtime after the other, and is never opened anew.
 #[tokio::test]
@@ -88,46 +88,6 @@ async fn an_idle_session_of_a_blocked_runtime_is_used_elsewhere() {
     unblock.send(()).expect("a receiver");
     tokio::task::spawn_blocking(|| worker.join()).await.expect("a thread").expect("a worker that ended well");
     assert_eq!(backend(&db.connection()).await, before);
-}
-
-/// P12, P13, P17: a reset is sent by the runtime that returns the session. It is carried through though that blocks or stops.
-#[tokio::test]
-async fn a_reset_outlives_the_runtime_that_sent_it() {
-    let (_database, db) = connect(1).await;
-    let tenant = "SELECT current_setting('app.tenant', true)";
-    let (blocked, wait_for_block) = mpsc::channel::<i32>();
-    let (unblock, wait_for_unblock) = mpsc::channel::<()>();
-    let conn = db.connection();
-    let worker = thread::spawn(move || {
-        runtime().block_on(async {
-            let before = backend(&conn).await;
-            conn.set_config("app.tenant", "ada").expect("a setting");
-            conn.query(tenant, &[]).await.expect("a row");
-            conn.release().expect("a release");
-            blocked.send(before).expect("a receiver");
-            wait_for_unblock.recv().expect("a sender");
-        });
-    });
-    let before = tokio::task::spawn_blocking(move || wait_for_block.recv())
-        .await
-        .expect("a thread")
-        .expect("a sender");
-    assert_eq!(soon("a session", backend(&db.connection())).await, before);
-    unblock.send(()).expect("a receiver");
-    tokio::task::spawn_blocking(|| worker.join()).await.expect("a thread").expect("a worker that ended well");
-
-    for _ in 0..50 {
-        let dirty = async |conn: Connection| {
-            conn.set_config("app.tenant", "ada").expect("a setting");
-            assert_eq!(conn.query_one_scalar::<String>(tenant, &[]).await.expect("a row"), "ada");
-            backend(&conn).await
-        };
-        assert_eq!(elsewhere(&db, dirty).await, before);
-        let conn = db.connection();
-        assert_eq!(soon("a session", backend(&conn)).await, before);
-        assert_eq!(conn.query_one_scalar::<String>(tenant, &[]).await.expect("a row"), "");
-    }
-    assert_eq!(db.status().counters.resets, 51);
 }
 
 /// P10, P11, P12: eight runtimes on three sessions; every answer reaches its own question, and nothing is lost.
