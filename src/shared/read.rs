@@ -23,7 +23,9 @@ use super::queue::{Rows, Told};
 use super::shared_session::{SharedSession, is_lost};
 use super::worker::{Question, Sent, Worker};
 use crate::config::Echo;
-use crate::lease::{Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated};
+use crate::lease::{
+    Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated,
+};
 use crate::stats::StatementInfo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{self, Row};

@@ -181,6 +181,28 @@ async fn a_batch_is_one_round_trip_and_one_for_begin() {
     assert_eq!(count(&conn, "t").await, 600);
 }
 
+/// A transaction begins with its first statement, which may be a batch, also one of the connection beside it.
+#[tokio::test]
+async fn a_batch_begins_a_transaction_that_was_put_off_and_is_a_part_of_it() {
+    let database = database().await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 1)).await;
+    let conn = db.connection();
+    conn.batch_execute(SCHEMA).await.unwrap();
+    conn.release().unwrap();
+    insert(&conn, [-1]).await.unwrap();
+    for beside in [false, true] {
+        let before = proxy.round_trips();
+        let tx = conn.transaction().await.unwrap();
+        assert_eq!(proxy.round_trips(), before);
+        let ran = if beside { insert(&conn, 0..256).await } else { insert(&tx, 0..256).await };
+        assert_eq!((ran.unwrap(), proxy.round_trips() - before), (256, 2));
+        tx.rollback().await.unwrap();
+        assert_eq!(count(&conn, "t").await, 1);
+    }
+    assert_clean(&db, &conn).await;
+}
+
 /// A number of so many bytes.
 #[derive(Debug, Clone, Copy)]
 struct Long(usize);
@@ -269,6 +291,16 @@ async fn behind_a_begin_that_fails_nothing_is_sent() {
         server.script(Phase::Simple, "START TRANSACTION", fault);
         let err = conn.execute_many(INSERT, [[1_i64]; 1_000]).await.unwrap_err();
         assert!(matches!(err, Error::Begin(_)), "{err:?}");
+        conn.release().unwrap();
+        // Begun by the batch, through either handle.
+        let tx = conn.transaction().await.unwrap();
+        server.script(Phase::Simple, "START TRANSACTION", fault);
+        let ran = match fault {
+            Fault::HangUp => conn.execute_many(INSERT, [[1_i64]; 1_000]).await,
+            _ => tx.execute_many(INSERT, [[1_i64]; 1_000]).await,
+        };
+        assert!(matches!(ran, Err(Error::Begin(_))), "{ran:?}");
+        drop(tx);
         conn.release().unwrap();
     }
     assert_eq!(server.passed(Phase::Statement), before);
