@@ -201,6 +201,9 @@ impl Database {
     pub fn resize(&self, min: u32, max: u32) -> Result<()> {
         config::sizes(min, max)?;
         self.lender.pool().resize(min, max);
+        if let Some(shared) = &self.shared {
+            shared.resize(max);
+        }
         Ok(())
     }
 

@@ -9,11 +9,12 @@ use futures_util::FutureExt;
 use self::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
+use crate::config::Echo;
 use crate::lease::{self, Params, SessionUse};
 use crate::row::{self, FromRow, Plan};
-use crate::shared::Read;
-use crate::tokio_postgres::Row;
+use crate::shared::{Fits, Read};
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
+use crate::tokio_postgres::{Column, Row};
 use crate::{Error, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
@@ -23,6 +24,7 @@ pub(crate) mod sealed {
     use std::sync::Arc;
 
     use crate::Result;
+    use crate::config::Echo;
     use crate::lease::{Deadline, RequestInfo, SessionUse};
     use crate::request::Transaction;
     use crate::request::scope::Caller;
@@ -53,6 +55,12 @@ pub(crate) mod sealed {
         pub(crate) request: Cow<'a, Arc<RequestInfo>>,
         /// When the call has to be over, if that was said.
         pub(crate) until: Option<Deadline>,
+    }
+
+    impl Shares<'_> {
+        pub(crate) fn echo(&self) -> Echo {
+            self.shared.echo()
+        }
     }
 }
 
@@ -106,7 +114,7 @@ pub trait GenericClient: Executor {
             // Boxed, because most applications share nothing and every query's future contains it.
             if let Some(shares) = self.shares() {
                 let run = |session_use| lease::query(session_use, sql, params, None);
-                return read(self, shares, caller, sql, params, usize::MAX, run).boxed().await;
+                return read(self, shares, caller, sql, params, usize::MAX, None, run).boxed().await;
             }
             lease::query(self.enter(caller).await?.0, sql, params, None).await
         }
@@ -127,8 +135,8 @@ pub trait GenericClient: Executor {
                 let run = async |session_use| {
                     Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, None).await?))
                 };
-                let mut rows = read(self, shares, caller, sql, params, 2, run).boxed().await?;
-                return if rows.len() > 1 { Err(Error::TooManyRows) } else { Ok(rows.pop()) };
+                let rows = read(self, shares, caller, sql, params, 2, None, run).boxed().await?;
+                return one_at_most(rows);
             }
             lease::query_opt(self.enter(caller).await?.0, sql, params, None).await
         }
@@ -143,18 +151,20 @@ pub trait GenericClient: Executor {
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
         let caller = Location::caller();
         async move {
+            if let Some(shares) = self.shares() {
+                let echo = shares.echo();
+                let run = async |session_use| {
+                    lease::query(session_use, sql, params, Some(&mut Plan::of::<T>())).await
+                };
+                let fits = Some(&fits::<T> as Fits<'_>);
+                let rows = read(self, shares, caller, sql, params, usize::MAX, fits, run).boxed().await?;
+                return values(&rows, sql, echo);
+            }
             let session_use = self.enter(caller).await?.0;
             let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
             let rows = lease::query(session_use, sql, params, Some(&mut plan)).await?;
             // The session has gone back: a conversion is the application's code, and may take long, or panic.
-            let mut values = Vec::with_capacity(rows.len());
-            for row in &rows {
-                match row::read(row, &plan) {
-                    Ok(value) => values.push(value),
-                    Err(err) => return Err(Error::Row(err).of_statement(Some(sql), echo)),
-                }
-            }
-            Ok(values)
+            rows.iter().map(|row| value(row, &plan, sql, echo)).collect()
         }
     }
 
@@ -177,11 +187,21 @@ pub trait GenericClient: Executor {
     ) -> impl Future<Output = Result<Option<T>>> + Send {
         let caller = Location::caller();
         async move {
+            if let Some(shares) = self.shares() {
+                let echo = shares.echo();
+                let run = async |session_use| {
+                    let row = lease::query_opt(session_use, sql, params, Some(&mut Plan::of::<T>())).await?;
+                    Ok(Vec::from_iter(row))
+                };
+                let fits = Some(&fits::<T> as Fits<'_>);
+                let rows = read(self, shares, caller, sql, params, 2, fits, run).boxed().await?;
+                let row = one_at_most(rows)?;
+                return Ok(values(row.as_slice(), sql, echo)?.pop());
+            }
             let session_use = self.enter(caller).await?.0;
             let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
             let row = lease::query_opt(session_use, sql, params, Some(&mut plan)).await?;
-            let value = row.map(|row| row::read(&row, &plan)).transpose();
-            value.map_err(|err| Error::Row(err).of_statement(Some(sql), echo))
+            row.map(|row| value(&row, &plan, sql, echo)).transpose()
         }
     }
 
@@ -325,6 +345,7 @@ async fn read<C, R>(
     sql: &str,
     params: Params<'_>,
     most: usize,
+    fits: Option<Fits<'_>>,
     run: impl FnOnce(SessionUse) -> R,
 ) -> Result<Vec<Row>>
 where
@@ -338,7 +359,29 @@ where
             None => session_use,
         })
     };
-    Read { shared, request: &request, caller, sql, params, most, until }.run(enter, run).await
+    Read { shared, request: &request, caller, sql, params, most, until, fits }.run(enter, run).await
+}
+
+/// Whether these are the columns of the type.
+fn fits<T: FromRow>(columns: &[Column]) -> bool {
+    Plan::of::<T>().find(columns).is_ok()
+}
+
+fn one_at_most(mut rows: Vec<Row>) -> Result<Option<Row>> {
+    if rows.len() > 1 { Err(Error::TooManyRows) } else { Ok(rows.pop()) }
+}
+
+/// Reads rows whose session may have been any.
+fn values<T: FromRow>(rows: &[Row], sql: &str, echo: Echo) -> Result<Vec<T>> {
+    let mut plan = Plan::of::<T>();
+    if let Some(row) = rows.first() {
+        plan.find(row.columns())?;
+    }
+    rows.iter().map(|row| value(row, &plan, sql, echo)).collect()
+}
+
+fn value<T: FromRow>(row: &Row, plan: &Plan, sql: &str, echo: Echo) -> Result<T> {
+    row::read(row, plan).map_err(|err| Error::Row(err).of_statement(Some(sql), echo))
 }
 
 fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {

@@ -24,6 +24,7 @@ mod brake;
 mod places;
 
 pub(crate) use read::Read;
+pub(crate) use worker::Fits;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -33,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 
-use crate::config::SharedReadSettings;
+use crate::config::{Echo, SharedReadSettings};
 use crate::pool::Pool;
 use places::Places;
 use worker::Worker;
@@ -77,6 +78,20 @@ impl SharedReads {
         for (_, worker) in workers {
             worker.close();
         }
+    }
+
+    /// Follows a change of the pool's size. If more sessions are shared than may be, all of them go back to the pool, and as many as
+    /// there is room for are shared anew.
+    pub(crate) fn resize(&self, pool_max_size: u32) {
+        if self.places.resize(pool_max_size) {
+            let workers: Vec<_> = self.workers().iter().map(|(_, worker)| Arc::clone(worker)).collect();
+            workers.iter().for_each(|worker| worker.give_back());
+        }
+    }
+
+    /// Whether statements are echoed, and how.
+    pub(crate) fn echo(&self) -> Echo {
+        self.pool.session_settings().echo
     }
 
     /// The worker that the caller runs on.

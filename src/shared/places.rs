@@ -8,7 +8,7 @@ use crate::telemetry;
 /// The sessions of a pool that may be shared: at most half of them, because what is not shared needs sessions too.
 #[derive(Debug)]
 pub(super) struct Places {
-    most: u32,
+    most: AtomicU32,
     taken: AtomicU32,
     told: AtomicBool,
 }
@@ -19,17 +19,27 @@ pub(super) struct Place(Arc<Places>);
 
 impl Places {
     pub(super) fn new(pool_max_size: u32) -> Arc<Self> {
-        Arc::new(Self { most: pool_max_size / 2, taken: AtomicU32::new(0), told: AtomicBool::new(false) })
+        let places = Self { most: AtomicU32::new(0), taken: AtomicU32::new(0), told: AtomicBool::new(false) };
+        places.resize(pool_max_size);
+        Arc::new(places)
+    }
+
+    /// Sets how many there are, and says whether more than that are taken.
+    pub(super) fn resize(&self, pool_max_size: u32) -> bool {
+        let most = pool_max_size / 2;
+        self.most.store(most, Ordering::Relaxed);
+        self.taken.load(Ordering::Relaxed) > most
     }
 
     /// Takes a place. Logs the first time that there is none.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
-        let more = |taken: u32| (taken < self.most).then_some(taken + 1);
+        let most = self.most.load(Ordering::Relaxed);
+        let more = |taken: u32| (taken < most).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Some(Place(Arc::clone(self))),
             Err(_) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
-                    telemetry::no_room_to_share(self.most);
+                    telemetry::no_room_to_share(most);
                 }
                 None
             }

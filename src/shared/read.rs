@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::SharedReads;
 use super::queue::{Rows, Told};
 use super::shared_session::{SharedSession, is_lost};
-use super::worker::{Question, Sent, Worker};
+use super::worker::{Fits, Question, Sent, Worker};
 use crate::config::Echo;
 use crate::lease::{
     Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated,
@@ -32,7 +32,7 @@ use crate::tokio_postgres::{self, Row};
 use crate::{Error, Result, telemetry};
 
 /// A read of a request that holds no session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Read<'a> {
     pub(crate) shared: &'a Arc<SharedReads>,
     pub(crate) request: &'a Arc<RequestInfo>,
@@ -43,6 +43,8 @@ pub(crate) struct Read<'a> {
     pub(crate) most: usize,
     /// When the call has to be over, if that was said.
     pub(crate) until: Option<Deadline>,
+    /// Whether the columns are those that are wanted.
+    pub(crate) fits: Option<Fits<'a>>,
 }
 
 /// How a read that was sent goes on.
@@ -78,7 +80,7 @@ impl Read<'_> {
         E: Future<Output = Result<SessionUse>>,
         R: Future<Output = Result<Vec<Row>>>,
     {
-        let question = Question { sql: self.sql, params: self.params, most: self.most };
+        let question = Question { sql: self.sql, params: self.params, most: self.most, fits: self.fits };
         let worker = self.shared.here();
         let sent = worker.as_ref().and_then(|worker| Some((worker, worker.ask(question, None)?)));
         let Some((worker, sent)) = sent else {

@@ -17,6 +17,7 @@ use crate::config::SharedReadSettings;
 use crate::lease::Params;
 use crate::pool::Pool;
 use crate::stats::{Event, StatementInfo};
+use crate::tokio_postgres::Column;
 
 /// The shortest pause between two attempts to have one more shared session.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +60,12 @@ pub(super) struct Question<'a> {
     pub(super) params: Params<'a>,
     /// The most rows that are kept.
     pub(super) most: usize,
+    /// Whether the columns are those that are wanted. If not, it has to have a session of its own, where they are looked at anew.
+    pub(super) fits: Option<Fits<'a>>,
 }
+
+/// Looks at the columns of a result.
+pub(crate) type Fits<'a> = &'a (dyn Fn(&[Column]) -> bool + Sync);
 
 impl Worker {
     pub(super) fn new(
@@ -104,7 +110,8 @@ impl Worker {
                 session.prepare(info, now);
                 continue;
             };
-            if !self.shares(&prepared.info) {
+            let fits = question.fits.is_none_or(|fits| fits(prepared.statement.columns()));
+            if !fits || !self.shares(&prepared.info) {
                 return None;
             }
             let params = match &encoded {
@@ -192,10 +199,13 @@ impl Worker {
 
     /// Shares nothing from now on. The sessions go back to the pool after their last answers.
     pub(super) fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        let sessions = std::mem::take(&mut state.sessions);
-        drop(state);
+        self.state().closed = true;
+        self.give_back();
+    }
+
+    /// The sessions go back to the pool after their last answers.
+    pub(super) fn give_back(&self) {
+        let sessions = std::mem::take(&mut self.state().sessions);
         for session in sessions {
             session.retire();
         }

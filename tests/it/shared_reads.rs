@@ -117,6 +117,54 @@ async fn the_verbs_answer_as_ever() {
     echoes(&db, 5).await;
 }
 
+/// P26: so do the verbs that read structs, the calls that have a time-out, and those of the `Database` itself.
+#[actix_web::test]
+async fn structs_time_outs_and_the_handle_share() {
+    let (_database, db) = patiently_sharing(4, 1).await;
+    let all = "SELECT id, name FROM things WHERE id <= $1 ORDER BY id";
+    until_shared(&db, all, &[&0]).await;
+    let before = shared(&db);
+    let conn = db.connection();
+    let things: Vec<(i32, String)> = conn.query_as(all, &[&2]).await.expect("things");
+    assert_eq!(things, [(1, "thing 1".into()), (2, "thing 2".into())]);
+    let (id, _): (i32, String) = conn.query_one_as(all, &[&1]).await.expect("a thing");
+    assert_eq!(id, 1);
+    assert_eq!(conn.query_opt_as::<(i32, String)>(all, &[&0]).await.expect("no thing"), None);
+    let two = conn.query_opt_as::<(i32, String)>(all, &[&2]).await;
+    assert!(matches!(two, Err(actix_pg::Error::TooManyRows)));
+    assert_eq!(shared(&db) - before, 4);
+    // What does not fit is refused as ever, also where there is no row.
+    assert!(matches!(conn.query_as::<(i32,)>(all, &[&0]).await, Err(actix_pg::Error::Row(_))));
+    assert_eq!(shared(&db) - before, 4);
+    conn.release().expect("nothing runs");
+
+    let bounded = conn.with_timeout(Duration::from_secs(10));
+    assert_eq!(bounded.query_scalar::<i32>(all, &[&2]).await.expect("numbers"), [1, 2]);
+    assert_eq!(db.query_scalar::<i32>(all, &[&1]).await.expect("numbers"), [1]);
+    assert_eq!(shared(&db) - before, 6);
+    db.execute("UPDATE naps SET seconds = 60", &[]).await.expect("a nap");
+    let late = conn.with_timeout(Duration::from_millis(50)).query(NAP, &[]).await;
+    assert!(matches!(late, Err(actix_pg::Error::TimedOut { .. })), "{late:?}");
+}
+
+/// P10, P13, P26: a pool that is made smaller has half of its sessions for those who do not share.
+#[actix_web::test]
+async fn a_smaller_pool_shares_less() {
+    let (_database, db) = patiently_sharing(8, 4).await;
+    let all = "SELECT id, name FROM things WHERE id <= $1 ORDER BY id";
+    eventually("four are shared", async || {
+        db.connection().query(all, &[&0]).await.expect("rows");
+        db.status().used == 4
+    })
+    .await;
+    db.resize(0, 2).expect("sizes");
+    let others = soon("a session", db.connection().client()).await.map(drop);
+    others.expect("a session that is not shared");
+    eventually("it is small", async || db.status().open <= 2).await;
+    until_shared(&db, all, &[&1]).await;
+    soon("a session", db.connection().client()).await.map(drop).expect("another session");
+}
+
 /// P26: a request with a session, a transaction or settings of its own uses those.
 #[actix_web::test]
 async fn a_request_with_state_of_its_own_does_not_share() {
