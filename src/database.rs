@@ -14,6 +14,7 @@ use crate::shared::SharedReads;
 use crate::{Result, telemetry};
 
 mod ping;
+mod session;
 
 pub(crate) use ping::ask;
 

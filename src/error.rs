@@ -127,7 +127,8 @@ pub enum Error {
     /// [`RequestTransaction`](crate::RequestTransaction). Everything is rolled back. 500.
     TransactionHeld,
 
-    /// Sandbox: SQL that begins or ends a transaction would end the sandbox, and is refused. 500.
+    /// Sandbox: SQL that begins or ends a transaction would end the sandbox, and [`Database::session`](crate::Database::session) would
+    /// leave it. Both are refused. 500.
     Sandboxed,
 
     /// Setting: this is not the name of a configuration parameter. 500.
@@ -358,7 +359,8 @@ impl fmt::Display for Error {
                  drop every `RequestTransaction`, in a streaming body too, before the handler returns"
             }
             Self::Sandboxed => {
-                "SQL that begins or ends a transaction would break out of the sandbox; use `Connection::transaction()`"
+                "SQL that begins or ends a transaction, or a session to own, would break out of the sandbox; \
+                 use `Connection::transaction()`"
             }
             Self::SettingName(name) => {
                 return write!(f, "{name:?} is not the name of a setting; expected identifiers with dots between them");

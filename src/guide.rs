@@ -5,17 +5,18 @@
 //! 3. [`lazy_shared_released`]: when a session is borrowed and when it goes back
 //! 4. [`rows`]: structs, tuples, JSON, what happens when they do not fit
 //! 5. [`outside_of_requests`]: jobs, repositories, GraphQL
-//! 6. [`transactions`]: by hand, with retries, around a whole request
-//! 7. [`streaming`]: large results, uploads, downloads, `COPY`
-//! 8. [`settings`]: row-level security with a setting per request
-//! 9. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 10. [`errors`]: what a client sees, what the log has
-//! 11. [`time_outs`]: which bound is for what; a time for a call, and for a request
-//! 12. [`tuning`]: how many sessions, and which option for which symptom
-//! 13. [`operating`]: who holds what, and what is slow
-//! 14. [`pooler`]: behind PgBouncer
-//! 15. [`shared_reads`]: queries without a session of their own
-//! 16. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 6. [`owned_sessions`]: migrations, and code that wants a `&mut Client`
+//! 7. [`transactions`]: by hand, with retries, around a whole request
+//! 8. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 9. [`settings`]: row-level security with a setting per request
+//! 10. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 11. [`errors`]: what a client sees, what the log has
+//! 12. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 13. [`tuning`]: how many sessions, and which option for which symptom
+//! 14. [`operating`]: who holds what, and what is slow
+//! 15. [`pooler`]: behind PgBouncer
+//! 16. [`shared_reads`]: queries without a session of their own
+//! 17. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -33,6 +34,9 @@ pub mod outside_of_requests {}
 
 #[doc = include_str!("../docs/guide/rows.md")]
 pub mod rows {}
+
+#[doc = include_str!("../docs/guide/owned-sessions.md")]
+pub mod owned_sessions {}
 
 #[doc = include_str!("../docs/guide/transactions.md")]
 pub mod transactions {}

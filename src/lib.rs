@@ -43,6 +43,7 @@
 //! - Rows as structs: [`FromRow`](trait@FromRow), [`Connection::query_as`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
+//! - What a tool or a library wants for itself, such as one for migrations: [`Database::session`].
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
 //!
@@ -133,6 +134,7 @@ pub use config::{
 };
 pub use database::Database;
 pub use error::{BusyWith, Error, Result};
+pub use lease::OwnedSession;
 pub use pool::{AcquireError, Counters, Ended, Status};
 pub use postgres_error::PostgresError;
 #[doc(hidden)]

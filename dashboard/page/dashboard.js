@@ -72,6 +72,7 @@ const ENDED = {
   refused: "Ended: refused by a hook",
   sandbox: "Ended: sandbox over",
   resized: "Ended: pool made smaller",
+  owned: "Ended: dropped by its owner",
   closed: "Ended: pool closed",
 };
 

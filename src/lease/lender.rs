@@ -8,12 +8,15 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use super::Lease;
+use super::owned_session::OwnedSession;
 use super::request_info::RequestInfo;
 use super::reset;
 #[cfg(feature = "testing")]
 use super::sandbox::{Sandbox, Turn};
 use super::session_use::SessionUse;
 use super::state::LeaseState;
+#[cfg(feature = "testing")]
+use crate::Error;
 use crate::Result;
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::Place;
@@ -88,8 +91,32 @@ impl Lender {
 
     /// Lends a session. The borrower's settings are applied before the first statement.
     pub(crate) async fn acquire(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
+        self.within_acquire_timeout(borrower, self.acquire_in_time(borrower)).await
+    }
+
+    /// Lends a session to one who owns it until its end. Fails in a sandbox, whose session belongs to all.
+    pub(crate) async fn own(&self, borrower: Borrower<'_>) -> Result<OwnedSession> {
+        match self {
+            Self::Pool(pool) => {
+                let pooled = match pool.acquire_now() {
+                    Some(pooled) => pooled,
+                    None => self.within_acquire_timeout(borrower, wait_for_session(pool)).await?,
+                };
+                Ok(OwnedSession::new(pooled, borrower.place()))
+            }
+            #[cfg(feature = "testing")]
+            Self::Sandbox(_) => Err(Error::Sandboxed),
+        }
+    }
+
+    /// Bounds a wait for a session, and warns of one that is slow.
+    async fn within_acquire_timeout<T>(
+        &self,
+        borrower: Borrower<'_>,
+        acquired: impl Future<Output = Result<T, AcquireError>>,
+    ) -> Result<T, AcquireError> {
         let pool = self.pool();
-        let acquired = pool.within_acquire_timeout(self.acquire_in_time(borrower));
+        let acquired = pool.within_acquire_timeout(acquired);
         let Some(threshold) = pool.warnings().slow_acquire else {
             return acquired.await?;
         };
@@ -114,14 +141,7 @@ impl Lender {
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].
     pub(crate) async fn acquire_in_time(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
         match self {
-            Self::Pool(pool) => {
-                let span = Span::session("acquire", None);
-                let acquired = pool.acquire_in_time().await;
-                if acquired.is_err() {
-                    span.record_error(None, "acquire");
-                }
-                Ok(Lease::new(Loan::Pooled(acquired?), borrower))
-            }
+            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(wait_for_session(pool).await?), borrower)),
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => {
                 Ok(Lease::new(Loan::Turn(sandbox.turn(borrower.request).await?), borrower))
@@ -137,6 +157,16 @@ impl Lender {
             Self::Sandbox(sandbox) => sandbox.close().await,
         }
     }
+}
+
+/// Waits for a session of the pool, within a span.
+async fn wait_for_session(pool: &Arc<Pool>) -> Result<PooledSession, AcquireError> {
+    let span = Span::session("acquire", None);
+    let acquired = pool.acquire_in_time().await;
+    if acquired.is_err() {
+        span.record_error(None, "acquire");
+    }
+    acquired
 }
 
 /// A session on loan, which knows where it goes back to.

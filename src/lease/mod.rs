@@ -14,9 +14,11 @@
 //! breaks the lease: its users get [`Error::SessionLost`], and the session is discarded at the return.
 //!
 //! A statement comes in at [`statement`]. To follow it, read [`SessionUse`], [`state`] and [`transaction_stack`]; for how a session comes
-//! and goes, [`lender`] and [`reset`].
+//! and goes, [`lender`] and [`reset`]. An [`OwnedSession`]
+//! is a borrow without a lease: one owner, of whom nothing is known.
 
 mod lender;
+mod owned_session;
 mod observed;
 mod session_use;
 mod state;
@@ -38,6 +40,7 @@ pub(crate) use batch::{execute_batch, execute_many};
 pub(crate) use deadline::{Bound, Deadline};
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
+pub use owned_session::OwnedSession;
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use reset::{READ_ONLY, RESET, give_back_shared, reset_at_once};

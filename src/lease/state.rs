@@ -203,6 +203,7 @@ impl LeaseState {
     pub(crate) fn doing(&self) -> Doing {
         Doing {
             standalone: false,
+            owned: false,
             in_transaction: self.in_transaction(),
             in_flight: self.in_flight > 0,
             latest: self.latest.clone(),

@@ -15,6 +15,9 @@ const SHORTEST: Duration = Duration::from_millis(5);
 /// Said of a connection that is kept: nothing else ends its hold.
 const KEPT: &str = "idle, kept by a Database::connection() until its release() or its drop";
 
+/// Said of a session that the application owns.
+const OWNED: &str = "owned through a Database::session() until its drop";
+
 /// Starts the task that looks, if there is a threshold.
 pub(crate) fn start(pool: &Arc<Pool>) {
     let Some(threshold) = pool.warnings().long_hold else {
@@ -53,6 +56,7 @@ fn held_long(cell: &Cell, threshold: Duration, now: Instant) -> Option<Warning> 
     warning.duration = Some(held);
     if let Some(doing) = holder.lease.upgrade().map(|lease| lease.activity()) {
         warning.doing = Some(match (doing.in_flight, doing.in_transaction) {
+            _ if doing.owned => OWNED,
             (true, _) => "running a statement",
             (false, true) => "idle in a transaction",
             (false, false) if doing.standalone => KEPT,

@@ -54,6 +54,10 @@ impl PooledSession {
         self.held.as_ref().expect("only its end takes the session").lent.session()
     }
 
+    pub(crate) fn session_mut(&mut self) -> &mut Session {
+        self.held.as_mut().expect("only its end takes the session").lent.session_mut()
+    }
+
     /// Why the session must not stay in the pool, if so. A session that is too old stays during an outage.
     pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         self.session().retire_reason().or_else(|| {
@@ -82,7 +86,7 @@ impl PooledSession {
             enter(lent.session(), Phase::Idle, lent.session().idle_since());
             if let Some(Surplus { session, permit }) = permit.deliver(Some(lent.session().runtime()), lent) {
                 self.held = Some(Held { lent: session, permit });
-                self.end_held(EndReason::Resized, false);
+                self.end_held(EndReason::Resized, None);
             }
         }
     }
@@ -98,13 +102,18 @@ impl PooledSession {
 
     /// Ends a session on which nothing runs, in the background.
     pub(crate) fn end_in_background(mut self, reason: EndReason) {
-        self.end_held(reason, false);
+        self.end_held(reason, None);
     }
 
     /// Ends the session in the background. Cancels first what may still run on it, because a backend notices that its client
     /// has gone only when its statement has ended.
     pub(crate) fn discard(mut self, reason: EndReason) {
-        self.end_held(reason, true);
+        self.end_held(reason, Some(Abandoned::Cancelled));
+    }
+
+    /// Does the same for a session of which nobody knows whether something runs on it: nothing is cancelled where it answers.
+    pub(crate) fn discard_unknown(mut self, reason: EndReason) {
+        self.end_held(reason, Some(Abandoned::Ending));
     }
 
     /// Ends a session whose server may be gone. Frees the place after `bound` at the latest.
@@ -113,7 +122,7 @@ impl PooledSession {
     }
 
     /// Logs at home, at the end: a drop that comes from a panic must not call a subscriber.
-    fn end_held(&mut self, reason: EndReason, busy: bool) {
+    fn end_held(&mut self, reason: EndReason, abandoned: Option<Abandoned>) {
         let Some(mut held) = self.held.take() else {
             return;
         };
@@ -122,8 +131,8 @@ impl PooledSession {
         held.lent.count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
-            if busy {
-                let last = cancel_until_quiet(held.lent.session(), pool.connector(), Abandoned::Cancelled);
+            if let Some(abandoned) = abandoned {
+                let last = cancel_until_quiet(held.lent.session(), pool.connector(), abandoned);
                 let _ = timeout(LAST_CANCEL, last).await;
             }
             held.end().await;
@@ -149,7 +158,7 @@ fn enter(session: &Session, phase: Phase, now: Instant) {
 
 impl Drop for PooledSession {
     fn drop(&mut self) {
-        self.end_held(EndReason::Dropped, true);
+        self.end_held(EndReason::Dropped, Some(Abandoned::Cancelled));
     }
 }
 

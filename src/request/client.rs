@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::Result;
 use crate::lease::SessionUse;
-use crate::tokio_postgres::Client;
+use crate::tokio_postgres::{self, Client, Statement};
 
 /// The [`Client`] of a request's session, as [`Connection::client`](crate::Connection::client) lends it.
 ///
@@ -30,6 +30,48 @@ impl ClientGuard {
     pub(crate) async fn of(mut session_use: SessionUse) -> Result<Self> {
         session_use.lend_client().await?;
         Ok(Self { session_use })
+    }
+
+    /// Returns a statement from the session's cache, or prepares it and keeps it there: the cache of the verbs, whose size is
+    /// `statement_cache_size`.
+    ///
+    /// Code that is written or generated for a pool with a method of this name, such as that of
+    /// [clorinde](https://docs.rs/clorinde), runs a statement in one round trip with it.
+    ///
+    /// The verbs prepare a statement anew when DDL has changed its result, and the server refuses it (`cached plan must not change
+    /// result type`). Whoever runs it with the client sees that error, until the session ends.
+    ///
+    /// # Errors
+    ///
+    /// The driver's, if the server refuses the statement. Nothing is kept then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future keeps nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// # let conn = db.connection();
+    /// let client = conn.client().await?;
+    /// let statement = client.prepare_cached("SELECT $1::int + 1").await?;
+    /// let row = client.query_one(&statement, &[&1]).await?;
+    /// assert_eq!(row.get::<_, i32>(0), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn prepare_cached(&self, sql: &str) -> Result<Statement, tokio_postgres::Error> {
+        let session = self.session_use.session();
+        let prepared = match session.cached(sql) {
+            Some(prepared) => prepared,
+            None => session.prepare(sql).await?,
+        };
+        Ok(prepared.statement)
     }
 }
 

@@ -90,6 +90,11 @@ impl Session {
         &self.client
     }
 
+    /// The client for one who owns the session.
+    pub(crate) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }

@@ -58,6 +58,8 @@ pub(crate) trait Activity: Send + Sync {
 pub(crate) struct Doing {
     /// They share a connection that `Database::connection` made.
     pub(crate) standalone: bool,
+    /// The application owns the session, so that nothing is known of what it does.
+    pub(crate) owned: bool,
     pub(crate) in_transaction: bool,
     /// Statements are on their way.
     pub(crate) in_flight: bool,

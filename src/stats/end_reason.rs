@@ -27,6 +27,8 @@ pub(crate) enum EndReason {
     Sandbox,
     /// The pool was made smaller.
     Resized,
+    /// The application owned it, and has dropped it.
+    Owned,
     /// The pool was closed.
     Closed,
 }
@@ -48,6 +50,7 @@ impl EndReason {
         Self::Refused,
         Self::Sandbox,
         Self::Resized,
+        Self::Owned,
         Self::Closed,
     ];
 
@@ -66,6 +69,7 @@ impl EndReason {
             Self::Refused => "refused",
             Self::Sandbox => "sandbox",
             Self::Resized => "resized",
+            Self::Owned => "owned",
             Self::Closed => "closed",
         }
     }
@@ -86,6 +90,7 @@ impl fmt::Display for EndReason {
             Self::Refused => "a hook of the application refused it",
             Self::Sandbox => "the sandbox has been left",
             Self::Resized => "the pool has been made smaller",
+            Self::Owned => "its owner has dropped it",
             Self::Closed => "the database has been closed",
         })
     }

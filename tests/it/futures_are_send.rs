@@ -57,6 +57,9 @@ async fn everything(db: Database, conn: Connection) -> Result<i64> {
     sent(Users.count(&conn)).await?;
     conn.release()?;
     sent(db.ping()).await?;
+    let owned = sent(sent(db.session()).await?);
+    sent(owned.simple_query("SELECT 1")).await?;
+    drop(owned);
     sent(db.query("SELECT $1::bigint, $2::text", &[&number, &text])).await?;
     sent(db.execute("SELECT $1::bigint", &[&number])).await?;
     sent(sent(db.transaction()).await?).commit().await?;

@@ -220,6 +220,9 @@ async fn sql_that_would_break_out_is_refused() {
     tx.commit().await.unwrap();
     assert_eq!(ids(&sandbox).await, [1]);
 
+    assert!(matches!(sandbox.session().await, Err(Error::Sandboxed)));
+    assert_eq!(ids(&sandbox).await, [1]);
+
     // Through the client it can be done, and is found out.
     conn.client().await.unwrap().batch_execute("ROLLBACK").await.unwrap();
     let err = conn.query("SELECT 1", &[]).await.unwrap_err();

@@ -1,7 +1,9 @@
 //! A statement is prepared once per session.
 
 use actix_pg::Config;
-use test_support::{FakeServer, assert_whole, backend, connect, connected, database, sized};
+use test_support::{
+    FakeServer, Proxy, all_returned, assert_whole, backend, connect, connected, database, sized,
+};
 
 const PREPARED: &str =
     "SELECT count(*) FROM pg_prepared_statements WHERE NOT from_sql AND statement LIKE '%marker%'";
@@ -19,6 +21,36 @@ async fn a_repeated_statement_is_prepared_once() {
         2,
         "itself and the marker"
     );
+}
+
+/// P19: for code that prepares by itself, too, and from the same cache as the verbs. In one round trip, as generated code does it.
+#[actix_web::test]
+async fn what_a_client_prepares_is_cached() {
+    let database = database().await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 1)).await;
+    let conn = db.connection();
+    conn.query("SELECT $1::int AS marker", &[&1]).await.expect("a row");
+    let client = conn.client().await.expect("a client");
+    for number in 0..3 {
+        let before = proxy.round_trips();
+        let statement = client.prepare_cached("SELECT $1::int AS marker").await.expect("a statement");
+        let row = client.query_one(&statement, &[&number]).await.expect("a row");
+        assert_eq!((row.get::<_, i32>(0), proxy.round_trips() - before), (number, 1));
+    }
+    client.prepare_cached("SELECT nonsense AS marker").await.expect_err("no such column");
+    let other = client.prepare_cached("SELECT 2 AS marker").await.expect("a statement");
+    drop((other, client));
+    // A reset, which a lent client costs, keeps them.
+    conn.release().expect("nobody uses it");
+    all_returned(&db).await;
+    let client = conn.client().await.expect("a client");
+    let before = proxy.round_trips();
+    let statement = client.prepare_cached("SELECT 2 AS marker").await.expect("a statement");
+    client.query_one(&statement, &[]).await.expect("a row");
+    assert_eq!(proxy.round_trips() - before, 1);
+    let prepared = client.query_one(PREPARED, &[]).await.expect("a count");
+    assert_eq!(prepared.get::<_, i64>(0), 3, "itself and two markers");
 }
 
 /// P19: the cache is bounded, and forgets what was not used for longest.
