@@ -8,11 +8,13 @@ use tokio::time::sleep;
 
 use crate::config::{self, Config};
 use crate::lease::Lender;
+use crate::listen::Listening;
 use crate::pool::{Pool, Status};
 use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
 use crate::shared::SharedReads;
 use crate::{Result, telemetry};
 
+mod listen;
 mod ping;
 mod session;
 
@@ -78,6 +80,7 @@ pub struct Database {
     lender: Lender,
     /// `None` if no session is shared.
     shared: Option<Arc<SharedReads>>,
+    listening: Arc<Listening>,
     use_connection_for_request: bool,
 }
 
@@ -148,6 +151,7 @@ impl Database {
         let pool = Pool::new(&settings, connector, sessions);
         Ok(Self {
             shared: SharedReads::new(settings.shared_reads, &pool),
+            listening: Listening::new(&pool),
             lender: Lender::Pool(pool),
             use_connection_for_request: settings.use_connection_for_request,
         })
@@ -211,7 +215,8 @@ impl Database {
     /// Stops lending, waits for what is lent, and says goodbye to the server.
     ///
     /// Call it when the HTTP server has stopped. It waits for `close_timeout` at most, and may be called again. Whoever asks for a
-    /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed). On a sandbox it rolls back.
+    /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed). On a sandbox it rolls back. The streams of
+    /// [`listen`](Self::listen) end.
     ///
     /// # Cancel safety
     ///
@@ -238,6 +243,7 @@ impl Database {
         if let Some(shared) = &self.shared {
             shared.close();
         }
+        self.listening.close();
         self.lender.close().await;
     }
 
@@ -317,7 +323,8 @@ impl Database {
     ///
     /// Dropping the future gives the session back, without a transaction.
     pub async fn sandbox(&self) -> Result<Self> {
-        Ok(Self { lender: self.lender.sandbox().await?, shared: None, ..self.clone() })
+        let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
+        Ok(Self { lender, shared: None, listening, ..self.clone() })
     }
 }
 

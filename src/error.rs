@@ -35,7 +35,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// Start-up: an option cannot be applied. 500.
     Config(ConfigError),
-    /// Start-up: the database cannot be reached, or refuses the login. 503.
+    /// Start-up: the database cannot be reached, or refuses the login. Listening: no session can be opened, or none may listen. 503.
     Connect(ConnectError),
 
     /// Extraction: no [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps this route. 500.
@@ -139,6 +139,9 @@ pub enum Error {
     SettingReserved(String),
     /// Setting: the server refuses it, and the statement that it was meant for has had no effect. 503 or 500, as for a statement.
     Setting(PostgresError),
+
+    /// Listening: no channel can be called that: it is empty, longer than 63 bytes, or has a NUL in it. 500.
+    ChannelName(String),
 
     /// A value is not there: [`or_not_found`](crate::OrNotFound::or_not_found). 404.
     NotFound,
@@ -370,6 +373,9 @@ impl fmt::Display for Error {
                 return write!(f, "the setting {name:?} cannot be changed: the driver speaks UTF-8 only");
             }
             Self::Setting(_) => "a setting of the request could not be applied",
+            Self::ChannelName(name) => {
+                return write!(f, "{name:?} cannot be the name of a channel: expected 1 to 63 bytes, without a NUL");
+            }
             Self::NotFound => "not found",
         })
     }

@@ -6,17 +6,18 @@
 //! 4. [`rows`]: structs, tuples, JSON, what happens when they do not fit
 //! 5. [`outside_of_requests`]: jobs, repositories, GraphQL
 //! 6. [`owned_sessions`]: migrations, and code that wants a `&mut Client`
-//! 7. [`transactions`]: by hand, with retries, around a whole request
-//! 8. [`streaming`]: large results, uploads, downloads, `COPY`
-//! 9. [`settings`]: row-level security with a setting per request
-//! 10. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 11. [`errors`]: what a client sees, what the log has
-//! 12. [`time_outs`]: which bound is for what; a time for a call, and for a request
-//! 13. [`tuning`]: how many sessions, and which option for which symptom
-//! 14. [`operating`]: who holds what, and what is slow
-//! 15. [`pooler`]: behind PgBouncer
-//! 16. [`shared_reads`]: queries without a session of their own
-//! 17. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 7. [`listen`]: notifications as a stream, server-sent events
+//! 8. [`transactions`]: by hand, with retries, around a whole request
+//! 9. [`streaming`]: large results, uploads, downloads, `COPY`
+//! 10. [`settings`]: row-level security with a setting per request
+//! 11. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 12. [`errors`]: what a client sees, what the log has
+//! 13. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 14. [`tuning`]: how many sessions, and which option for which symptom
+//! 15. [`operating`]: who holds what, and what is slow
+//! 16. [`pooler`]: behind PgBouncer
+//! 17. [`shared_reads`]: queries without a session of their own
+//! 18. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -37,6 +38,9 @@ pub mod rows {}
 
 #[doc = include_str!("../docs/guide/owned-sessions.md")]
 pub mod owned_sessions {}
+
+#[doc = include_str!("../docs/guide/listen.md")]
+pub mod listen {}
 
 #[doc = include_str!("../docs/guide/transactions.md")]
 pub mod transactions {}

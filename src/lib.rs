@@ -44,6 +44,7 @@
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
 //! - What a tool or a library wants for itself, such as one for migrations: [`Database::session`].
+//! - What happens in the database, as a stream of notifications: [`Database::listen`].
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
 //!
@@ -98,6 +99,7 @@ mod database;
 mod request;
 mod shared;
 mod lease;
+mod listen;
 mod pool;
 mod session;
 mod stats;
@@ -135,6 +137,7 @@ pub use config::{
 pub use database::Database;
 pub use error::{BusyWith, Error, Result};
 pub use lease::OwnedSession;
+pub use listen::{Event, Events, Notification};
 pub use pool::{AcquireError, Counters, Ended, Status};
 pub use postgres_error::PostgresError;
 #[doc(hidden)]

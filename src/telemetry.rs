@@ -101,6 +101,14 @@ pub(crate) fn outage_ended(lasted: Duration) {
     info!(?lasted, "sessions can be opened again");
 }
 
+pub(crate) fn listening_failed(err: &(dyn Error + 'static)) {
+    warn!(error = %Chain(err), "cannot listen; trying again for as long as somebody does");
+}
+
+pub(crate) fn listening_again(lasted: Duration) {
+    info!(?lasted, "listening again");
+}
+
 pub(crate) fn start_retried(err: &(dyn Error + 'static), attempt: u32, limit: u32, interval: Duration) {
     warn!(error = %Chain(err), attempt, limit, ?interval, "the database is not reachable yet");
 }

@@ -63,6 +63,7 @@ impl Error {
             | Self::SettingName(_)
             | Self::SettingValue(_)
             | Self::SettingReserved(_)
+            | Self::ChannelName(_)
             | Self::NotFound => false,
         }
     }

@@ -21,6 +21,7 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
         (Error::SettingName("a b".into()), "\"a b\" is not the name of a setting"),
         (Error::SettingValue("app.tenant".into()), "\"app.tenant\" has a NUL in it"),
         (Error::SettingReserved("client_encoding".into()), "the driver speaks UTF-8 only"),
+        (Error::ChannelName("a\0b".into()), "\"a\\0b\" cannot be the name of a channel"),
         (Error::Batch { index: 7, source: Box::new(Error::NoRows) }, "the batch failed at index 7"),
         (Error::NotInBatch, "cannot be a part of a batch"),
         (Error::CopyRow { expected: 2, found: 1 }, "a row of 1 values in a copy of 2 columns"),
@@ -97,6 +98,7 @@ fn all() -> Vec<(Error, bool)> {
         SettingName(String::new()) => false,
         SettingValue(String::new()) => false,
         SettingReserved(String::new()) => false,
+        ChannelName(String::new()) => false,
         Setting(driver()) => false,
         NotFound => false,
     ];

@@ -13,6 +13,7 @@
 mod pooled_session;
 mod gate;
 mod opening;
+mod backoff;
 mod resizing;
 mod upkeep;
 mod holds;
@@ -21,6 +22,7 @@ mod status;
 mod acquire_error;
 
 pub use acquire_error::AcquireError;
+pub(crate) use backoff::Backoff;
 pub(crate) use pooled_session::PooledSession;
 pub use status::{Counters, Ended, Status};
 

@@ -13,7 +13,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
@@ -21,19 +20,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::Pool;
+use super::backoff::Backoff;
 use super::bb8_pool::Bb8Session;
 use super::gate::Permit;
 use crate::session::ConnectError;
 use crate::telemetry;
-
-/// The pause after the first failure. It doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest pause, so that a server that is back is noticed in time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause after a refused login, because servers lock accounts that fail too often.
-const LONGEST_PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 /// A time in which no session can be opened.
 #[derive(Debug, Default)]
@@ -82,7 +73,7 @@ pub(crate) fn start(pool: &Arc<Pool>) {
     pool.home().keep_running(move || {
         let (begun, weak) = (Arc::clone(&begun), weak.clone());
         async move {
-            let mut pause = FIRST_PAUSE;
+            let mut backoff = Backoff::default();
             loop {
                 let Some(pool) = weak.upgrade() else { return };
                 if pool.gate.is_closed() {
@@ -91,13 +82,13 @@ pub(crate) fn start(pool: &Arc<Pool>) {
                 let is_over = pool.outage.cause().is_none();
                 drop(pool);
                 if is_over {
-                    pause = FIRST_PAUSE;
+                    backoff = Backoff::default();
                     begun.notified().await;
                     continue;
                 }
-                sleep(jittered(pause)).await;
+                sleep(backoff.pause()).await;
                 let Some(pool) = weak.upgrade() else { return };
-                pause = pool.try_again(pause).await;
+                backoff = pool.try_again(backoff).await;
             }
         }
     });
@@ -164,16 +155,15 @@ impl Pool {
         }
     }
 
-    /// Makes one attempt, if a session is missed, and returns the pause before the next.
-    async fn try_again(self: &Arc<Self>, pause: Duration) -> Duration {
-        let Some(cause) = self.outage.cause() else { return FIRST_PAUSE };
+    /// Makes one attempt, if a session is missed, and returns the pause before the next one.
+    async fn try_again(self: &Arc<Self>, backoff: Backoff) -> Backoff {
+        let Some(cause) = self.outage.cause() else { return Backoff::default() };
         let nothing_alive = self.connector().alive() == 0;
         let Some(permit) = self.gate.place_to_try(self.min_size(), nothing_alive) else {
-            return pause;
+            return backoff;
         };
         self.open(permit).await;
-        let longest = if cause.is_login_refused() { LONGEST_PAUSE_AFTER_REFUSAL } else { LONGEST_PAUSE };
-        (pause * 2).min(longest)
+        backoff.after(&cause)
     }
 
     /// Opens the sessions that the floor lacks.
@@ -182,9 +172,4 @@ impl Pool {
             self.open_in_background(permit);
         }
     }
-}
-
-/// A pause that is up to a fifth longer or shorter, so that pools that failed together do not try together.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.8..=1.2))
 }

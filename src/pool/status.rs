@@ -13,6 +13,8 @@ use crate::stats::{Counts, EndReason, Event};
 /// **It is no consistent snapshot.** The numbers are read one after the other while other threads borrow and return. So they may
 /// not add up exactly, and may be out of date at once: use them to look at, not to decide whether a borrow will succeed.
 ///
+/// The session of [`Database::listen`](crate::Database::listen) is no session of the pool, and counts nowhere here.
+///
 /// A session that died while it idled counts as `open` and `idle` until that is noticed: about a second after its connection was
 /// closed; where nothing was closed, by keepalive or by the check before it is lent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

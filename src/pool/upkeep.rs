@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Pool;
-use super::opening::jittered;
+use super::backoff::jittered;
 use super::pooled_session::PooledSession;
 use crate::stats::EndReason;
 

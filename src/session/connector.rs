@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
 use rand::seq::SliceRandom;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::Session;
 use super::auth_watch::{AuthWatch, WatchedHandshake};
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
-use super::driver::Driver;
 use super::hooks::Hooks;
-use super::notices;
+use super::login::{Alive, LoggedIn};
+use super::notices::Heard;
 use super::passfile;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
@@ -25,11 +24,8 @@ use crate::config::{Server, Settings};
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
 use crate::telemetry::{self, Span};
-use crate::tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use crate::tokio_postgres::{CancelToken, Client, SimpleQueryMessage};
-
-/// The longest wait for the server to hang up after a goodbye. The socket is closed then.
-const GOODBYE: Duration = Duration::from_secs(5);
+use crate::tokio_postgres::CancelToken;
+use crate::tokio_postgres::config::SslMode;
 
 /// The way to the server, and the count of the sessions that are alive. The pool holds it.
 #[derive(Debug)]
@@ -68,24 +64,31 @@ impl Connector {
     /// else that of the last host.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let since = Instant::now();
+        let logged_in = self.log_in(None).await?;
+        self.stats.count(Event::Open);
+        self.stats.record(|recorder| recorder.created(since.elapsed()));
+        let peer = logged_in.address.peer(namespace(&self.settings));
+        Ok(Session::new(logged_in, peer, &self.settings, &self.stats))
+    }
+
+    /// Opens a connection that only listens, in the same way. It is no session of the pool: no hook sets it up, and it is not
+    /// counted.
+    pub(crate) async fn open_to_listen(&self, heard: Heard) -> Result<LoggedIn, ConnectError> {
+        self.log_in(Some(&heard)).await
+    }
+
+    async fn log_in(&self, heard: Option<&Heard>) -> Result<LoggedIn, ConnectError> {
         let span = Span::session("connect", None);
-        let opened = self.drivers.track_future(self.open_somewhere()).await;
-        if let Err(err) = &opened {
+        let logged_in = self.drivers.track_future(self.log_in_somewhere(heard)).await;
+        if let Err(err) = &logged_in {
             span.record_error(err.code().map(|code| code.code()), "connect");
         }
         drop(span);
-        match opened {
-            Ok(session) if !self.is_closed() => {
-                self.stats.count(Event::Open);
-                self.stats.record(|recorder| recorder.created(since.elapsed()));
-                Ok(session)
-            }
-            Ok(_) if self.is_closed() => Err(ConnectError::closed()),
-            other => other,
-        }
+        logged_in
+            .and_then(|logged_in| if self.is_closed() { Err(ConnectError::closed()) } else { Ok(logged_in) })
     }
 
-    async fn open_somewhere(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
+    async fn log_in_somewhere(&self, heard: Option<&Heard>) -> Result<LoggedIn, ConnectError> {
         if self.is_closed() {
             return Err(ConnectError::closed());
         }
@@ -115,9 +118,9 @@ impl Connector {
                 addresses.shuffle(&mut rand::rng());
             }
             for address in addresses {
-                let opened = timeout_at(deadline, self.open_at(&address, host)).await;
-                let cause = match opened {
-                    Ok(Ok(session)) => return Ok(session),
+                let logged_in = timeout_at(deadline, self.log_in_at(&address, host, heard)).await;
+                let cause = match logged_in {
+                    Ok(Ok(logged_in)) => return Ok(logged_in),
                     Ok(Err(cause)) => cause,
                     Err(_) => Cause::TimedOut(server.connect_timeout),
                 };
@@ -133,7 +136,12 @@ impl Connector {
         Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
     }
 
-    async fn open_at(self: &Arc<Self>, address: &Address, host: &Server) -> Result<Box<Session>, Cause> {
+    async fn log_in_at(
+        &self,
+        address: &Address,
+        host: &Server,
+        heard: Option<&Heard>,
+    ) -> Result<LoggedIn, Cause> {
         let server = &self.settings.server;
         let mut driver = server.driver.clone();
         if driver.get_password().is_none()
@@ -148,36 +156,24 @@ impl Connector {
         let handshake = self.tls.handshake(address.host()).map_err(Cause::from)?;
         let handshake = WatchedHandshake { handshake, allowed: server.require_auth.clone() };
         let stream = AuthWatch::new(stream, server.require_auth.as_ref(), ssl_mode != SslMode::Disable);
-        let (client, connection) = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
+        let connected = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
 
-        let alive = Alive::new(&self.alive);
-        let driver = Driver::start(moved, |dropped| {
-            self.drivers.track_future(async move {
-                let _alive = alive;
-                let ended = match select(notices::driven(connection), dropped).await {
-                    Either::Left((ended, _)) => Ok(ended),
-                    Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
-                };
-                match ended {
-                    Ok(Ok(())) => telemetry::session_closed(),
-                    Ok(Err(err)) => telemetry::session_lost(&err),
-                    Err(_) => telemetry::session_abandoned(),
-                }
-            })
-        });
-        // From here on a drop ends the session as it ends any other.
-        let peer = address.peer(namespace(&self.settings));
-        let session = Session::new(client, address.clone(), peer, driver, &self.settings, &self.stats);
-        if let Err(cause) = check_target(session.client(), server.target_session_attrs).await {
-            session.end().await;
+        // From here on a drop ends it as it ends any other.
+        let alive = heard.is_none().then(|| Alive::new(&self.alive));
+        let logged_in = LoggedIn::new(connected, address, moved, &self.drivers, alive, heard.cloned());
+        if let Err(cause) = logged_in.check_target(server.target_session_attrs).await {
+            logged_in.end().await;
             return Err(cause);
         }
-        if let Err(failed) = self.hooks.set_up(session.client(), self.settings.session.reset_timeout).await {
-            session.end().await;
+        if heard.is_none()
+            && let Err(failed) =
+                self.hooks.set_up(&logged_in.client, self.settings.session.reset_timeout).await
+        {
+            logged_in.end().await;
             return Err(failed.into());
         }
         telemetry::session_opened(address);
-        Ok(session)
+        Ok(logged_in)
     }
 
     /// The password of the password file, if there is one. A file that cannot be used is warned of once, as libpq does at each login.
@@ -220,6 +216,11 @@ impl Connector {
     /// The number of sessions whose driver runs, with those that are lent and those that are about to end.
     pub(crate) fn alive(&self) -> u32 {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// The bound of a login, and of whatever a session has to be told before it can be used.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.settings.server.connect_timeout
     }
 
     /// Refuses to open sessions from now on.
@@ -267,34 +268,4 @@ fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
 fn ssl_mode(tls: &Tls, address: &Address) -> SslMode {
     // There is no TLS on a Unix-domain socket, and libpq ignores `sslmode` there.
     if address.is_unix() { SslMode::Disable } else { tls.mode }
-}
-
-async fn check_target(client: &Client, wanted: TargetSessionAttrs) -> Result<(), Cause> {
-    let wanted = match wanted {
-        TargetSessionAttrs::ReadWrite => "off",
-        TargetSessionAttrs::ReadOnly => "on",
-        _ => return Ok(()),
-    };
-    let answer = client.simple_query("SHOW transaction_read_only").await.map_err(Cause::from)?;
-    let read_only = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
-    if read_only == Some(wanted) { Ok(()) } else { Err(Cause::WrongTarget) }
-}
-
-/// Counts a session from its login to the end of its driver.
-struct Alive(Arc<AtomicU32>);
-
-impl Alive {
-    fn new(count: &Arc<AtomicU32>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -94,11 +94,16 @@ impl Driver {
         self.shared.seat().runtime
     }
 
+    /// Resolves when the connection has ended. Must not be called again after that.
+    pub(crate) async fn ended(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
     /// Lets the connection end, and returns when it has.
     pub(crate) async fn end(mut self) {
         self.go_home();
         self.goodbye = None;
-        let _ = (&mut self.ended).await;
+        self.ended().await;
     }
 }
 

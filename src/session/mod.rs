@@ -9,6 +9,7 @@ mod tls;
 mod driver;
 mod hooks;
 mod home;
+mod login;
 mod cancel;
 mod notices;
 mod quiet;
@@ -17,6 +18,7 @@ pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
 pub(crate) use home::Home;
 pub(crate) use hooks::{HookFailed, Hooks};
+pub(crate) use login::LoggedIn;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
@@ -62,14 +64,8 @@ pub(crate) struct Prepared {
 
 impl Session {
     /// Boxed, because it is moved often.
-    pub(crate) fn new(
-        client: Client,
-        address: Address,
-        peer: Peer,
-        driver: Driver,
-        settings: &Settings,
-        stats: &Arc<Stats>,
-    ) -> Box<Self> {
+    pub(crate) fn new(logged_in: LoggedIn, peer: Peer, settings: &Settings, stats: &Arc<Stats>) -> Box<Self> {
+        let LoggedIn { client, address, driver } = logged_in;
         let now = Instant::now();
         Box::new(Self {
             client,

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_pg::tokio_postgres::types::ToSql;
-use actix_pg::{ClientGuard, Connection, Database, Error, OrNotFound, Result, RowStream, Status};
+use actix_pg::{
+    ClientGuard, Connection, Database, Error, Events, OrNotFound, OwnedSession, Result, RowStream, Status,
+};
 use futures_util::TryStreamExt;
 use test_support::{connect, database, sized};
 
@@ -60,6 +62,8 @@ async fn everything(db: Database, conn: Connection) -> Result<i64> {
     let owned = sent(sent(db.session()).await?);
     sent(owned.simple_query("SELECT 1")).await?;
     drop(owned);
+    let events = sent(sent(db.listen(["jobs"])).await?);
+    drop(events);
     sent(db.query("SELECT $1::bigint, $2::text", &[&number, &text])).await?;
     sent(db.execute("SELECT $1::bigint", &[&number])).await?;
     sent(sent(db.transaction()).await?).commit().await?;
@@ -72,6 +76,8 @@ fn they_run_on_any_thread() {
     is_send_and_sync::<Connection>();
     is_send_and_sync::<Database>();
     is_send_and_sync::<ClientGuard>();
+    is_send_and_sync::<OwnedSession>();
+    is_send_and_sync::<Events>();
     is_send_and_sync::<Error>();
     is_send_and_sync::<Status>();
     sent::<Option<RowStream>>(None);

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 11] = [
     &["session"],
     &["pool"],
     &["error"],
-    &["lease"],
+    &["lease", "listen"],
     &["shared"],
     &["database"],
     &["builder", "watch", "request"],

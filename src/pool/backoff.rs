@@ -1,0 +1,42 @@
+//! The pauses between attempts to open a session, while none can be opened.
+
+use std::time::Duration;
+
+use crate::session::ConnectError;
+
+/// The pause after the first failure. It doubles with each.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause, so that a server that is back is noticed in time.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// The longest pause after a refused login, because servers lock accounts that fail too often.
+const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
+/// The pause before the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Backoff {
+    /// The pause, up to a fifth longer or shorter.
+    pub(crate) fn pause(self) -> Duration {
+        jittered(self.0)
+    }
+
+    /// The one after it, when another attempt has been made.
+    pub(crate) fn after(self, cause: &ConnectError) -> Self {
+        let longest = if cause.is_login_refused() { LONGEST_AFTER_REFUSAL } else { LONGEST };
+        Self((self.0 * 2).min(longest))
+    }
+}
+
+/// A pause that is up to a fifth longer or shorter, so that pools that failed together do not try together.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.8..=1.2))
+}
