@@ -311,6 +311,7 @@ impl Database {
     /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. Other things than in production:
     ///
     /// - A transaction is a savepoint, without an isolation level or other options of its own.
+    /// - What runs [after a commit](crate::Transaction::after_commit) waits for [`run_after_commit`](Self::run_after_commit).
     /// - A deferred constraint is not checked, and the time of `now()` stands still.
     /// - SQL that begins or ends a transaction is [`Error::Sandboxed`](crate::Error::Sandboxed).
     ///
@@ -325,6 +326,33 @@ impl Database {
     pub async fn sandbox(&self) -> Result<Self> {
         let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
         Ok(Self { lender, shared: None, listening, ..self.clone() })
+    }
+
+    /// Runs in a sandbox what was registered to run after the commits of its transactions, in their order, and says how many
+    /// callbacks there were. Feature `testing`.
+    ///
+    /// Nothing is committed in a sandbox. So what was registered with
+    /// [`after_commit`](crate::Transaction::after_commit) is kept there until this is called, or the sandbox ends. What the
+    /// callbacks register themselves is run too. On a database that is no sandbox this does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// let sandbox = db.sandbox().await?;
+    /// let tx = sandbox.transaction().await?;
+    /// tx.after_commit(|| async { println!("hello, ada") })?;
+    /// tx.commit().await?;
+    /// assert_eq!(sandbox.run_after_commit().await, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn run_after_commit(&self) -> usize {
+        self.lender.run_kept().await
     }
 }
 

@@ -13,7 +13,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::time::Duration;
 
 use tracing::field::display;
@@ -186,6 +186,10 @@ pub(crate) fn reset_failed(err: &(dyn Error + 'static)) {
 
 pub(crate) fn hook_interrupted() {
     warn!("the hook that sets a session up panicked or was late; the session is discarded");
+}
+
+pub(crate) fn callback_panicked(after: &str, caller: &Location<'_>) {
+    error!(%caller, "what was to run after the {after} panicked");
 }
 
 pub(crate) fn check_failed(err: &(dyn Error + 'static)) {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Lease;
@@ -149,6 +150,15 @@ impl Lender {
         }
     }
 
+    /// Runs the callbacks that a sandbox has kept.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn run_kept(&self) -> usize {
+        match self {
+            Self::Pool(_) => 0,
+            Self::Sandbox(sandbox) => sandbox.run_kept().await,
+        }
+    }
+
     /// Ends the pool, or the sandbox.
     pub(crate) async fn close(&self) {
         match self {
@@ -195,6 +205,27 @@ impl Loan {
             }
             #[cfg(feature = "testing")]
             Self::Turn(_) => LeaseState::nested(),
+        }
+    }
+
+    /// Who has lent it.
+    pub(super) fn lender(&self) -> Lender {
+        match self {
+            Self::Pooled(pooled) => Lender::Pool(Arc::clone(pooled.pool())),
+            #[cfg(feature = "testing")]
+            Self::Turn(turn) => Lender::Sandbox(Arc::clone(turn.sandbox())),
+        }
+    }
+
+    /// Has the senders dropped when the session has ended.
+    pub(super) fn tell_of_end(&mut self, told: Vec<oneshot::Sender<()>>) {
+        if told.is_empty() {
+            return;
+        }
+        match self {
+            Self::Pooled(pooled) => pooled.tell_of_end(told),
+            #[cfg(feature = "testing")]
+            Self::Turn(turn) => turn.pooled_mut().tell_of_end(told),
         }
     }
 

@@ -22,12 +22,14 @@ mod owned_session;
 mod observed;
 mod session_use;
 mod state;
+mod callbacks;
 mod transaction_stack;
 mod deadline;
 mod admission;
 mod ahead;
 mod statement;
 mod transaction;
+mod ending;
 mod pipeline;
 mod batch;
 mod request_info;
@@ -37,7 +39,9 @@ mod reset;
 mod sandbox;
 
 pub(crate) use batch::{execute_batch, execute_many};
+pub(crate) use callbacks::{After, Callback};
 pub(crate) use deadline::{Bound, Deadline};
+pub(crate) use ending::{NotCommitted, commit, finish, run_after_commit, run_after_rollback};
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
 pub use owned_session::OwnedSession;
@@ -50,6 +54,7 @@ pub(crate) use statement::{
 };
 pub(crate) use transaction::TransactionGuard;
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
@@ -96,8 +101,17 @@ impl Lease {
         self.pooled().pool()
     }
 
+    /// Who has lent the session.
+    fn lender(&self) -> Lender {
+        self.loan().lender()
+    }
+
     fn pooled(&self) -> &PooledSession {
-        self.loan.as_ref().expect("only the drop takes it").pooled()
+        self.loan().pooled()
+    }
+
+    fn loan(&self) -> &Loan {
+        self.loan.as_ref().expect("only the drop takes it")
     }
 
     /// Becomes a user of the session. Fails while a row stream or a copy is open.
@@ -198,7 +212,9 @@ impl Lease {
     /// Starts a repair at home, if one is due.
     pub(crate) fn repair_if_due(self: &Arc<Self>, mut state: MutexGuard<'_, LeaseState>) {
         let due = state.repair_due();
+        let decided = state.decided_callbacks();
         drop(state);
+        ending::run_decided(self, decided);
         if due {
             // Created before the task: a home that has stopped drops the task without polling it.
             let cut_off = CutOff(Some(Arc::clone(self)));
@@ -211,6 +227,8 @@ impl Lease {
         // The session is open to others, and the next repair may have begun.
         cut_off.0 = None;
         self.opened();
+        let decided = self.state().decided_callbacks();
+        ending::run_decided(&self, decided);
     }
 
     /// Cancels what was abandoned and sends the pending rollback, each within `reset_timeout`.
@@ -250,11 +268,13 @@ impl Activity for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(loan) = self.loan.take() {
+        if let Some(mut loan) = self.loan.take() {
             if let Some(sums) = self.request.sums() {
                 sums.held(loan.pooled().taken().elapsed());
             }
-            loan.give_back(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            loan.tell_of_end(mem::take(&mut state.told_of_end));
+            loan.give_back(state);
         }
     }
 }

@@ -5,11 +5,13 @@
 //!                          │ failed ──> ROLLBACK TO SAVEPOINT ──────────^
 //! ```
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
+use super::callbacks::{Callback, run};
 use super::request_info::RequestInfo;
 use super::reset::{self, RESET};
 use super::state::{Health, LeaseState};
@@ -31,6 +33,8 @@ pub(crate) struct Sandbox {
     turns: Arc<Semaphore>,
     /// `None` during a turn, and when it is over.
     resting: Mutex<Option<Resting>>,
+    /// What would run after a commit, if there were one.
+    kept: Mutex<Vec<Callback>>,
 }
 
 #[derive(Debug)]
@@ -58,7 +62,8 @@ impl Sandbox {
             client.batch_execute(sql).await.map_err(|err| Error::Begin(err.into()))?;
         }
         let resting = Mutex::new(Some(Resting { pooled, marked_by: None }));
-        Ok(Arc::new(Self { pool: Arc::clone(pool), turns: Arc::new(Semaphore::new(1)), resting }))
+        let turns = Arc::new(Semaphore::new(1));
+        Ok(Arc::new(Self { pool: Arc::clone(pool), turns, resting, kept: Mutex::default() }))
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -96,6 +101,28 @@ impl Sandbox {
         });
         let turn = cleaned.await.ok().and_then(|mut cleaned| cleaned.0.take());
         turn.ok_or(AcquireError::SandboxLost)
+    }
+
+    /// Keeps what runs after a commit.
+    pub(super) fn keep(&self, callbacks: Vec<Callback>) {
+        self.kept().extend(callbacks);
+    }
+
+    /// Runs what was kept, and what that has registered, and says how many callbacks there were.
+    pub(super) async fn run_kept(&self) -> usize {
+        let mut count = 0;
+        loop {
+            let kept = mem::take(&mut *self.kept());
+            if kept.is_empty() {
+                return count;
+            }
+            count += kept.len();
+            run(kept).await;
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Callback>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the current turn, and rolls back.
@@ -136,6 +163,14 @@ impl Drop for Cleaned {
 impl Turn {
     pub(super) fn pooled(&self) -> &PooledSession {
         &self.pooled
+    }
+
+    pub(super) fn pooled_mut(&mut self) -> &mut PooledSession {
+        &mut self.pooled
+    }
+
+    pub(super) fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.sandbox
     }
 
     /// Keeps what was done, or undoes it if something failed, and gives the turn to the next.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
+use super::callbacks::Decided;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
 use crate::session::Abandoned;
@@ -46,6 +49,8 @@ pub(crate) struct LeaseState {
     pub(super) refused: u64,
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
     pub(super) generation: u64,
+    /// Dropped when the session has ended.
+    pub(crate) told_of_end: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +202,16 @@ impl LeaseState {
             self.invalidate_settings();
         }
         Some(Repair { abandoned, rollback })
+    }
+
+    /// Takes the callbacks that nothing has to be waited for any more.
+    pub(crate) fn decided_callbacks(&mut self) -> Decided {
+        let answered = match self.health {
+            Health::Sound => !self.transactions.has_pending_rollback(),
+            Health::Held => false,
+            Health::Broken => true,
+        };
+        self.transactions.callbacks.take_decided(answered)
     }
 
     /// What the users do, for an observer.

@@ -1,11 +1,11 @@
 //! Begins, commits and rolls back transactions and savepoints.
 
 use std::fmt::Display;
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::callbacks::Callback;
+use super::lender::Lender;
 use super::session_use::SessionUse;
-use super::state::LeaseState;
 use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
 use crate::stats::Event;
@@ -93,10 +93,9 @@ impl TransactionGuard {
         committed
     }
 
-    /// Commits, unless the function that was handed the transaction has ended it.
-    pub(crate) async fn finish(&self) -> Result<()> {
-        let ended = self.is_committed() || self.rolled_back.load(Ordering::Acquire);
-        if ended { Ok(()) } else { self.commit().await }
+    /// Whether it was committed or rolled back by hand.
+    pub(super) fn is_ended(&self) -> bool {
+        self.is_committed() || self.rolled_back.load(Ordering::Acquire)
     }
 
     async fn try_commit(&self) -> Result<()> {
@@ -130,9 +129,11 @@ impl TransactionGuard {
         .map_err(|err| session_use.failed(err));
         match committed {
             Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
+                self.forget_callbacks();
                 Err(Error::OutcomeUnknown(Box::new(err)))
             }
             Err(err) if err.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {
+                self.forget_callbacks();
                 Err(Error::TransactionEnded)
             }
             Err(Error::Postgres(err)) if err.as_db_error().is_some() => Err(Error::CommitRefused(err)),
@@ -151,10 +152,7 @@ impl TransactionGuard {
 
     /// Rolls back in the background, before anything else is sent. Does nothing after the end of the transaction.
     pub(crate) fn leave(&self) {
-        self.leave_in(self.session_use.lease().state());
-    }
-
-    fn leave_in(&self, mut state: MutexGuard<'_, LeaseState>) {
+        let mut state = self.session_use.lease().state();
         state.transactions.leave(self.frame);
         self.session_use.lease().repair_if_due(state);
     }
@@ -167,6 +165,42 @@ impl TransactionGuard {
     /// Counts that it is run again.
     pub(crate) fn count_retry(&self) {
         self.session_use.lease().pool().stats().count(Event::Retry);
+    }
+
+    /// Registers what runs after the transaction.
+    pub(crate) fn register(&self, callback: Callback) -> Result<()> {
+        let registered = self.session_use.lease().state().transactions.register(self.frame, callback);
+        // A callback that is refused is dropped here, outside of the lock.
+        registered.map_err(|(err, _)| err)
+    }
+
+    /// Drops what was registered, once nobody holds the lock.
+    pub(crate) fn forget_callbacks(&self) {
+        if let Some(transaction) = self.frame.transaction() {
+            self.session_use.lease().state().transactions.callbacks.forget(transaction);
+        }
+    }
+
+    /// Whether anything was registered on the session.
+    pub(super) fn has_callbacks(&self) -> bool {
+        !self.session_use.lease().state().transactions.callbacks.is_empty()
+            && self.frame.transaction().is_some()
+    }
+
+    /// Takes what runs after the commit.
+    pub(super) fn take_committed(&self) -> Vec<Callback> {
+        let mut state = self.session_use.lease().state();
+        self.frame.transaction().map(|id| state.transactions.callbacks.take_committed(id)).unwrap_or_default()
+    }
+
+    /// Whether COMMIT has been sent, and not been answered.
+    pub(super) fn is_ending(&self) -> bool {
+        self.session_use.lease().state().transactions.is_ending(self.frame)
+    }
+
+    /// Who has lent the session.
+    pub(super) fn lender(&self) -> Lender {
+        self.session_use.lease().lender()
     }
 
     fn is_committed(&self) -> bool {
@@ -182,7 +216,11 @@ impl Drop for TransactionGuard {
     fn drop(&mut self) {
         let mut state = self.session_use.lease().state();
         state.transaction_guards -= 1;
-        self.leave_in(state);
+        state.transactions.leave(self.frame);
+        if let Some(transaction) = self.frame.transaction() {
+            state.transactions.callbacks.released(transaction);
+        }
+        self.session_use.lease().repair_if_due(state);
     }
 }
 

@@ -12,6 +12,7 @@
 //! A statement belongs to the innermost frame that the server knows when it is sent. Abandoned, it fails that frame: whatever is
 //! in it can only be rolled back.
 
+use super::callbacks::{Callback, Callbacks};
 use crate::error::BusyWith;
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
@@ -29,6 +30,8 @@ pub(crate) struct TransactionStack {
     pending_rollback: Option<usize>,
     /// The latest statement failed with a serialization failure or a deadlock.
     conflict: bool,
+    /// What was registered to run after a transaction.
+    pub(crate) callbacks: Callbacks,
 }
 
 #[derive(Debug)]
@@ -111,6 +114,22 @@ impl TransactionStack {
         if self.failed() { Err(Error::TransactionFailed) } else { Ok(()) }
     }
 
+    /// Registers what runs after the transaction, unless its last statement has been sent.
+    pub(crate) fn register(&mut self, frame: FrameId, callback: Callback) -> Result<(), (Error, Callback)> {
+        match self.check(frame) {
+            Ok(()) if self.open[frame.at].stage != Stage::Ending => {
+                self.callbacks.register(self.open[0].id, frame.at, callback);
+                Ok(())
+            }
+            _ => Err((Error::TransactionEnded, callback)),
+        }
+    }
+
+    /// Whether the last statement of a frame has been sent, and not been answered.
+    pub(crate) fn is_ending(&self, frame: FrameId) -> bool {
+        self.check(frame).is_ok() && self.open[frame.at].stage == Stage::Ending
+    }
+
     pub(crate) fn stage(&mut self, frame: FrameId, stage: Stage) {
         if self.check(frame).is_ok() {
             self.open[frame.at].stage = stage;
@@ -153,6 +172,7 @@ impl TransactionStack {
     pub(crate) fn committed(&mut self, frame: FrameId) {
         if self.check(frame).is_ok() {
             self.open.truncate(frame.at);
+            self.callbacks.committed(frame.at);
         }
     }
 
@@ -163,6 +183,7 @@ impl TransactionStack {
         }
         let stage = self.open[frame.at].stage;
         self.open.truncate(frame.at);
+        self.callbacks.left(frame.at, stage != Stage::Ending);
         match stage {
             Stage::Asked => {}
             // Nobody knows whether the savepoint exists, so the frame around it can only be rolled back.
@@ -269,6 +290,11 @@ impl TransactionStack {
 }
 
 impl FrameId {
+    /// The identity of the transaction, if it is not a savepoint.
+    pub(crate) fn transaction(self) -> Option<u64> {
+        (self.at == 0).then_some(self.id)
+    }
+
     /// The name of the frame's savepoint, if it is one.
     pub(crate) fn savepoint(self) -> String {
         savepoint(self.at)

@@ -33,7 +33,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use crate::config::{PoolSettings, SessionSettings, Settings, WarningSettings};
 use crate::session::Connector;
@@ -62,6 +64,8 @@ pub(crate) struct Pool {
     pub(crate) gate: Arc<Gate<Bb8Session>>,
     pub(crate) outage: Outage,
     home: Home,
+    /// The tasks that run callbacks of transactions.
+    callbacks: TaskTracker,
     closed: AtomicBool,
     /// Those of the settings, until they are changed.
     sizes: Sizes,
@@ -87,6 +91,7 @@ impl Pool {
                 move || drop(gate.close())
             }),
             gate,
+            callbacks: TaskTracker::new(),
             closed: AtomicBool::new(false),
             sizes: Sizes::new(settings.pool.min_size),
         });
@@ -103,6 +108,11 @@ impl Pool {
 
     pub(crate) fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Spawns a task at home that [`close`](Self::close) waits for.
+    pub(crate) fn spawn_callbacks(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.home.spawn(self.callbacks.track_future(work))
     }
 
     pub(crate) fn connector(&self) -> &Arc<Connector> {
@@ -300,13 +310,15 @@ impl Pool {
         if self.is_closed() { AcquireError::DatabaseClosed } else { AcquireError::HomeStopped }
     }
 
-    /// Stops lending, waits for what is lent, and ends every session; all within `close_timeout`.
+    /// Stops lending, waits for what is lent and for callbacks, and ends every session; all within `close_timeout`.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.connector.close();
         let resting = self.gate.close();
         let deadline = Instant::now() + self.settings.close_timeout;
+        self.callbacks.close();
         let _ = timeout_at(deadline, self.gate.all_returned()).await;
+        let _ = timeout_at(deadline, self.callbacks.wait()).await;
         drop(resting);
         let _ = timeout_at(deadline, self.connector.ended()).await;
         self.record_gauges();

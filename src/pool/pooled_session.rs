@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Pool;
@@ -32,12 +33,14 @@ struct Held {
     // Dropped in this order, because a place is free only when its session has ended.
     lent: Bb8Session,
     permit: Permit<Bb8Session>,
+    /// Those who wait for the end of the session.
+    told: Vec<oneshot::Sender<()>>,
 }
 
 impl PooledSession {
     pub(crate) fn new(grant: Grant<Bb8Session>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
-        let held = Held { lent: session, permit };
+        let held = Held { lent: session, permit, told: Vec::new() };
         Self { held: Some(held), pool: Arc::clone(pool), taken: Instant::now() }
     }
 
@@ -79,13 +82,20 @@ impl PooledSession {
         }
     }
 
+    /// Drops the senders when the session has ended.
+    pub(crate) fn tell_of_end(&mut self, told: Vec<oneshot::Sender<()>>) {
+        if let Some(held) = &mut self.held {
+            held.told.extend(told);
+        }
+    }
+
     /// Gives the session to the first in line, or lets it rest on the runtime that drives it. Ends it in the background if the
     /// pool was made smaller.
     pub(crate) fn rest(mut self) {
-        if let Some(Held { lent, permit }) = self.held.take() {
+        if let Some(Held { lent, permit, told }) = self.held.take() {
             enter(lent.session(), Phase::Idle, lent.session().idle_since());
             if let Some(Surplus { session, permit }) = permit.deliver(Some(lent.session().runtime()), lent) {
-                self.held = Some(Held { lent: session, permit });
+                self.held = Some(Held { lent: session, permit, told });
                 self.end_held(EndReason::Resized, None);
             }
         }
@@ -165,8 +175,9 @@ impl Drop for PooledSession {
 impl Held {
     async fn end(mut self) {
         self.permit.ending();
-        let Self { lent, permit } = self;
+        let Self { lent, permit, told } = self;
         lent.end().await;
         drop(permit);
+        drop(told);
     }
 }

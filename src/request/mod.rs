@@ -18,6 +18,7 @@ mod connection_ext;
 mod transaction;
 mod transact;
 mod request_transaction;
+mod after;
 mod generic;
 mod verbs;
 mod with_timeout;

@@ -8,8 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use smallvec::SmallVec;
 
 use super::Scope;
-use super::request_transaction::LazyTransaction;
-use crate::lease::TransactionGuard;
+use super::request_transaction::{LazyTransaction, Left};
 use crate::{Database, Error, Result};
 
 /// The connections of one request, one for each database that was asked for. The request's extensions hold it.
@@ -93,21 +92,20 @@ impl RequestConnections {
         let Some((scope, transaction)) = ended else {
             return Ok(Ending::Nothing);
         };
-        let begun = transaction.as_ref().and_then(|transaction| transaction.end());
+        let left = transaction.as_ref().and_then(|transaction| transaction.end());
         // A handle that is left, in a streaming body or a task, shares it.
         let held = transaction.is_some_and(|transaction| Arc::into_inner(transaction).is_none());
-        match begun {
-            Some(guard) if success && !held => Ok(Ending::Commit(
+        match left {
+            Some(left) if success && !held => Ok(Ending::Commit(
                 async move {
-                    let committed = guard.commit().await;
-                    drop(guard);
+                    let committed = left.commit(&scope).await;
                     scope.end();
                     committed
                 }
                 .boxed(),
             )),
-            begun => {
-                roll_back(begun);
+            left => {
+                roll_back(left, &scope);
                 scope.end();
                 if success && held { Err(Error::TransactionHeld) } else { Ok(Ending::Nothing) }
             }
@@ -131,15 +129,14 @@ impl RequestConnections {
 impl Drop for RequestConnections {
     fn drop(&mut self) {
         for entry in &self.0 {
-            roll_back(entry.transaction.as_ref().and_then(|transaction| transaction.end()));
+            roll_back(entry.transaction.as_ref().and_then(|transaction| transaction.end()), &entry.scope);
             entry.scope.end();
         }
     }
 }
 
-/// Rolls a transaction back, even while it is in use.
-fn roll_back(begun: Option<Arc<TransactionGuard>>) {
-    if let Some(guard) = begun {
-        guard.leave();
+fn roll_back(left: Option<Left>, scope: &Scope) {
+    if let Some(left) = left {
+        left.roll_back(scope);
     }
 }

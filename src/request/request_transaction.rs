@@ -15,7 +15,7 @@ use super::request_connections::RequestConnections;
 use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Scope, Transaction};
-use crate::lease::{Params, TransactionGuard};
+use crate::lease::{After, Callback, Params, TransactionGuard, commit, run_after_commit, run_after_rollback};
 use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
@@ -98,14 +98,53 @@ pub(super) struct LazyTransaction {
 
 #[derive(Debug)]
 enum State {
-    Lazy,
+    /// Nothing has been sent. With what was registered to run after it.
+    Lazy(Vec<Callback>),
     Begun(Arc<TransactionGuard>),
     Over,
 }
 
+/// What is left of a request's transaction when the request ends.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// Dropped, it is rolled back.
+    Begun(Arc<TransactionGuard>),
+    /// It was not begun, and has callbacks.
+    Callbacks(Vec<Callback>),
+}
+
+impl Left {
+    /// Commits, and runs what was registered to run after that.
+    pub(super) async fn commit(self, scope: &Scope) -> Result<()> {
+        match self {
+            Self::Begun(guard) => commit(guard).await.map_err(|failed| failed.err),
+            Self::Callbacks(callbacks) => {
+                let (due, _dropped) = callbacks_after(After::Commit, callbacks);
+                run_after_commit(scope.lender(), due).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Rolls back, even while the transaction is in use.
+    pub(super) fn roll_back(self, scope: &Scope) {
+        match self {
+            Self::Begun(guard) => guard.leave(),
+            Self::Callbacks(callbacks) => {
+                let (due, _dropped) = callbacks_after(After::Rollback, callbacks);
+                run_after_rollback(scope.lender().pool(), due);
+            }
+        }
+    }
+}
+
+fn callbacks_after(after: After, callbacks: Vec<Callback>) -> (Vec<Callback>, Vec<Callback>) {
+    callbacks.into_iter().partition(|callback| callback.is_after(after))
+}
+
 impl LazyTransaction {
     pub(super) fn new(scope: Arc<Scope>) -> Arc<Self> {
-        Arc::new(Self { scope, state: Mutex::new(State::Lazy), beginning: Default::default() })
+        Arc::new(Self { scope, state: Mutex::new(State::Lazy(Vec::new())), beginning: Default::default() })
     }
 
     /// Cancellation safety: a beginner who gives up leaves a transaction that is rolled back, and the next one begins.
@@ -121,26 +160,44 @@ impl LazyTransaction {
             TransactionGuard::begin(self.scope.enter(caller).await?, None, "START TRANSACTION").await?;
         let guard = Arc::new(guard);
         let mut state = self.state();
-        if let State::Over = *state {
-            return Err(Error::TransactionEnded);
+        match &mut *state {
+            State::Lazy(callbacks) => {
+                callbacks.drain(..).try_for_each(|callback| guard.register(callback))?
+            }
+            State::Begun(_) => {}
+            State::Over => return Err(Error::TransactionEnded),
         }
         *state = State::Begun(Arc::clone(&guard));
         Ok(guard)
     }
 
+    /// Registers what runs after the transaction. A callback that is refused is dropped outside of the lock.
+    fn register(&self, callback: Callback) -> Result<()> {
+        let begun = match &mut *self.state() {
+            State::Lazy(callbacks) => {
+                callbacks.push(callback);
+                return Ok(());
+            }
+            State::Begun(guard) => Some(Arc::clone(guard)),
+            State::Over => None,
+        };
+        begun.ok_or(Error::TransactionEnded)?.register(callback)
+    }
+
     fn begun(&self) -> Result<Option<Arc<TransactionGuard>>> {
         match &*self.state() {
-            State::Lazy => Ok(None),
+            State::Lazy(_) => Ok(None),
             State::Begun(guard) => Ok(Some(Arc::clone(guard))),
             State::Over => Err(Error::TransactionEnded),
         }
     }
 
-    /// Takes the transaction from all handles; dropped, it is rolled back.
-    pub(super) fn end(&self) -> Option<Arc<TransactionGuard>> {
+    /// Takes the transaction from all handles.
+    pub(super) fn end(&self) -> Option<Left> {
         match mem::replace(&mut *self.state(), State::Over) {
-            State::Begun(guard) => Some(guard),
-            State::Lazy | State::Over => None,
+            State::Begun(guard) => Some(Left::Begun(guard)),
+            State::Lazy(callbacks) if !callbacks.is_empty() => Some(Left::Callbacks(callbacks)),
+            State::Lazy(_) | State::Over => None,
         }
     }
 
@@ -150,6 +207,10 @@ impl LazyTransaction {
 }
 
 impl RequestTransaction {
+    pub(super) fn register(&self, callback: Callback) -> Result<()> {
+        self.transaction.register(callback)
+    }
+
     /// Begins a transaction in this one: a savepoint, to survive an error in it. There can be one at a time. Until it has
     /// ended, what runs through this one runs in it too, and is undone if it is rolled back.
     ///

@@ -79,6 +79,10 @@ impl Scope {
         self.lender.is(lender)
     }
 
+    pub(super) fn lender(&self) -> &Lender {
+        &self.lender
+    }
+
     /// The settings that are applied to every session of the request.
     pub(crate) fn settings(&self) -> &RequestSettings {
         &self.info.settings

@@ -12,7 +12,7 @@ use super::generic::sealed::Executor;
 use super::scope::Caller;
 use super::{Connection, Transaction};
 use crate::config::IsolationLevel;
-use crate::lease::TransactionGuard;
+use crate::lease::{NotCommitted, TransactionGuard, finish};
 use crate::{Database, Error, Result};
 
 /// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
@@ -198,12 +198,13 @@ impl TransactionBuilder {
                 (Err(Error::Busy(_)), Some(lost)) => return Err(lost),
                 (guard, _) => Arc::new(guard?),
             };
-            let err = match transaction(Transaction::new(Arc::clone(&guard))).await {
-                Ok(value) => match guard.finish().await {
+            let (err, guard) = match transaction(Transaction::new(Arc::clone(&guard))).await {
+                Ok(value) => match finish(guard).await {
                     Ok(()) => return Ok(value),
-                    Err(err) => err.into(),
+                    Err(NotCommitted { err, guard: Some(guard) }) => (err.into(), guard),
+                    Err(NotCommitted { err, guard: None }) => return Err(err.into()),
                 },
-                Err(err) => err,
+                Err(err) => (err, guard),
             };
             let repeatable = guard.is_repeatable();
             // The function may have handed its `Transaction` on.
@@ -211,6 +212,7 @@ impl TransactionBuilder {
             match retries.next() {
                 Some(retry) if repeatable => {
                     guard.count_retry();
+                    guard.forget_callbacks();
                     lost = Some(err);
                     sleep(back_off(retry)).await;
                 }

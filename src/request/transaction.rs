@@ -10,7 +10,7 @@ use super::scope::Caller;
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
-use crate::lease::{Params, TransactionGuard};
+use crate::lease::{Callback, Params, TransactionGuard, commit};
 use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
@@ -136,9 +136,14 @@ impl Transaction {
     /// # Cancel safety
     ///
     /// Dropped before COMMIT was sent, the future rolls back. Dropped after it, all of the transaction was committed or
-    /// none, and nobody knows which. The session is clean in both cases.
+    /// none, and nobody knows which. The session is clean in both cases. With [callbacks](Self::after_commit), a COMMIT that was sent
+    /// is waited for in the background, and they run if it succeeds.
     pub async fn commit(self) -> Result<()> {
-        self.guard.commit().await
+        commit(self.guard).await.map_err(|failed| failed.err)
+    }
+
+    pub(super) fn register(&self, callback: Callback) -> Result<()> {
+        self.guard.register(callback)
     }
 
     /// Rolls back, together with what is open in it, and returns when the server has done so.

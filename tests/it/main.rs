@@ -17,6 +17,7 @@ mod time_outs;
 mod transactions;
 mod request_transaction;
 mod round_trips;
+mod after_a_transaction;
 mod batches;
 mod settings;
 mod streams;
