@@ -16,6 +16,8 @@ use crate::{Result, telemetry};
 
 mod listen;
 mod ping;
+#[cfg(feature = "testing")]
+mod sandbox;
 mod session;
 
 pub(crate) use ping::ask;
@@ -308,7 +310,8 @@ impl Database {
     /// ```
     ///
     /// There is one session. Requests, concurrent ones too, take turns on it: a statement, a transaction, a row stream or a copy
-    /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. Other things than in production:
+    /// has it for itself, behind a savepoint, so that an error in one does not spoil the others. [`statements`](Self::statements) says which
+    /// have run. Other things than in production:
     ///
     /// - A transaction is a savepoint, without an isolation level or other options of its own.
     /// - What runs [after a commit](crate::Transaction::after_commit) waits for [`run_after_commit`](Self::run_after_commit).
@@ -326,33 +329,6 @@ impl Database {
     pub async fn sandbox(&self) -> Result<Self> {
         let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
         Ok(Self { lender, shared: None, listening, ..self.clone() })
-    }
-
-    /// Runs in a sandbox what was registered to run after the commits of its transactions, in their order, and says how many
-    /// callbacks there were. Feature `testing`.
-    ///
-    /// Nothing is committed in a sandbox. So what was registered with
-    /// [`after_commit`](crate::Transaction::after_commit) is kept there until this is called, or the sandbox ends. What the
-    /// callbacks register themselves is run too. On a database that is no sandbox this does nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use actix_pg::{Database, testing::Postgres};
-    /// # #[actix_web::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let database = Postgres::shared()?.database().await?;
-    /// # let db = Database::connect(database.config()).await?;
-    /// let sandbox = db.sandbox().await?;
-    /// let tx = sandbox.transaction().await?;
-    /// tx.after_commit(|| async { println!("hello, ada") })?;
-    /// tx.commit().await?;
-    /// assert_eq!(sandbox.run_after_commit().await, 1);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn run_after_commit(&self) -> usize {
-        self.lender.run_kept().await
     }
 }
 

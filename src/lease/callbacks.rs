@@ -103,7 +103,7 @@ enum Fate {
 }
 
 /// The callbacks that nothing has to be waited for any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Decided {
     /// To be run now.
     pub(crate) due: Vec<Callback>,
@@ -170,9 +170,6 @@ impl Callbacks {
 
     /// Takes what is decided. `answered` says that no rollback is on its way.
     pub(crate) fn take_decided(&mut self, answered: bool) -> Decided {
-        if self.0.is_empty() {
-            return Decided::default();
-        }
         Decided {
             due: self.take(|entry| answered && entry.fate == Fate::Due),
             dropped: self.take(|entry| entry.fate == Fate::Dropped),

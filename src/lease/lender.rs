@@ -150,6 +150,15 @@ impl Lender {
         }
     }
 
+    /// The statements that have run in a sandbox.
+    #[cfg(feature = "testing")]
+    pub(crate) fn statements(&self) -> Vec<String> {
+        match self {
+            Self::Pool(_) => Vec::new(),
+            Self::Sandbox(sandbox) => sandbox.statements(),
+        }
+    }
+
     /// Runs the callbacks that a sandbox has kept.
     #[cfg(feature = "testing")]
     pub(crate) async fn run_kept(&self) -> usize {
@@ -214,6 +223,14 @@ impl Loan {
             Self::Pooled(pooled) => Lender::Pool(Arc::clone(pooled.pool())),
             #[cfg(feature = "testing")]
             Self::Turn(turn) => Lender::Sandbox(Arc::clone(turn.sandbox())),
+        }
+    }
+
+    /// Notes a statement for the test that has lent it in a sandbox.
+    #[cfg(feature = "testing")]
+    pub(super) fn runs(&self, sql: &str) {
+        if let Self::Turn(turn) = self {
+            turn.sandbox().runs(sql);
         }
     }
 

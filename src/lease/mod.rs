@@ -214,7 +214,9 @@ impl Lease {
         let due = state.repair_due();
         let decided = state.decided_callbacks();
         drop(state);
-        ending::run_decided(self, decided);
+        if let Some(decided) = decided {
+            ending::run_decided(self, decided);
+        }
         if due {
             // Created before the task: a home that has stopped drops the task without polling it.
             let cut_off = CutOff(Some(Arc::clone(self)));
@@ -228,7 +230,9 @@ impl Lease {
         cut_off.0 = None;
         self.opened();
         let decided = self.state().decided_callbacks();
-        ending::run_decided(&self, decided);
+        if let Some(decided) = decided {
+            ending::run_decided(&self, decided);
+        }
     }
 
     /// Cancels what was abandoned and sends the pending rollback, each within `reset_timeout`.

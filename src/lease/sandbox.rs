@@ -35,6 +35,8 @@ pub(crate) struct Sandbox {
     resting: Mutex<Option<Resting>>,
     /// What would run after a commit, if there were one.
     kept: Mutex<Vec<Callback>>,
+    /// The statements that have run.
+    statements: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,13 @@ impl Sandbox {
         }
         let resting = Mutex::new(Some(Resting { pooled, marked_by: None }));
         let turns = Arc::new(Semaphore::new(1));
-        Ok(Arc::new(Self { pool: Arc::clone(pool), turns, resting, kept: Mutex::default() }))
+        Ok(Arc::new(Self {
+            pool: Arc::clone(pool),
+            turns,
+            resting,
+            kept: Mutex::default(),
+            statements: Mutex::default(),
+        }))
     }
 
     pub(super) fn pool(&self) -> &Arc<Pool> {
@@ -101,6 +109,18 @@ impl Sandbox {
         });
         let turn = cleaned.await.ok().and_then(|mut cleaned| cleaned.0.take());
         turn.ok_or(AcquireError::SandboxLost)
+    }
+
+    pub(super) fn runs(&self, sql: &str) {
+        self.noted().push(sql.to_owned());
+    }
+
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.noted().clone()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Vec<String>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what runs after a commit.

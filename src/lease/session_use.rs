@@ -107,6 +107,8 @@ impl SessionUse {
     ///
     /// `batch` says that it is not prepared: such a text may have values in it, and is known by what is left without them.
     pub(crate) fn observe(&mut self, sql: &str, batch: bool) {
+        #[cfg(feature = "testing")]
+        self.lease.loan().runs(sql);
         let (pool, request) = (self.lease.pool(), self.lease.request());
         if self.is_observed() {
             let slow = pool.warnings().slow_statement;

@@ -205,13 +205,16 @@ impl LeaseState {
     }
 
     /// Takes the callbacks that nothing has to be waited for any more.
-    pub(crate) fn decided_callbacks(&mut self) -> Decided {
+    pub(crate) fn decided_callbacks(&mut self) -> Option<Decided> {
+        if self.transactions.callbacks.is_empty() {
+            return None;
+        }
         let answered = match self.health {
             Health::Sound => !self.transactions.has_pending_rollback(),
             Health::Held => false,
             Health::Broken => true,
         };
-        self.transactions.callbacks.take_decided(answered)
+        Some(self.transactions.callbacks.take_decided(answered))
     }
 
     /// What the users do, for an observer.

@@ -1,14 +1,24 @@
 //! A database of one test.
 
+use std::env;
 use std::fmt;
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
 use crate::keeper::Keeper;
+
+/// How long the database of a failed test is kept, in seconds.
+const KEEP_FAILED: &str = "TEST_KEEP_FAILED";
 
 /// A database that is dropped, with whoever is still connected to it, when this is.
 ///
 /// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop
 /// waits for it, some milliseconds as a rule and 5 seconds at most; what a killed process left
 /// there goes when the next one starts.
+///
+/// With `TEST_KEEP_FAILED=600` in the environment, the drop in a test that panics says where the
+/// database can be looked at, and waits for 600 seconds. So does the test; the others go on.
 pub struct TestDatabase {
     dsn: String,
     name: String,
@@ -31,6 +41,23 @@ impl TestDatabase {
     }
 }
 
+impl TestDatabase {
+    /// Writes to the error output itself, because what a test prints is shown when it has ended.
+    fn keep(&self, seconds: &str) {
+        let Ok(seconds) = seconds.parse() else {
+            let _ = writeln!(io::stderr(), "{KEEP_FAILED} has to be a number of seconds");
+            return;
+        };
+        // The DSN of a given server may have a password in it.
+        let place = if self.keeper.is_ours() { self.dsn() } else { self.name() };
+        let _ = writeln!(
+            io::stderr(),
+            "the test failed; for {seconds} s its database can be looked at: psql {place}"
+        );
+        thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
 impl fmt::Debug for TestDatabase {
     /// Not the DSN, which may have a password in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,6 +67,11 @@ impl fmt::Debug for TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if thread::panicking()
+            && let Ok(seconds) = env::var(KEEP_FAILED)
+        {
+            self.keep(&seconds);
+        }
         self.keeper.drop_database(&self.name);
     }
 }

@@ -77,6 +77,11 @@ impl Keeper {
         }
     }
 
+    /// Whether it is a server of our own.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.origin == Origin::Ours
+    }
+
     /// When the server last read its configuration, in its own words.
     pub(crate) fn load_time(&self) -> Result<String, Error> {
         let (reply, answer) = mpsc::channel();

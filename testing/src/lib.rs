@@ -27,6 +27,9 @@
 //! PostgreSQL 13 or newer, reachable without TLS, and its role has to be allowed to create
 //! databases. This is the only place that reads the variable.
 //!
+//! With `TEST_KEEP_FAILED=600`, the database of a test that fails is kept for 600 seconds, and a
+//! line of the error output says where.
+//!
 //! A runner that gives every test a process of its own, such as cargo-nextest, would start a server
 //! for every test: set `TEST_DATABASE_URL` there.
 //!

@@ -285,12 +285,28 @@ async fn a_given_server_is_used_and_what_is_left_there_is_removed() -> TestResul
 }
 
 #[tokio::test]
+async fn the_database_of_a_failed_test_can_be_looked_at() -> TestResult {
+    let mut child = child("fails").env("TEST_KEEP_FAILED", "60").stderr(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let dsn = lines.map_while(Result::ok).find_map(|line| Some(line.split_once(": psql ")?.1.to_owned()));
+    let client = connect(&dsn.ok_or("no line says where")?).await?;
+    assert_eq!(value(&client, "SELECT what FROM found").await?, "here");
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+#[tokio::test]
 #[ignore = "run by the tests above, in a process of its own"]
 async fn a_process_of_its_own() -> TestResult {
     let Ok(what) = env::var(CHILD) else {
         return Ok(());
     };
-    if what.starts_with("given") {
+    if what == "fails" {
+        let database =
+            Postgres::shared()?.database_with("CREATE TABLE found AS SELECT 'here' AS what").await?;
+        panic!("as the test wants it, with {database:?}");
+    } else if what.starts_with("given") {
         let postgres = Postgres::start()?;
         let databases = (postgres.database_with("CREATE TABLE users ()").await?, postgres.database().await?);
         let shown = format!("{postgres:?} {databases:?}");

@@ -25,7 +25,10 @@ impl Journal {
     /// A callback that notes that it has run.
     fn noting(&self, what: &str) -> impl FnOnce() -> std::future::Ready<()> + Send + use<> {
         let (journal, what) = (self.clone(), what.to_owned());
-        move || std::future::ready(journal.note(what))
+        move || {
+            journal.note(what);
+            std::future::ready(())
+        }
     }
 
     fn has(&self) -> Vec<String> {

@@ -23,6 +23,7 @@ mod settings;
 mod streams;
 mod copies;
 mod sandbox;
+mod statements_of_a_sandbox;
 mod waiting_for_a_session;
 mod resizing;
 mod the_default_pool;
