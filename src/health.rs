@@ -43,7 +43,10 @@ pub async fn ready(db: web::Data<Database>) -> HttpResponse {
     let is_ready = match timeout_at(deadline, db.lease_for_ping(Location::caller())).await {
         // A session that was lent and does not answer is no sign of life.
         Ok(Ok(lease)) => matches!(timeout_at(deadline, ask(&lease)).await, Ok(Ok(()))),
-        Ok(Err(Error::Acquire(AcquireError::QueueFull { .. } | AcquireError::TimedOut { .. }))) | Err(_) => {
+        Ok(Err(Error::Acquire(
+            AcquireError::QueueFull { .. } | AcquireError::Overloaded { .. } | AcquireError::TimedOut { .. },
+        )))
+        | Err(_) => {
             // A queue that is full or short of patience says that the pool is busy, not that it is stuck.
             sleep_until(deadline).await;
             db.status().counters.borrows > borrows && !db.lender().pool().is_closed()

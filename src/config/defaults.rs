@@ -34,6 +34,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The default of bb8 and sqlx. asyncpg waits without a bound.
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The default of Elixir's DBConnection. Long beside a burst, and short beside an overload.
+pub const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The default of asyncpg (`max_inactive_connection_lifetime`).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// The default of bb8 and sqlx. It bounds the memory that the caches of a backend grow to, and moves the pool to servers that a

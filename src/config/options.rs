@@ -114,6 +114,15 @@ pub struct Config {
     /// Lets at most this many requests wait for a session, beyond those for whom one can be opened. One more is answered with 503
     /// at once. `None`, the default, sets no limit.
     pub max_waiting: Option<u32>,
+    /// Refuses with 503 whoever has waited for a session for more than twice this long, while the pool is overloaded: while for a whole
+    /// [`queue_interval`](Self::queue_interval) nobody was served sooner than this. `None`, the default, or zero never does.
+    ///
+    /// Time in which sessions are being opened does not count. 50 ms is the default of Elixir's DBConnection.
+    pub queue_target: Option<Duration>,
+    /// How long the queue has to be above [`queue_target`](Self::queue_target) for the pool to count as overloaded.
+    ///
+    /// Zero is refused. Defaults to [`QUEUE_INTERVAL`](defaults::QUEUE_INTERVAL).
+    pub queue_interval: Duration,
     /// Closes a session that nobody has used for this long, down to `pool_min_size` sessions. `None` or zero never does.
     /// Defaults to [`IDLE_TIMEOUT`](defaults::IDLE_TIMEOUT).
     pub idle_timeout: Option<Duration>,
@@ -206,6 +215,8 @@ impl Default for Config {
             connect_timeout: defaults::CONNECT_TIMEOUT,
             acquire_timeout: defaults::ACQUIRE_TIMEOUT,
             max_waiting: None,
+            queue_target: None,
+            queue_interval: defaults::QUEUE_INTERVAL,
             idle_timeout: Some(defaults::IDLE_TIMEOUT),
             max_lifetime: Some(defaults::MAX_LIFETIME),
             test_after_idle: defaults::TEST_AFTER_IDLE,

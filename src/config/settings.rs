@@ -137,6 +137,9 @@ pub(crate) struct PoolSettings {
     pub(crate) acquire_timeout: Duration,
     /// `None` means no limit.
     pub(crate) max_waiting: Option<u32>,
+    /// `None` means that nobody is refused for having waited too long.
+    pub(crate) queue_target: Option<Duration>,
+    pub(crate) queue_interval: Duration,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) test_after_idle: Duration,

@@ -104,6 +104,7 @@ fn all() -> Vec<(Error, bool)> {
     ];
     let acquire = [
         AcquireError::QueueFull { max_waiting: 7 },
+        AcquireError::Overloaded { queue_target: Duration::from_millis(50) },
         AcquireError::TimedOut { acquire_timeout: Duration::ZERO, cause: None },
         AcquireError::Unavailable(ConnectError::closed()),
         AcquireError::SandboxLost,

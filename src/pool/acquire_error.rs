@@ -50,6 +50,13 @@ pub enum AcquireError {
         /// How many may wait: the option of that name.
         max_waiting: u32,
     },
+    /// The pool is overloaded: this has waited for more than twice `queue_target`, and for a whole `queue_interval` everybody has
+    /// waited for more than `queue_target`. Said as soon as that is so.
+    #[non_exhaustive]
+    Overloaded {
+        /// The option of that name.
+        queue_target: Duration,
+    },
     /// No session is alive, and none can be opened: the server is down or refuses the login. Said at once, for as long as that
     /// is so.
     Unavailable(ConnectError),
@@ -87,6 +94,12 @@ impl fmt::Display for AcquireError {
             }
             Self::QueueFull { max_waiting } => {
                 write!(f, "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)")
+            }
+            Self::Overloaded { queue_target } => {
+                write!(
+                    f,
+                    "the pool is overloaded: every request waits for more than {queue_target:?} (`queue_target`)"
+                )
             }
             Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
             Self::DatabaseClosed => write!(f, "the database has been closed"),

@@ -24,7 +24,7 @@
 //! may change the order of arrival.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Id;
 use tokio::sync::{Notify, oneshot};
@@ -32,13 +32,15 @@ use tokio::sync::{Notify, oneshot};
 use crate::session::ConnectError;
 use permit::Phase;
 pub(crate) use permit::{Grant, Permit, Resetting, Surplus};
-use state::{State, count};
+use shedding::Shedding;
+use state::{Refused, State, count};
 pub(crate) use waiting::Waiting;
 
 mod permit;
 mod waiting;
 mod state;
 mod lanes;
+mod shedding;
 
 /// The places of a pool, its resting sessions and its queue. `S` is a session.
 #[derive(Debug)]
@@ -48,10 +50,21 @@ pub(crate) struct Gate<S> {
     wanted: Notify,
     /// A place has become free after the gate was closed.
     returned: Notify,
+    /// Somebody waits, where waiters may be refused.
+    queued: Notify,
 }
 
 /// The sender that ends a wait.
-type Call<S> = oneshot::Sender<Result<Grant<S>, ConnectError>>;
+type Call<S> = oneshot::Sender<Result<Grant<S>, Refusal>>;
+
+/// Why a wait ends without a session.
+#[derive(Debug, Clone)]
+pub(crate) enum Refusal {
+    /// Nothing is alive, and no session can be opened.
+    Unavailable(ConnectError),
+    /// It has lasted for more than twice the target, while the queue does not get empty.
+    Overload { target: Duration },
+}
 
 /// The answer to a borrower.
 #[derive(Debug)]
@@ -69,7 +82,15 @@ impl<S> Gate<S> {
             state: Mutex::new(State::new(places)),
             wanted: Notify::new(),
             returned: Notify::new(),
+            queued: Notify::new(),
         })
+    }
+
+    /// Refuses from now on those who have waited for more than twice the target, while the least wait of an interval is above it.
+    pub(crate) fn shed_above(&self, target: Duration, interval: Duration) {
+        let mut state = self.state();
+        state.shedding = Some(Box::new(Shedding::new(target, interval, Instant::now())));
+        state.count_opening();
     }
 
     /// Takes the session that this runtime used last, or else one that rests on another runtime.
@@ -98,7 +119,10 @@ impl<S> Gate<S> {
             return Entry::Full;
         }
         let (call, called) = oneshot::channel();
-        let number = state.lanes.wait(here, since, call);
+        let number = state.wait(here, since, call);
+        if state.shedding.is_some() {
+            self.queued.notify_one();
+        }
         self.look(&state);
         Entry::Wait(Waiting::new(self, here, number, called))
     }
@@ -131,10 +155,14 @@ impl<S> Gate<S> {
                 drop(session);
                 return self.free_place(Phase::Lent);
             }
-            let Some(call) = state.lanes.next(runtime) else {
-                return state.lanes.rest(runtime, session);
+            let (refused, next) = state.next(runtime);
+            let Some(call) = next else {
+                state.lanes.rest(runtime, session);
+                drop(state);
+                return refuse(refused);
             };
             drop(state);
+            refuse(refused);
             match call.send(Ok(self.grant(runtime, session))) {
                 Ok(()) => return,
                 // The waiter has just given up.
@@ -195,7 +223,7 @@ impl<S> Gate<S> {
             return None;
         }
         state.free -= 1;
-        state.opening += 1;
+        state.opens();
         state.turned_away = false;
         drop(state);
         Some(Permit::new(self, Phase::Opening))
@@ -256,10 +284,22 @@ impl<S> Gate<S> {
     /// Fails all waiters.
     pub(crate) fn refuse_all(&self, err: &ConnectError) {
         let waiting = self.state().lanes.take_waiting();
-        for call in waiting {
-            // A waiter that has given up meanwhile need not know.
-            let _ = call.send(Err(err.clone()));
-        }
+        refuse(waiting.into_iter().map(|queued| (queued.call, Refusal::Unavailable(err.clone()))));
+    }
+
+    /// Refuses those who have waited too long, and says whether somebody waits still.
+    pub(crate) fn shed(&self) -> bool {
+        let mut state = self.state();
+        let refused = state.shed();
+        let waits = state.lanes.waiting() > 0;
+        drop(state);
+        refuse(refused);
+        waits
+    }
+
+    /// Waits until somebody waits, or the gate is closed. Where waiters may be refused.
+    pub(crate) async fn queued(&self) {
+        self.queued.notified().await;
     }
 
     /// Refuses borrowers from now on, fails all waiters, and returns the sessions that rest.
@@ -274,6 +314,7 @@ impl<S> Gate<S> {
         drop(state);
         drop(waiting);
         self.wanted.notify_one();
+        self.queued.notify_one();
         resting
     }
 
@@ -313,6 +354,13 @@ impl<S> Gate<S> {
 
     fn state(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends waits. A waiter that has given up meanwhile need not know.
+fn refuse<S>(refused: impl IntoIterator<Item = Refused<S>>) {
+    for (call, refusal) in refused {
+        let _ = call.send(Err(refusal));
     }
 }
 

@@ -17,6 +17,7 @@ mod backoff;
 mod resizing;
 mod upkeep;
 mod holds;
+mod overload;
 mod bb8_pool;
 mod status;
 mod acquire_error;
@@ -44,7 +45,7 @@ use crate::session::Session;
 use crate::stats::{EndReason, Event, Gauges, Place, Stats, Warning, WarningKind};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
-use gate::{Entry, Gate, Grant};
+use gate::{Entry, Gate, Grant, Refusal};
 use opening::Outage;
 use resizing::Sizes;
 
@@ -103,6 +104,7 @@ impl Pool {
         opening::start(&pool);
         upkeep::start(&pool);
         holds::start(&pool);
+        overload::start(&pool);
         pool
     }
 
@@ -252,9 +254,12 @@ impl Pool {
         }
         match waiting.await {
             Some(Ok(grant)) => Ok(grant),
-            Some(Err(cause)) => {
+            Some(Err(refusal)) => {
                 self.stats().count(Event::Refusal);
-                Err(AcquireError::Unavailable(cause))
+                Err(match refusal {
+                    Refusal::Unavailable(cause) => AcquireError::Unavailable(cause),
+                    Refusal::Overload { target } => AcquireError::Overloaded { queue_target: target },
+                })
             }
             None => Err(self.stopped()),
         }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use self::sealed::{Acquired, Executor, Shares};
-use super::scope::Caller;
+use self::sealed::{Acquired, Executor};
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::config::Echo;
 use crate::lease::{self, Params, SessionUse};
 use crate::row::{self, FromRow, Plan};
-use crate::shared::{Fits, Read};
+use crate::shared::Read;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::tokio_postgres::{Column, Row};
 use crate::{Error, Result};
@@ -25,10 +24,10 @@ pub(crate) mod sealed {
 
     use crate::Result;
     use crate::config::Echo;
-    use crate::lease::{Deadline, RequestInfo, SessionUse};
+    use crate::lease::{Deadline, Params, RequestInfo, SessionUse};
     use crate::request::Transaction;
     use crate::request::scope::Caller;
-    use crate::shared::SharedReads;
+    use crate::shared::{Fits, Read, SharedReads};
 
     /// What statements can run on.
     pub trait Executor: Sync {
@@ -60,6 +59,19 @@ pub(crate) mod sealed {
     impl Shares<'_> {
         pub(crate) fn echo(&self) -> Echo {
             self.shared.echo()
+        }
+
+        /// A read that keeps so many rows at most, and whose columns have to fit.
+        pub(crate) fn read<'a>(
+            &'a self,
+            caller: Caller,
+            sql: &'a str,
+            params: Params<'a>,
+            most: usize,
+            fits: Option<Fits<'a>>,
+        ) -> Read<'a> {
+            let Self { shared, request, until } = self;
+            Read { shared, request, caller, sql, params, most, until: *until, fits }
         }
     }
 }
@@ -114,7 +126,7 @@ pub trait GenericClient: Executor {
             // Boxed, because most applications share nothing and every query's future contains it.
             if let Some(shares) = self.shares() {
                 let run = |session_use| lease::query(session_use, sql, params, None);
-                return read(self, shares, caller, sql, params, usize::MAX, None, run).boxed().await;
+                return read(self, shares.read(caller, sql, params, usize::MAX, None), run).boxed().await;
             }
             lease::query(self.enter(caller).await?.0, sql, params, None).await
         }
@@ -135,7 +147,7 @@ pub trait GenericClient: Executor {
                 let run = async |session_use| {
                     Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, None).await?))
                 };
-                let rows = read(self, shares, caller, sql, params, 2, None, run).boxed().await?;
+                let rows = read(self, shares.read(caller, sql, params, 2, None), run).boxed().await?;
                 return one_at_most(rows);
             }
             lease::query_opt(self.enter(caller).await?.0, sql, params, None).await
@@ -156,8 +168,8 @@ pub trait GenericClient: Executor {
                 let run = async |session_use| {
                     lease::query(session_use, sql, params, Some(&mut Plan::of::<T>())).await
                 };
-                let fits = Some(&fits::<T> as Fits<'_>);
-                let rows = read(self, shares, caller, sql, params, usize::MAX, fits, run).boxed().await?;
+                let asked = shares.read(caller, sql, params, usize::MAX, Some(&fits::<T>));
+                let rows = read(self, asked, run).boxed().await?;
                 return values(&rows, sql, echo);
             }
             let session_use = self.enter(caller).await?.0;
@@ -193,8 +205,8 @@ pub trait GenericClient: Executor {
                     let row = lease::query_opt(session_use, sql, params, Some(&mut Plan::of::<T>())).await?;
                     Ok(Vec::from_iter(row))
                 };
-                let fits = Some(&fits::<T> as Fits<'_>);
-                let rows = read(self, shares, caller, sql, params, 2, fits, run).boxed().await?;
+                let asked = shares.read(caller, sql, params, 2, Some(&fits::<T>));
+                let rows = read(self, asked, run).boxed().await?;
                 let row = one_at_most(rows)?;
                 return Ok(values(row.as_slice(), sql, echo)?.pop());
             }
@@ -338,28 +350,19 @@ pub trait GenericClient: Executor {
 }
 
 /// Runs a read on a shared session, or as `run` does on one of its own.
-async fn read<C, R>(
-    client: &C,
-    Shares { shared, request, until }: Shares<'_>,
-    caller: Caller,
-    sql: &str,
-    params: Params<'_>,
-    most: usize,
-    fits: Option<Fits<'_>>,
-    run: impl FnOnce(SessionUse) -> R,
-) -> Result<Vec<Row>>
+async fn read<C, R>(client: &C, asked: Read<'_>, run: impl FnOnce(SessionUse) -> R) -> Result<Vec<Row>>
 where
     C: Executor + ?Sized,
     R: Future<Output = Result<Vec<Row>>>,
 {
     let enter = || async {
-        let Acquired(session_use) = client.enter(caller).await?;
-        Ok(match until {
+        let Acquired(session_use) = client.enter(asked.caller).await?;
+        Ok(match asked.until {
             Some(until) => session_use.until(until),
             None => session_use,
         })
     };
-    Read { shared, request: &request, caller, sql, params, most, until, fits }.run(enter, run).await
+    asked.run(enter, run).await
 }
 
 /// Whether these are the columns of the type.

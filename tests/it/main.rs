@@ -25,6 +25,7 @@ mod copies;
 mod sandbox;
 mod statements_of_a_sandbox;
 mod waiting_for_a_session;
+mod overload;
 mod resizing;
 mod the_default_pool;
 mod workers_that_misbehave;

@@ -32,7 +32,7 @@ fn keepalive_and_user_timeout_are_on_by_default() {
 /// P23
 #[test]
 fn every_option_is_seen_in_the_settings() {
-    let settings = of_json(serde_json::json!({
+    let mut options = serde_json::json!({
         "driver": "asyncpg", "host": "db1,/run/pg", "port": 5433, "user": "alice", "password": "s3cret",
         "database": "shop", "pool_min_size": 1, "pool_max_size": 2, "echo": "statements", "ssl": "disable",
         "use_connection_for_request": false, "retry_limit": 4, "retry_interval": 0.5, "connect_timeout": "3s",
@@ -42,9 +42,15 @@ fn every_option_is_seen_in_the_settings() {
         "server_settings": {"search_path": "app, public", "app": {"tenant": 7, "path": "C:\\x"}},
         "application_name": "shop web", "options": "-c work_mem=8MB", "keepalives_idle": 20,
         "target_session_attrs": "read-only", "load_balance_hosts": "random", "channel_binding": "disable",
-        "tcp_user_timeout": "9s", "slow_statement": "1s", "slow_acquire": "2s", "long_hold": "3s",
-        "repeated_statement": 4, "shared_reads_slow": "7ms", "shared_reads_large": 77,
-    }));
+        "tcp_user_timeout": "9s",
+    });
+    let observed = serde_json::json!({
+        "slow_statement": "1s", "slow_acquire": "2s", "long_hold": "3s", "repeated_statement": 4,
+        "shared_reads_slow": "7ms", "shared_reads_large": 77, "queue_target": "50ms", "queue_interval": 2,
+    });
+    let more = observed.as_object().expect("an object").clone();
+    options.as_object_mut().expect("an object").extend(more);
+    let settings = of_json(options);
     let server = settings.server;
     assert_eq!(server.hosts, [tcp("db1", 5433), unix("/run/pg", 5433)]);
     assert_eq!(server.driver.get_user(), Some("alice"));
@@ -65,6 +71,8 @@ fn every_option_is_seen_in_the_settings() {
     assert_eq!(server.connect_timeout, Duration::from_secs(3));
     let pool = settings.pool;
     assert_eq!((pool.min_size, pool.max_size, pool.max_waiting), (1, 2, Some(9)));
+    let queue = (Some(Duration::from_millis(50)), Duration::from_secs(2));
+    assert_eq!((pool.queue_target, pool.queue_interval), queue);
     assert_eq!(pool.acquire_timeout, Duration::from_secs(7));
     assert_eq!(pool.idle_timeout, Some(Duration::from_secs(600)));
     assert_eq!(pool.max_lifetime, Some(Duration::from_secs(3600)));

@@ -76,6 +76,22 @@ impl<S, W> Lanes<S, W> {
         waiting.map(|waiter| waiter.call).collect()
     }
 
+    /// The first waiter of each lane.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = &W> {
+        self.lanes.iter().filter_map(|lane| Some(&lane.waiting.front()?.call))
+    }
+
+    /// Takes the waiters of each lane up to the first that does not match.
+    pub(super) fn take_firsts(&mut self, which: impl Fn(&W) -> bool) -> Vec<W> {
+        let mut taken = Vec::new();
+        for lane in &mut self.lanes {
+            let waiting = &mut lane.waiting;
+            let matching = waiting.iter().take_while(|waiter| which(&waiter.call)).count();
+            taken.extend(waiting.drain(..matching).map(|waiter| waiter.call));
+        }
+        taken
+    }
+
     /// Adds a waiter, and returns its number.
     pub(super) fn wait(&mut self, runtime: Option<Id>, since: Instant, call: W) -> u64 {
         self.arrivals += 1;

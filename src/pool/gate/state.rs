@@ -1,10 +1,13 @@
 //! The places of a gate, and what they are used for.
 
+use std::time::Instant;
+
 use tokio::runtime::Id;
 
-use super::Call;
 use super::lanes::Lanes;
 use super::permit::Phase;
+use super::shedding::{Counted, Shedding};
+use super::{Call, Refusal};
 
 #[derive(Debug)]
 pub(super) struct State<S> {
@@ -26,7 +29,17 @@ pub(super) struct State<S> {
     pub(super) resetting: u32,
     pub(super) closed: bool,
     /// Nobody waits while a session rests.
-    pub(super) lanes: Lanes<S, Call<S>>,
+    pub(super) lanes: Lanes<S, Queued<S>>,
+    /// `None` if nobody is refused for having waited too long.
+    pub(super) shedding: Option<Box<Shedding>>,
+}
+
+/// A borrower in the queue.
+#[derive(Debug)]
+pub(super) struct Queued<S> {
+    pub(super) call: Call<S>,
+    /// When the wait began; nothing where that does not matter.
+    since: Counted,
 }
 
 impl<S> State<S> {
@@ -42,6 +55,7 @@ impl<S> State<S> {
             resetting: 0,
             closed: false,
             lanes: Lanes::new(),
+            shedding: None,
         }
     }
 
@@ -71,13 +85,64 @@ impl<S> State<S> {
     }
 
     pub(super) fn take(&mut self, here: Option<Id>) -> Option<S> {
-        self.lanes.take(here).or_else(|| self.lanes.take_anywhere())
+        let taken = self.lanes.take(here).or_else(|| self.lanes.take_anywhere());
+        if let Some(shedding) = &mut self.shedding
+            && taken.is_some()
+        {
+            shedding.served_at_once();
+        }
+        taken
+    }
+
+    /// Adds a waiter, and returns its number.
+    pub(super) fn wait(&mut self, here: Option<Id>, since: Instant, call: Call<S>) -> u64 {
+        let counted = self.shedding.as_ref().map(|shedding| shedding.now(Instant::now())).unwrap_or_default();
+        self.lanes.wait(here, since, Queued { call, since: counted })
+    }
+
+    /// Takes those who have waited too long, and then the next in line, if somebody does.
+    pub(super) fn next(&mut self, runtime: Option<Id>) -> (Vec<Refused<S>>, Option<Call<S>>) {
+        let Some(shedding) = &mut self.shedding else {
+            return (Vec::new(), self.lanes.next(runtime).map(|queued| queued.call));
+        };
+        let now = shedding.now(Instant::now());
+        let refused = shed(shedding, &mut self.lanes, now);
+        let next = self.lanes.next(runtime).map(|Queued { call, since }| {
+            shedding.served(since, now);
+            call
+        });
+        (refused, next)
+    }
+
+    /// Takes those who have waited too long.
+    pub(super) fn shed(&mut self) -> Vec<Refused<S>> {
+        let Some(shedding) = &mut self.shedding else {
+            return Vec::new();
+        };
+        let now = shedding.now(Instant::now());
+        shed(shedding, &mut self.lanes, now)
+    }
+
+    /// Records that as many more sessions are being opened.
+    pub(super) fn opens(&mut self) {
+        self.opening += 1;
+        self.count_opening();
+    }
+
+    /// Tells the clock of those who wait whether sessions are being opened.
+    pub(super) fn count_opening(&mut self) {
+        if let Some(shedding) = &mut self.shedding {
+            shedding.opening(self.opening > 0, Instant::now());
+        }
     }
 
     /// A place leaves the phase that it was in.
     pub(super) fn leave(&mut self, phase: Phase) {
         match phase {
-            Phase::Opening => self.opening -= 1,
+            Phase::Opening => {
+                self.opening -= 1;
+                self.count_opening();
+            }
             Phase::Ending => self.ending -= 1,
             Phase::Lent => {}
         }
@@ -106,6 +171,18 @@ impl<S> State<S> {
     pub(super) fn open(&self) -> u32 {
         self.places - self.free - self.opening - self.ending
     }
+}
+
+/// A borrower who is refused, and why.
+pub(super) type Refused<S> = (Call<S>, Refusal);
+
+fn shed<S>(shedding: &mut Shedding, lanes: &mut Lanes<S, Queued<S>>, now: Counted) -> Vec<Refused<S>> {
+    let first = lanes.firsts().map(|queued| queued.since).min();
+    let Some(before) = shedding.refused_before(first, now) else {
+        return Vec::new();
+    };
+    let refused = lanes.take_firsts(|queued| queued.since < before);
+    refused.into_iter().map(|queued| (queued.call, shedding.refusal())).collect()
 }
 
 pub(super) fn count(len: usize) -> u32 {

@@ -25,7 +25,7 @@ fn now() -> Instant {
     *NOW
 }
 
-fn poll<S>(waiting: &mut Waiting<S>) -> Option<Option<Result<Grant<S>, ConnectError>>> {
+fn poll<S>(waiting: &mut Waiting<S>) -> Option<Option<Result<Grant<S>, Refusal>>> {
     match waiting.poll_unpin(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(called) => Some(called),
         Poll::Pending => None,
@@ -333,4 +333,20 @@ fn a_smaller_gate_gives_back_what_comes_to_it() {
     gate.resize(1);
     gate.close();
     assert!(gate.all_returned().now_or_never().is_some());
+}
+
+/// P30: who has waited too long is refused, the next in line is served, and no place is lost.
+#[test]
+fn an_overloaded_queue_is_shed() {
+    let runtimes = runtimes();
+    let here = runtimes[0].handle().id();
+    let (gate, [grant]) = all_lent();
+    gate.shed_above(Duration::ZERO, Duration::ZERO);
+    let (mut first, mut second) = (wait(&gate, here), wait(&gate, here));
+    // Until the clock has moved on.
+    while gate.shed() {}
+    assert!(matches!(poll(&mut first), Some(Some(Err(Refusal::Overload { .. })))));
+    assert!(matches!(poll(&mut second), Some(Some(Err(Refusal::Overload { .. })))));
+    rest(grant, here);
+    assert_eq!((gate.resting(), gate.waiting(), gate.open()), (1, 0, 1));
 }

@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::runtime::Id;
 use tokio::sync::oneshot;
 
-use super::{Gate, Grant};
-use crate::session::ConnectError;
+use super::{Gate, Grant, Refusal};
 
 /// The wait of one borrower. `None` when the gate has been closed.
 ///
@@ -19,7 +18,7 @@ pub(crate) struct Waiting<S> {
     lane: Option<Id>,
     number: u64,
     waits: bool,
-    called: oneshot::Receiver<Result<Grant<S>, ConnectError>>,
+    called: oneshot::Receiver<Result<Grant<S>, Refusal>>,
 }
 
 impl<S> Waiting<S> {
@@ -27,14 +26,14 @@ impl<S> Waiting<S> {
         gate: &Arc<Gate<S>>,
         lane: Option<Id>,
         number: u64,
-        called: oneshot::Receiver<Result<Grant<S>, ConnectError>>,
+        called: oneshot::Receiver<Result<Grant<S>, Refusal>>,
     ) -> Self {
         Self { gate: Arc::clone(gate), lane, number, waits: true, called }
     }
 }
 
 impl<S> Future for Waiting<S> {
-    type Output = Option<Result<Grant<S>, ConnectError>>;
+    type Output = Option<Result<Grant<S>, Refusal>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let called = ready!(Pin::new(&mut self.called).poll(cx));
