@@ -1,5 +1,6 @@
 //! A connection that has logged in, and is driven to its end.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl LoggedIn {
         let driver = Driver::start(moved, |dropped| {
             drivers.track_future(async move {
                 let _alive = alive;
-                let ended = match select(notices::driven(connection, heard), dropped).await {
+                let connection = pin!(notices::driven(connection, heard));
+                let ended = match select(connection, dropped).await {
                     Either::Left((ended, _)) => Ok(ended),
                     Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
                 };
