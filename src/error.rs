@@ -348,7 +348,7 @@ impl fmt::Display for Error {
             Self::TransactionEnded => "the transaction has ended, or the one around it has",
             Self::TransactionFailed => {
                 "the transaction could not be begun, a statement of it was abandoned before its answer, or a batch in it failed \
-                 half-way; it can only be rolled back"
+                 half-way; the transaction can only be rolled back"
             }
             Self::NestedTransactionOpen => {
                 "commit out of order: a transaction in this one is open; everything was rolled back"
