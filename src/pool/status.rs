@@ -45,7 +45,7 @@ pub struct Counters {
     pub waits: u64,
     /// Borrowers that waited for `acquire_timeout` in vain.
     pub timeouts: u64,
-    /// Borrowers that were refused at once, because the queue was full or no session could be opened.
+    /// Borrowers that were refused, because the queue was full, the pool overloaded (`queue_target`), or no session could be opened.
     pub refusals: u64,
     /// Sessions that were opened.
     pub opened: u64,
