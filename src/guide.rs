@@ -69,7 +69,7 @@ pub mod operating {}
 #[doc = include_str!("../docs/guide/pooler.md")]
 pub mod pooler {}
 
-#[doc = include_str!("../docs/guide/shared_reads.md")]
+#[doc = include_str!("../docs/guide/shared-reads.md")]
 pub mod shared_reads {}
 
 #[doc = include_str!("../docs/guide/coming-from.md")]

@@ -38,7 +38,7 @@ pub(crate) struct SessionUse {
     /// The transaction that it must not outlive.
     frame: Option<FrameId>,
     /// When the call has to be over.
-    until: Option<Deadline>,
+    until: Option<Box<Deadline>>,
     sent: Option<Reply>,
     /// The line of the application that runs the statement.
     caller: Option<&'static Location<'static>>,
@@ -81,7 +81,7 @@ impl SessionUse {
 
     /// Bounds the statement by a deadline of the call.
     pub(crate) fn until(mut self, deadline: Deadline) -> Self {
-        self.until = Deadline::earliest(self.until, Some(deadline));
+        self.until = Deadline::earliest(self.until.as_deref().copied(), Some(deadline)).map(Box::new);
         self
     }
 
@@ -95,7 +95,7 @@ impl SessionUse {
 
     /// What bounds a statement: `command_timeout`, a deadline of the call or of the request, whichever comes first.
     pub(crate) fn bound(&self) -> Option<Bound> {
-        let deadline = Deadline::earliest(self.until, self.lease.request().deadline());
+        let deadline = Deadline::earliest(self.until.as_deref().copied(), self.lease.request().deadline());
         Bound::of(self.lease.pool().session_settings().command_timeout, deadline)
     }
 

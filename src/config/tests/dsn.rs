@@ -143,6 +143,7 @@ proptest! {
 
     #[test]
     fn quoted_pairs_give_back_what_was_quoted(password in "[^\\x00]+", database in "[^\\x00]+") {
+        prop_assume!(!database.contains("://"));
         let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
         let driver = of_dsn(&format!("password={} dbname = {}", quote(&password), quote(&database))).server.driver;
         prop_assert_eq!(driver.get_password(), Some(password.as_bytes()));
