@@ -73,6 +73,10 @@ impl LeaseState {
         if self.transactions.is_nested() && side_effects.control {
             return Err(Error::Sandboxed);
         }
+        if reply == Reply::Alone && self.client_guards > 0 {
+            // What its owner sends would be undone with the batch.
+            return Err(Error::Busy(BusyWith::ClientGuard));
+        }
         // What was prepared before the transaction is sent before it.
         let begins = !prepared && self.transactions.is_put_off();
         let others_prepare = self.preparing > u32::from(prepared);

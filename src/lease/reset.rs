@@ -71,10 +71,10 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
                         }
                     }
                 };
-                match pooled.retire_reason() {
-                    None if cleaned => pooled.rest(),
-                    Some(reason) if cleaned => pooled.end_in_background(reason),
-                    _ => pooled.discard(EndReason::ResetFailed),
+                match (cleaned, pooled.retire_reason()) {
+                    (Ok(()), None) => pooled.rest(),
+                    (Ok(()), Some(reason)) => pooled.end_in_background(reason),
+                    (Err(reason), _) => pooled.discard(reason),
                 }
                 // Until now it stood for a session that would come back.
                 drop(resetting);
@@ -121,9 +121,15 @@ impl Cleaning {
     }
 }
 
-async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untracked: bool) -> bool {
+/// Cleans a session, or says why it has to end.
+async fn clean(
+    pool: &Pool,
+    session: &Session,
+    cleaning: Option<Cleaning>,
+    untracked: bool,
+) -> Result<(), EndReason> {
     let Some(cleaning) = cleaning else {
-        return true;
+        return Ok(());
     };
     session.driver().go_home();
     pool.stats().count(Event::Reset);
@@ -145,14 +151,16 @@ async fn clean(pool: &Pool, session: &Session, cleaning: Option<Cleaning>, untra
         Ok(!cleaning.reset || set_up(pool, session).await)
     });
     match cleaned.await {
-        Ok(Ok(cleaned)) => cleaned,
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(EndReason::ResetFailed),
         Ok(Err(err)) => {
             telemetry::reset_failed(&err);
-            false
+            // A server that has ended the session says so to the next one who asks.
+            Err(if err.is_closed() { EndReason::ConnectionLost } else { EndReason::ResetFailed })
         }
         Err(late) => {
             telemetry::reset_failed(&late);
-            false
+            Err(EndReason::ResetFailed)
         }
     }
 }

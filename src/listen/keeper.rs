@@ -97,6 +97,8 @@ async fn serve(
                 };
                 registry.lost();
                 session.end().await;
+                // Until its end it may have passed on notifications, and have told the readers of the loss too early.
+                registry.lost();
                 return Err(cause);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use self::sealed::{Acquired, Executor};
+use self::sealed::Executor;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::config::Echo;
 use crate::lease::{self, Params, SessionUse};
@@ -356,10 +356,9 @@ where
     R: Future<Output = Result<Vec<Row>>>,
 {
     let enter = || async {
-        let Acquired(session_use) = client.enter(asked.caller).await?;
         Ok(match asked.until {
-            Some(until) => session_use.until(until),
-            None => session_use,
+            Some(until) => until.limit(client.enter(asked.caller)).await?.0.until(until),
+            None => client.enter(asked.caller).await?.0,
         })
     };
     asked.run(enter, run).await

@@ -137,7 +137,12 @@ impl Scope {
     /// Where a read needs no session of its own: sessions are shared, and the request holds none and has no settings.
     pub(crate) fn shares(&self) -> Option<(&Arc<SharedReads>, &Arc<RequestInfo>)> {
         let shared = self.shared.as_ref()?;
-        let holds_none = matches!(*self.state(), State::Idle | State::Detached);
+        let holds_none = match &*self.state() {
+            State::Idle | State::Detached => true,
+            // Nobody waits any more.
+            State::Borrowing(borrow) => borrow.strong_count() == 0,
+            _ => false,
+        };
         (holds_none && self.info.settings.version() == 0).then_some((shared, &self.info))
     }
 

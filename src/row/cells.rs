@@ -75,6 +75,8 @@ impl<'a> Cells<'a> {
             count if count & COUNT != 0 => true,
             position => self.is_null(position),
         });
+        // A type without cells of its own, such as the row itself, is always there.
+        let is_null = is_null && count > 0;
         if is_null {
             self.positions = rest.iter();
         }

@@ -28,7 +28,12 @@ impl Places {
     pub(super) fn resize(&self, pool_max_size: u32) -> bool {
         let most = pool_max_size / 2;
         self.most.store(most, Ordering::Relaxed);
-        self.taken.load(Ordering::Relaxed) > most
+        self.has_too_many()
+    }
+
+    /// Whether more are taken than there are.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.most.load(Ordering::Relaxed)
     }
 
     /// Takes a place. Logs the first time that there is none.

@@ -13,10 +13,10 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
-use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::SharedReads;
 use super::queue::{Rows, Told};
@@ -46,6 +46,9 @@ pub(crate) struct Read<'a> {
     /// Whether the columns are those that are wanted.
     pub(crate) fits: Option<Fits<'a>>,
 }
+
+/// How long after the brake has stopped a read from being asked again the brake is asked again.
+const BRAKE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a read that was sent goes on.
 enum Outcome {
@@ -80,6 +83,11 @@ impl Read<'_> {
         E: Future<Output = Result<SessionUse>>,
         R: Future<Output = Result<Vec<Row>>>,
     {
+        let deadline = Deadline::earliest(self.until, self.request.deadline());
+        let bound = Bound::of(self.shared.pool.session_settings().command_timeout, deadline);
+        if let Some(bound) = bound.filter(|bound| bound.remaining().is_zero()) {
+            return Err(bound.error(false));
+        }
         let question = Question { sql: self.sql, params: self.params, most: self.most, fits: self.fits };
         let worker = self.shared.here();
         let sent = worker.as_ref().and_then(|worker| Some((worker, worker.ask(question, None)?)));
@@ -87,8 +95,6 @@ impl Read<'_> {
             return self.alone(enter().await?, run).await;
         };
         let mut watched = self.watch(&sent);
-        let deadline = Deadline::earliest(self.until, self.request.deadline());
-        let bound = Bound::of(self.shared.pool.session_settings().command_timeout, deadline);
         let outcome = bounded(bound, wait(worker, question, sent, &enter)).await;
         match outcome {
             Ok(Outcome::Rows(rows)) => {
@@ -149,23 +155,38 @@ async fn wait<E>(
 where
     E: Future<Output = Result<SessionUse>>,
 {
-    let mut repeated = false;
+    let (mut repeated, mut late) = (false, false);
     loop {
-        let verdict = match (&mut sent.told).await {
+        let told = match late {
+            false => (&mut sent.told).await,
+            // The brake did not let it ask again. It may do so now.
+            true => match timeout(BRAKE_PATIENCE, &mut sent.told).await {
+                Ok(told) => told,
+                Err(_) if worker.lets_ask_again() => return again(worker, question, sent, enter).await,
+                Err(_) => continue,
+            },
+        };
+        let verdict = match told {
             Ok(Told::Answer(answer)) => verdict(answer, &sent.session, &sent.info, question.sql),
             Err(_) => Verdict::Repeat(Error::SessionLost),
-            Ok(Told::Late(later)) if !worker.lets_ask_again() => {
-                sent.told = later;
+            Ok(Told::Late(later)) => {
+                (sent.told, late) = (later, true);
+                if worker.lets_ask_again() {
+                    return again(worker, question, sent, enter).await;
+                }
                 continue;
             }
-            Ok(Told::Late(later)) => return again(worker, question, &sent, later, enter).await,
         };
         match verdict {
             Verdict::Final(rows) => return rows.map(Outcome::Rows),
             Verdict::Alone => return Ok(Outcome::Alone),
+            // The cancel of another read may hit this one twice; on a session of its own none does.
+            Verdict::Repeat(err) if repeated && err.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(Outcome::Alone);
+            }
             Verdict::Repeat(err) if repeated => return Err(err),
             Verdict::Repeat(_) => match worker.ask(question, Some(&sent.session)) {
-                Some(other) => (sent, repeated) = (other, true),
+                Some(other) => (sent, repeated, late) = (other, true, false),
                 None => return Ok(Outcome::Alone),
             },
         }
@@ -174,19 +195,20 @@ where
 
 /// Asks again elsewhere. The first answer counts; the other is read and thrown away.
 ///
-/// Once it has a session of its own, that answer is waited for: nobody can hold it up there, and it need not be cancelled.
+/// Once it has a session of its own, that answer is waited for: nobody can hold it up there, and it need not be cancelled. If it can have
+/// none, the first answer is waited for as long as a borrower waits.
 async fn again<E>(
     worker: &Arc<Worker>,
     question: Question<'_>,
-    first: &Sent,
-    later: oneshot::Receiver<Told>,
+    first: Sent,
     enter: impl Fn() -> E,
 ) -> Result<Outcome>
 where
     E: Future<Output = Result<SessionUse>>,
 {
+    let Sent { session, info, told } = first;
     let elsewhere = pin!(async {
-        if let Some(second) = worker.ask(question, Some(&first.session))
+        if let Some(second) = worker.ask(question, Some(&session))
             && let Ok(Told::Answer(answer)) = second.told.await
             && let Verdict::Final(rows) = verdict(answer, &second.session, &second.info, question.sql)
         {
@@ -194,15 +216,21 @@ where
         }
         enter().await.map(Outcome::Run)
     });
-    match select(later, elsewhere).await {
-        Either::Left((Ok(Told::Answer(answer)), elsewhere)) => {
-            match verdict(answer, &first.session, &first.info, question.sql) {
-                Verdict::Final(rows) => rows.map(Outcome::Rows),
-                Verdict::Repeat(_) | Verdict::Alone => elsewhere.await,
-            }
-        }
+    let rows = |answer| match verdict(answer, &session, &info, question.sql) {
+        Verdict::Final(rows) => Some(rows.map(Outcome::Rows)),
+        Verdict::Repeat(_) | Verdict::Alone => None,
+    };
+    match select(told, elsewhere).await {
+        Either::Left((Ok(Told::Answer(answer)), elsewhere)) => match rows(answer) {
+            Some(rows) => rows,
+            None => elsewhere.await,
+        },
         Either::Left((Ok(Told::Late(_)) | Err(_), elsewhere)) => elsewhere.await,
-        Either::Right((outcome, _)) => outcome,
+        Either::Right((Ok(outcome), _)) => Ok(outcome),
+        Either::Right((Err(refused), told)) => match timeout(worker.patience(), told).await {
+            Ok(Ok(Told::Answer(answer))) => rows(answer).unwrap_or(Err(refused)),
+            _ => Err(refused),
+        },
     }
 }
 

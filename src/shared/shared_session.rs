@@ -209,8 +209,18 @@ impl SharedSession {
         let pool = Arc::clone(self.pool());
         self.pool().home().spawn(async move {
             let token = session.session().client().cancel_token();
-            if let Err(err) = pool.connector().cancel(&token, session.session().address()).await {
-                telemetry::cancel_failed(&err);
+            let cancelled = pool.connector().cancel(&token, session.session().address());
+            match timeout(pool.session_settings().reset_timeout, cancelled).await {
+                Ok(Ok(())) => {}
+                // It may still be on its way, and must not find the next borrower's statement.
+                Ok(Err(err)) => {
+                    session.fail();
+                    telemetry::cancel_failed(&err);
+                }
+                Err(late) => {
+                    session.fail();
+                    telemetry::cancel_failed(&late);
+                }
             }
         });
     }

@@ -160,7 +160,8 @@ impl Worker {
 
     fn add(self: &Arc<Self>, session: Arc<SharedSession>) {
         let mut state = self.state();
-        if state.closed {
+        // The pool may have been made smaller while it was opened.
+        if state.closed || self.places.has_too_many() {
             return;
         }
         state.sessions.push(Arc::clone(&session));
@@ -176,6 +177,11 @@ impl Worker {
     /// Whether a statement may be shared.
     fn shares(&self, info: &StatementInfo) -> bool {
         info.is_shareable() && info.sharing().allows(self.limits.slow)
+    }
+
+    /// How long a borrower waits.
+    pub(super) fn patience(&self) -> Duration {
+        self.pool.settings.acquire_timeout
     }
 
     /// Whether a read may be asked again elsewhere.

@@ -732,3 +732,15 @@ async fn a_batch_in_the_sandbox_is_a_savepoint() {
     let conn = db.connection();
     assert_eq!(count(&conn, "t").await, 0);
 }
+
+/// What the owner of a lent client sends would be undone with a batch that fails, so there is none meanwhile.
+#[tokio::test]
+async fn there_is_no_batch_while_a_client_is_lent() {
+    let (_database, db, conn) = table().await;
+    let client = conn.client().await.unwrap();
+    let err = soon("a refusal", insert(&conn, 0..3)).await.unwrap_err();
+    assert!(matches!(err, Error::Busy(BusyWith::ClientGuard)), "{err:?}");
+    drop(client);
+    assert_eq!(insert(&conn, 0..3).await.unwrap(), 3);
+    assert_clean(&db, &conn).await;
+}

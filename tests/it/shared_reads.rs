@@ -142,6 +142,9 @@ async fn structs_time_outs_and_the_handle_share() {
     assert_eq!(bounded.query_scalar::<i32>(all, &[&2]).await.expect("numbers"), [1, 2]);
     assert_eq!(db.query_scalar::<i32>(all, &[&1]).await.expect("numbers"), [1]);
     assert_eq!(shared(&db) - before, 6);
+    let over = conn.with_timeout(Duration::ZERO).query(all, &[&2]).await;
+    assert!(matches!(over, Err(actix_pg::Error::TimedOut { sent: false, .. })), "{over:?}");
+    assert_eq!(shared(&db) - before, 6, "it was not sent");
     db.execute("UPDATE naps SET seconds = 60", &[]).await.expect("a nap");
     let late = conn.with_timeout(Duration::from_millis(50)).query(NAP, &[]).await;
     assert!(matches!(late, Err(actix_pg::Error::TimedOut { .. })), "{late:?}");
