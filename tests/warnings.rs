@@ -4,7 +4,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use actix_pg::testing::{Postgres, TestDatabase};
-use actix_pg::{Config, Connection, Database, RequestTransaction, Result, Transaction, Warning, WarningKind};
+use actix_pg::{
+    Config, Connection, Database, RequestTransaction, Result, Transaction, Warning, WarningKind, Watch,
+};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, HttpResponse, rt, web};
 use futures_util::{FutureExt, Stream, StreamExt};
@@ -198,8 +200,13 @@ async fn long_statements_are_told_apart() {
 
 async fn in_a_transaction(tx: RequestTransaction, db: web::Data<Database>) -> Result<HttpResponse> {
     tx.execute("SELECT 1", &[]).await?; // request transaction
-    let caller = db.watch().sessions().into_iter().find_map(|session| session.caller);
-    Ok(HttpResponse::Ok().body(caller.unwrap_or_default()))
+    Ok(HttpResponse::Ok().body(latest_caller(&db.watch()).unwrap_or_default()))
+}
+
+/// The line that borrowed last. What was dropped, such as a copy or a transaction, may still be repaired on its session.
+fn latest_caller(watch: &Watch) -> Option<String> {
+    let held = watch.sessions().into_iter().filter(|session| session.caller.is_some());
+    held.min_by_key(|session| session.since)?.caller
 }
 
 /// Every way to run a statement names its own line.
@@ -208,11 +215,7 @@ async fn every_verb_names_the_line_that_calls_it() {
     let (_database, db) =
         connected(Config { long_hold: Some(Duration::from_secs(3600)), ..Config::default() }).await;
     let watch = db.watch();
-    // The one that was borrowed last: a copy that was dropped is still being repaired on its session.
-    let held = || {
-        let held = watch.sessions().into_iter().filter(|session| session.caller.is_some());
-        held.min_by_key(|session| session.since)?.caller
-    };
+    let held = || latest_caller(&watch);
     let conn = db.connection();
     macro_rules! names_its_line {
         ($($statement:expr),+ $(,)?) => {
