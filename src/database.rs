@@ -111,7 +111,8 @@ impl Database {
     /// # #[actix_web::main]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let database = Postgres::shared()?.database().await?;
-    ///     ///
+    /// use std::time::Duration;
+    ///
     /// use actix_pg::Config;
     ///
     /// let config = Config {
