@@ -377,7 +377,7 @@ fn one_at_most(mut rows: Vec<Row>) -> Result<Option<Row>> {
 fn values<T: FromRow>(rows: &[Row], sql: &str, echo: Echo) -> Result<Vec<T>> {
     let mut plan = Plan::of::<T>();
     if let Some(row) = rows.first() {
-        plan.find(row.columns())?;
+        plan.find(row.columns()).map_err(|err| Error::Row(err).of_statement(Some(sql), echo))?;
     }
     rows.iter().map(|row| value(row, &plan, sql, echo)).collect()
 }

@@ -40,6 +40,17 @@ struct World {
 }
 
 impl World {
+    fn new(info: &Arc<StatementInfo>) -> Self {
+        Self {
+            queue: Queue::default(),
+            head: None,
+            wire: VecDeque::new(),
+            askers: Vec::new(),
+            lost: false,
+            info: Arc::clone(info),
+        }
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Send => self.send(),
@@ -140,14 +151,7 @@ fn every_schedule_tells_everybody_what_is_his() {
     for schedule in 0..STEPS.len().pow(LENGTH) {
         let steps: Vec<Step> =
             (0..LENGTH).map(|at| STEPS[schedule / STEPS.len().pow(at) % STEPS.len()]).collect();
-        let mut world = World {
-            queue: Queue::default(),
-            head: None,
-            wire: VecDeque::new(),
-            askers: Vec::new(),
-            lost: false,
-            info: Arc::clone(&info),
-        };
+        let mut world = World::new(&info);
         for &step in &steps {
             world.step(step);
             // Nobody is late without a head that is.
@@ -177,14 +181,7 @@ fn every_schedule_tells_everybody_what_is_his() {
 fn who_is_late_and_who_is_to_blame() {
     let info = crate::stats::Register::default().get("SELECT 1");
     for parse in [false, true] {
-        let mut world = World {
-            queue: Queue::default(),
-            head: None,
-            wire: VecDeque::new(),
-            askers: Vec::new(),
-            lost: false,
-            info: Arc::clone(&info),
-        };
+        let mut world = World::new(&info);
         if parse {
             world.step(Step::Parse);
         }
