@@ -10,12 +10,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, OptionFuture, join};
-use pin_project_lite::pin_project;
 
 use super::Lease;
 use super::admission::Due;
@@ -23,45 +20,41 @@ use super::state::Reply;
 use super::transaction_stack::{FrameId, Stage};
 use crate::{Error, Result};
 
-/// What is sent ahead of a statement, if anything is. The statement that causes it holds it.
+/// What is sent ahead of a statement. The statement that causes it holds it.
 ///
 /// Cancellation safety: dropped before it is answered, it is abandoned like a statement, and fails the transaction.
 #[must_use = "what counts as sent has to be sent"]
-pub(crate) struct Ahead(Option<Box<BoxFuture<'static, Result<()>>>>);
+pub(crate) struct Ahead(BoxFuture<'static, Result<()>>);
 
 impl Ahead {
-    pub(crate) fn nothing() -> Self {
-        Self(None)
-    }
-
     /// What counts as sent, to be sent at the first poll.
     pub(crate) fn send(due: Due, lease: &Arc<Lease>) -> Self {
         let Due { settings, begin, within } = due;
         let sent = |reply| Sent { lease: Arc::clone(lease), reply: Some(reply), within };
         let settings = settings.map(|generation| (sent(Reply::Whole), generation));
         let begin = begin.map(|(frame, start)| (sent(Reply::Control), frame, start));
-        // In a box of a box, because most statements have nothing ahead of them and the futures of all have room for this.
-        Self(Some(Box::new(Box::pin(carried_out(Arc::clone(lease), settings, begin)))))
+        Self(Box::pin(carried_out(Arc::clone(lease), settings, begin)))
     }
 
     /// Waits until it is answered.
     pub(crate) async fn answered(self) -> Result<()> {
-        match self.0 {
-            Some(ahead) => ahead.await,
-            None => Ok(()),
-        }
+        self.0.await
     }
 
     /// Sends a message behind it, and waits until both are answered.
-    pub(crate) fn along<F: Future>(self, message: F) -> Along<F> {
-        let behind = |ahead| Box::new(Behind { ahead: Some(ahead), failed: None, answer: None });
-        Along { behind: self.0.map(behind), message }
+    ///
+    /// One that the driver refuses before it is sent is waited for, too.
+    pub(crate) async fn along<F: Future>(self, message: F) -> Result<F::Output, Failed<F::Output>> {
+        match join(self.0, message).await {
+            (Ok(()), answer) => Ok(answer),
+            (Err(error), answer) => Err(Failed { error, answer }),
+        }
     }
 }
 
 impl fmt::Debug for Ahead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ahead").field(&self.0.is_some()).finish()
+        f.debug_struct("Ahead").finish_non_exhaustive()
     }
 }
 
@@ -128,55 +121,8 @@ impl Drop for Sent {
     }
 }
 
-pin_project! {
-    /// A message behind what is sent ahead of it. An `async fn` would contain `message` twice.
-    pub(crate) struct Along<F: Future> {
-        behind: Option<Box<Behind<F::Output>>>,
-        #[pin]
-        message: F,
-    }
-}
-
-/// How far a message and what is sent ahead of it have come.
-struct Behind<T> {
-    /// `None` when it has been answered.
-    ahead: Option<Box<BoxFuture<'static, Result<()>>>>,
-    failed: Option<Error>,
-    /// The answer to a message that the driver has refused before it was sent.
-    answer: Option<T>,
-}
-
 /// What was sent ahead of a message has failed, so that the answer to the message does not count.
 pub(crate) struct Failed<T> {
     pub(crate) error: Error,
     pub(crate) answer: T,
-}
-
-impl<F: Future> Future for Along<F> {
-    type Output = Result<F::Output, Box<Failed<F::Output>>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Some(behind) = this.behind else {
-            return this.message.poll(cx).map(Ok);
-        };
-        if let Some(ahead) = &mut behind.ahead
-            && let Poll::Ready(went) = ahead.as_mut().as_mut().poll(cx)
-        {
-            behind.ahead = None;
-            behind.failed = went.err();
-        }
-        let answer = match behind.answer.take() {
-            Some(answer) => answer,
-            None => ready!(this.message.poll(cx)),
-        };
-        if behind.ahead.is_some() {
-            behind.answer = Some(answer);
-            return Poll::Pending;
-        }
-        Poll::Ready(match behind.failed.take() {
-            None => Ok(answer),
-            Some(error) => Err(Box::new(Failed { error, answer })),
-        })
-    }
 }

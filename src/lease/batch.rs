@@ -13,9 +13,10 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::{FutureExt, TryFutureExt};
 
+use super::deadline::bounded;
 use super::pipeline::{Failed, Pipeline};
 use super::session_use::SessionUse;
-use super::statement::{Params, Started, bounded};
+use super::statement::{Params, Started};
 use super::transaction::is_refusal;
 use super::transaction_stack::Stage;
 use crate::config::Echo;
@@ -83,7 +84,7 @@ fn side_effects<'s>(
         if effects.control || (effects.copies && !effects.transaction) {
             return Err(Error::Batch { index, source: Box::new(Error::NotInBatch) });
         }
-        session_use.runs(&info);
+        session_use.runs(info);
         all = all.union(effects);
     }
     Ok(all)
@@ -104,13 +105,13 @@ where
     R: AsRef<[P]> + Send + Sync,
 {
     let bound = session_use.bound();
-    bounded(bound, session_use.send_batch(side_effects)).await?;
+    bounded(bound, async || session_use.send_batch(side_effects).await).await?;
     let lease = Arc::clone(session_use.lease());
     let client = lease.session().client();
     let (begin, commit) = lease.state().transactions.own_statements();
     let commit = session_use.has_own_transaction().then_some(commit);
     if commit.is_some() {
-        let begun = bounded(bound, async { Ok(client.batch_execute(begin).await) }).await?;
+        let begun = bounded(bound, async || Ok(client.batch_execute(begin).await)).await?;
         if let Err(err) = begun {
             return session_use.answered(Err(Error::Begin(err.into())));
         }
@@ -185,7 +186,7 @@ async fn prepared<'a, C: FnMut(u64)>(
     }
     pipeline.all().await?;
     let prepared = session_use.session().prepare(sql).map_err(Error::from).boxed();
-    bounded(session_use.bound(), prepared).await.map_err(|err| pipeline.failed(Some(sql), err))
+    bounded(session_use.bound(), async || prepared.await).await.map_err(|err| pipeline.failed(Some(sql), err))
 }
 
 /// What it means that a statement of a batch has failed, or the commit behind it if one was sent.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Error, Result};
 
@@ -30,7 +30,10 @@ impl Deadline {
 
     /// The earlier one of two, if there is any.
     pub(crate) fn earliest(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        one.into_iter().chain(other).min_by_key(|deadline| deadline.at)
+        match (one, other) {
+            (Some(one), Some(other)) => Some(if other.at < one.at { other } else { one }),
+            (one, other) => one.or(other),
+        }
     }
 
     /// How long it is until then.
@@ -84,4 +87,17 @@ impl Bound {
             Self::Deadline(deadline) => deadline.error(sent),
         }
     }
+}
+
+/// Bounds the wait for an answer. Past a deadline nothing is begun.
+pub(crate) async fn bounded<T>(bound: Option<Bound>, run: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    let Some(bound) = bound else {
+        return run().await;
+    };
+    let remaining = bound.remaining();
+    if remaining.is_zero() {
+        return Err(bound.error(false));
+    }
+    // Boxed, because most statements have no bound and the futures of all have room for this.
+    Box::pin(timeout(remaining, run())).await.unwrap_or_else(|_| Err(bound.error(true)))
 }

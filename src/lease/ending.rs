@@ -141,7 +141,7 @@ pub(super) fn run_decided(lease: &Lease, decided: Decided) {
         let mut state = lease.state();
         (state.health == Health::Broken).then(|| {
             let (ends, ended) = oneshot::channel();
-            state.told_of_end.push(ends);
+            state.told_of_end.get_or_insert_default().push(ends);
             ended
         })
     };

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Lease;
@@ -19,7 +18,7 @@ use super::state::LeaseState;
 #[cfg(feature = "testing")]
 use crate::Error;
 use crate::Result;
-use crate::pool::{AcquireError, Pool, PooledSession};
+use crate::pool::{AcquireError, Pool, PooledSession, Told};
 use crate::stats::Place;
 use crate::telemetry::Span;
 
@@ -206,6 +205,7 @@ impl Loan {
     }
 
     /// The state in which it is lent. The session of the pool is driven by the current runtime from now on.
+    #[inline]
     pub(super) fn begin(&self) -> LeaseState {
         match self {
             Self::Pooled(pooled) => {
@@ -235,8 +235,8 @@ impl Loan {
     }
 
     /// Has the senders dropped when the session has ended.
-    pub(super) fn tell_of_end(&mut self, told: Vec<oneshot::Sender<()>>) {
-        if told.is_empty() {
+    pub(super) fn tell_of_end(&mut self, told: Told) {
+        if told.is_none() {
             return;
         }
         match self {

@@ -40,7 +40,7 @@ mod sandbox;
 
 pub(crate) use batch::{execute_batch, execute_many};
 pub(crate) use callbacks::{After, Callback};
-pub(crate) use deadline::{Bound, Deadline};
+pub(crate) use deadline::{Bound, Deadline, bounded};
 pub(crate) use ending::{NotCommitted, commit, finish, run_after_commit, run_after_rollback};
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
@@ -49,9 +49,7 @@ pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use reset::{READ_ONLY, RESET, give_back_shared, reset_at_once};
 pub(crate) use session_use::{SessionUse, warn_when_repeated};
-pub(crate) use statement::{
-    Params, batch_execute, bounded, copy_in, copy_out, execute, query, query_opt, query_raw,
-};
+pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use transaction::TransactionGuard;
 
 use std::mem;
@@ -149,6 +147,17 @@ impl Lease {
     /// Wakes every statement that waits for this session.
     pub(crate) fn opened(&self) {
         self.opened.notify_waiters();
+    }
+
+    /// Looks at the state once. An answered message of the same statement counts until then, so that no repair begins in between.
+    fn look<T>(self: &Arc<Self>, answered: Option<Reply>, look: impl FnOnce(&mut LeaseState) -> T) -> T {
+        let mut state = self.state();
+        let seen = look(&mut state);
+        if let Some(answered) = answered {
+            state.complete(answered);
+            self.let_others(answered, state);
+        }
+        seen
     }
 
     /// Waits until `look` returns `Some`. It is called now, and whenever [`opened`](Self::opened) is.

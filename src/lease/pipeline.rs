@@ -10,8 +10,7 @@ use actix_web::web::BytesMut;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::deadline::Bound;
-use super::statement::bounded;
+use super::deadline::{Bound, bounded};
 use crate::Error;
 use crate::tokio_postgres::types::{BorrowToSql, Format, IsNull, ToSql, Type};
 use crate::tokio_postgres::{self, Client, Statement};
@@ -169,7 +168,7 @@ impl<'a, C: FnMut(u64)> Pipeline<'a, C> {
 
     /// Waits for an answer, and takes those that have come.
     async fn answers(&mut self) -> Result<(), Failed<'a>> {
-        let taken = bounded(self.bound, poll_fn(|cx| self.poll_answers(cx).map(Ok))).await;
+        let taken = bounded(self.bound, async || poll_fn(|cx| self.poll_answers(cx).map(Ok)).await).await;
         taken.unwrap_or_else(|late| {
             let sql = self.unanswered.front().and_then(|oldest| oldest.sql);
             let error = self.bound.map_or(late, |bound| bound.error(true));

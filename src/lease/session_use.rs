@@ -13,6 +13,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::thread;
 
+use futures_util::FutureExt;
+
 use super::Lease;
 use super::admission::{Admission, Message};
 use super::ahead::Ahead;
@@ -136,9 +138,9 @@ impl SessionUse {
     }
 
     /// Names the statement that is sent next. Warns if the request has run it too often.
-    pub(crate) fn runs(&mut self, info: &Arc<StatementInfo>) {
-        self.info = Some(Arc::clone(info));
-        warn_when_repeated(self.lease.pool(), self.lease.request(), info, || self.place());
+    pub(crate) fn runs(&mut self, info: Arc<StatementInfo>) {
+        warn_when_repeated(self.lease.pool(), self.lease.request(), &info, || self.place());
+        self.info = Some(info);
     }
 
     fn place(&self) -> Place {
@@ -175,59 +177,59 @@ impl SessionUse {
         &mut self,
         side_effects: SideEffects,
         reply: Reply,
-    ) -> impl Future<Output = Result<Ahead>> {
+    ) -> impl Future<Output = Result<Option<Ahead>>> {
         self.admitted(side_effects, reply, true)
     }
 
-    async fn admitted(&mut self, side_effects: SideEffects, reply: Reply, pipelined: bool) -> Result<Ahead> {
+    async fn admitted(
+        &mut self,
+        side_effects: SideEffects,
+        reply: Reply,
+        pipelined: bool,
+    ) -> Result<Option<Ahead>> {
         let pipelined = pipelined && self.lease.pool().session_settings().reset != Reset::Always;
         let ahead = loop {
-            let (lease, prepared) = (Arc::clone(&self.lease), self.preparing);
+            let Self { lease, frame, sent, info, within, preparing, .. } = self;
+            let prepared = *preparing;
             // What has been prepared, or has begun a transaction, is sent in the transaction in which it was admitted, or not at all.
-            let frame = self.within.filter(|_| prepared).or(self.frame);
+            let frame = within.filter(|_| prepared).or(*frame);
             let version = lease.settings().version();
-            let info = &self.info;
-            let admission = |state: &mut LeaseState| {
-                let in_transaction = frame.is_some() || state.transactions.has_frame();
-                let reply = if reply == Reply::Alone && in_transaction { Reply::Batch } else { reply };
+            let mut sent_as = reply;
+            let mut admission = |state: &mut LeaseState| {
+                if let Some(frame) = frame
+                    && let Err(err) = state.transactions.check(frame)
+                {
+                    return Some(Err(err));
+                }
+                let in_transaction = || frame.is_some() || state.transactions.has_frame();
+                sent_as = if reply == Reply::Alone && in_transaction() { Reply::Batch } else { reply };
                 let statement = info.as_deref();
-                let message = Message { side_effects, reply, prepared, pipelined, statement };
-                let admitted = match frame.map(|frame| state.transactions.check(frame)) {
-                    Some(Err(err)) => Err(err),
-                    _ => state.admit(message, version),
-                };
-                if matches!(admitted, Ok(Admission::Sent | Admission::Behind(_))) {
-                    state.latest.clone_from(info);
-                }
+                let message = Message { side_effects, reply: sent_as, prepared, pipelined, statement };
+                let admitted = state.admit(message, version);
                 match admitted {
-                    Ok(Admission::Wait) => None,
-                    other => Some(other.map(|admission| (admission, reply, state.transactions.innermost()))),
+                    Ok(Admission::Wait) => return None,
+                    Ok(Admission::Sent | Admission::Behind(_)) => state.latest.clone_from(info),
+                    Ok(Admission::First(_)) => {}
+                    Err(_) => return Some(admitted),
                 }
+                *within = state.transactions.innermost();
+                Some(admitted)
             };
-            let mut admitted = None;
-            if let Some(sent) = self.sent.take() {
-                // An answered message of the same statement counts until the next one does, so that no repair begins in between.
-                let mut state = lease.state();
-                admitted = admission(&mut state);
-                state.complete(sent);
-                lease.let_others(sent, state);
-            }
-            let admitted = match admitted {
-                Some(admitted) => admitted,
-                None => lease.wait_for(admission).await,
+            let admission = match lease.look(sent.take(), &mut admission) {
+                Some(admitted) => admitted?,
+                // Boxed, because few statements wait and the futures of all have room for this.
+                None => lease.wait_for(admission).boxed().await?,
             };
-            let (admission, reply, within) = admitted?;
-            self.within = within;
             let ahead = match admission {
                 Admission::First(due) => {
                     self.preparing |= due.begin.is_some();
                     Ahead::send(*due, &self.lease).answered().await?;
                     continue;
                 }
-                Admission::Behind(due) => Ahead::send(*due, &self.lease),
-                Admission::Sent | Admission::Wait => Ahead::nothing(),
+                Admission::Behind(due) => Some(Ahead::send(*due, &self.lease)),
+                Admission::Sent | Admission::Wait => None,
             };
-            self.sent = Some(reply);
+            self.sent = Some(sent_as);
             break ahead;
         };
         if mem::replace(&mut self.preparing, reply == Reply::Prepare) {

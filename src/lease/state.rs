@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::callbacks::Decided;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
+use crate::pool::Told;
 use crate::session::Abandoned;
 use crate::sql::SideEffects;
 use crate::stats::{Doing, StatementInfo};
@@ -50,7 +49,7 @@ pub(crate) struct LeaseState {
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
     pub(super) generation: u64,
     /// Dropped when the session has ended.
-    pub(crate) told_of_end: Vec<oneshot::Sender<()>>,
+    pub(crate) told_of_end: Told,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

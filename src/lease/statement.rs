@@ -1,17 +1,13 @@
 //! One statement on a leased session: cached, timed, echoed, and accounted for until its last answer.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
 use std::time::Instant;
 
 use actix_web::web::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
-use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::ahead::{Ahead, Failed};
-use super::deadline::Bound;
+use super::deadline::bounded;
 use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::config::Echo;
@@ -20,84 +16,97 @@ use crate::session::Prepared;
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::ToSql;
-use crate::tokio_postgres::{self, CopyInSink, CopyOutStream, Row, RowStream, Statement};
+use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream, Statement};
 use crate::{Error, Result, telemetry};
 
 /// The parameters of a statement, as tokio-postgres takes them.
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// Runs a statement and collects its rows. It is not sent if its columns do not fit the plan, where there is one.
-pub(crate) async fn query(
+#[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
+pub(crate) fn query(
     mut session_use: SessionUse,
     sql: &str,
     params: Params<'_>,
     plan: Option<&mut Plan>,
-) -> Result<Vec<Row>> {
-    let started = Started::new(&mut session_use, sql, params);
-    let rows = bounded(session_use.bound(), async {
-        let rows = start(&mut session_use, sql, params, plan, Reply::Whole).await?;
-        let rows = rows.try_collect::<Vec<_>>().await;
-        session_use.answered(rows.map_err(Error::from))
-    })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(rows.len() as u64));
-    Ok(rows)
+) -> impl Future<Output = Result<Vec<Row>>> {
+    async move {
+        let started = Started::new(&mut session_use, sql, params);
+        let rows = bounded(session_use.bound(), async || {
+            let rows = start(&mut session_use, sql, params, plan, Reply::Whole).await?;
+            let rows = rows.try_collect::<Vec<_>>().await;
+            session_use.answered(rows.map_err(Error::from))
+        })
+        .await;
+        let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
+        started.finished(&mut session_use, Some(rows.len() as u64));
+        Ok(rows)
+    }
 }
 
 /// So many unwanted rows are read away; it takes longer to cancel them.
 const FEW: usize = 1_000;
 
 /// Runs a statement and keeps its one row. Reads and drops the others, or cancels them where that undoes nothing.
-pub(crate) async fn query_opt(
+#[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
+pub(crate) fn query_opt(
     mut session_use: SessionUse,
     sql: &str,
     params: Params<'_>,
     plan: Option<&mut Plan>,
-) -> Result<Option<Row>> {
-    let started = Started::new(&mut session_use, sql, params);
-    let row = bounded(session_use.bound(), async {
-        let mut rows = pin!(start(&mut session_use, sql, params, plan, Reply::Whole).await?);
-        let (mut row, mut others) = (None, 0);
-        let read = loop {
-            match rows.try_next().await {
-                Ok(Some(first)) if row.is_none() => row = Some(first),
-                Ok(Some(_)) => {
-                    others += 1;
-                    if others == FEW && session_use.stands_alone() && session_use.only_reads() {
-                        return Err(Error::TooManyRows);
+) -> impl Future<Output = Result<Option<Row>>> {
+    async move {
+        let started = Started::new(&mut session_use, sql, params);
+        let row = bounded(session_use.bound(), async || {
+            let mut rows = pin!(start(&mut session_use, sql, params, plan, Reply::Whole).await?);
+            let (mut row, mut others) = (None, 0);
+            let read = loop {
+                match rows.try_next().await {
+                    Ok(Some(first)) if row.is_none() => row = Some(first),
+                    Ok(Some(_)) => {
+                        others += 1;
+                        if others == FEW && session_use.stands_alone() && session_use.only_reads() {
+                            return Err(Error::TooManyRows);
+                        }
                     }
+                    Ok(None) => break Ok(()),
+                    Err(err) => break Err(err.into()),
                 }
-                Ok(None) => break Ok(()),
-                Err(err) => break Err(err.into()),
-            }
-        };
-        session_use.answered(read)?;
-        if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
-    })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(row.iter().len() as u64));
-    Ok(row)
+            };
+            session_use.answered(read)?;
+            if others == 0 { Ok(row) } else { Err(Error::TooManyRows) }
+        })
+        .await;
+        let row = row.map_err(|err| started.failed(&mut session_use, err))?;
+        started.finished(&mut session_use, Some(row.iter().len() as u64));
+        Ok(row)
+    }
 }
 
 /// Runs a statement and counts the rows it affected.
-pub(crate) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
-    let started = Started::new(&mut session_use, sql, params);
-    let affected = bounded(session_use.bound(), async {
-        let mut rows = pin!(start(&mut session_use, sql, params, None, Reply::Whole).await?);
-        let read = async {
-            while rows.try_next().await?.is_some() {}
-            Ok(())
-        };
-        let read = read.await;
-        session_use.answered(read)?;
-        Ok(rows.rows_affected().unwrap_or(0))
-    })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(affected));
-    Ok(affected)
+#[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
+pub(crate) fn execute(
+    mut session_use: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+) -> impl Future<Output = Result<u64>> {
+    async move {
+        let started = Started::new(&mut session_use, sql, params);
+        let affected = bounded(session_use.bound(), async || {
+            let mut rows = pin!(start(&mut session_use, sql, params, None, Reply::Whole).await?);
+            let read = async {
+                while rows.try_next().await?.is_some() {}
+                Ok(())
+            };
+            let read = read.await;
+            session_use.answered(read)?;
+            Ok(rows.rows_affected().unwrap_or(0))
+        })
+        .await;
+        let affected = affected.map_err(|err| started.failed(&mut session_use, err))?;
+        started.finished(&mut session_use, Some(affected));
+        Ok(affected)
+    }
 }
 
 /// Runs a statement whose rows are read one by one. The reader records its last answer.
@@ -109,7 +118,7 @@ pub(crate) async fn query_raw(
 ) -> Result<(SessionUse, RowStream)> {
     let started = Started::new(&mut session_use, sql, params);
     let bound = session_use.bound();
-    let rows = bounded(bound, start(&mut session_use, sql, params, plan, Reply::Stream)).await;
+    let rows = bounded(bound, async || start(&mut session_use, sql, params, plan, Reply::Stream).await).await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams();
     Ok((session_use, rows))
@@ -118,13 +127,13 @@ pub(crate) async fn query_raw(
 /// Runs statements in one simple query, without parameters.
 pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
     let started = Started::batch(&mut session_use, sql);
-    bounded(session_use.bound(), async {
+    let ran = bounded(session_use.bound(), async || {
         session_use.send(side_effects(sql), Reply::Whole).await?;
         let executed = session_use.session().client().batch_execute(sql).await;
         session_use.answered(executed.map_err(Error::from))
     })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
+    .await;
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
     started.finished(&mut session_use, None);
     Ok(())
 }
@@ -138,7 +147,7 @@ pub(crate) async fn copy_in(
     sql: &str,
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let started = Started::new(&mut session_use, sql, &[]);
-    let sink = bounded(session_use.bound(), async {
+    let sink = bounded(session_use.bound(), async || {
         let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&statement).await;
         sink.map_err(|err| {
@@ -146,8 +155,8 @@ pub(crate) async fn copy_in(
             err.into()
         })
     })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
+    .await;
+    let sink = sink.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams();
     Ok((session_use, sink))
 }
@@ -155,13 +164,13 @@ pub(crate) async fn copy_in(
 /// Starts a `COPY … TO STDOUT`. The reader records its last answer.
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let started = Started::new(&mut session_use, sql, &[]);
-    let stream = bounded(session_use.bound(), async {
+    let stream = bounded(session_use.bound(), async || {
         let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })
-    .await
-    .map_err(|err| started.failed(&mut session_use, err))?;
+    .await;
+    let stream = stream.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams();
     Ok((session_use, stream))
 }
@@ -174,13 +183,13 @@ async fn start(
     mut plan: Option<&mut Plan>,
     answer: Reply,
 ) -> Result<RowStream> {
-    let mut refused: Option<Error> = None;
+    let mut refused: Option<Box<Error>> = None;
     loop {
         let prepared = prepared(session_use, sql, plan.as_deref_mut(), answer).await;
         let (statement, ahead) = match (prepared, refused.take()) {
             // In a transaction the first refusal has failed it, and the caller has to see that one.
             (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
-                return Err(first);
+                return Err(*first);
             }
             (prepared, first) => {
                 refused = first;
@@ -188,32 +197,41 @@ async fn start(
             }
         };
         let client = session_use.session().client();
-        let err = match ahead.along(client.query_raw(&statement, params.iter().copied())).await {
+        let send = || client.query_raw(&statement, params.iter().copied());
+        let answer = match ahead {
+            None => Ok(send().await),
+            Some(ahead) => along(ahead, send()).boxed().await,
+        };
+        let err = match answer {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(err)) => err,
-            Err(failed) => return Err(read_away(session_use, failed).boxed().await),
+            Err(err) => return Err(session_use.refused(err)),
         };
         let renewable = session_use.session().forget(sql, &err);
         let err = session_use.refused(err.into());
         match refused {
-            Some(first) => return Err(first),
-            None if renewable => refused = Some(err),
+            Some(first) => return Err(*first),
+            None if renewable => refused = Some(Box::new(err)),
             None => return Err(err),
         }
     }
 }
 
-/// Reads the answer to a statement that does not count, because what was sent ahead of it has failed.
-async fn read_away(
-    session_use: &mut SessionUse,
-    failed: Box<Failed<Result<RowStream, tokio_postgres::Error>>>,
-) -> Error {
-    let Failed { error, answer } = *failed;
-    if let Ok(rows) = answer {
-        let mut rows = pin!(rows);
-        while let Ok(Some(_)) = rows.try_next().await {}
+/// Sends a statement behind something else. If that fails, the answer to the statement does not count, and is read away.
+async fn along<E>(
+    ahead: Ahead,
+    sent: impl Future<Output = Result<RowStream, E>>,
+) -> Result<Result<RowStream, E>> {
+    match ahead.along(sent).await {
+        Ok(answer) => Ok(answer),
+        Err(Failed { error, answer }) => {
+            if let Ok(rows) = answer {
+                let mut rows = pin!(rows);
+                while let Ok(Some(_)) = rows.try_next().await {}
+            }
+            Err(error)
+        }
     }
-    session_use.refused(error)
 }
 
 /// Takes a statement from the session's cache, or prepares it. On return it counts as sent, and the caller sends it along.
@@ -224,7 +242,7 @@ async fn prepared(
     sql: &str,
     mut plan: Option<&mut Plan>,
     answer: Reply,
-) -> Result<(Statement, Ahead)> {
+) -> Result<(Statement, Option<Ahead>)> {
     let mut fits = |prepared: &Prepared| {
         plan.as_deref_mut().map_or(Ok(()), |plan| plan.find(prepared.statement.columns()))
     };
@@ -239,58 +257,23 @@ async fn prepared(
             prepared
         }
     };
-    session_use.runs(&prepared.info);
-    let ahead = session_use.send_behind(prepared.info.side_effects(), answer).await?;
-    Ok((prepared.statement, ahead))
+    let Prepared { statement, info } = prepared;
+    let side_effects = info.side_effects();
+    session_use.runs(info);
+    Ok((statement, session_use.send_behind(side_effects, answer).await?))
 }
 
 async fn prepare(session_use: &mut SessionUse, sql: &str) -> Result<Prepared> {
     let ahead = session_use.send_behind(SideEffects::default(), Reply::Prepare).await?;
-    let prepared = match ahead.along(session_use.session().prepare(sql)).await {
-        Ok(prepared) => prepared.map_err(Error::from),
-        Err(failed) => Err(failed.error),
+    let sent = session_use.session().prepare(sql);
+    let prepared = match ahead {
+        None => sent.await.map_err(Error::from),
+        Some(ahead) => match ahead.along(sent).await {
+            Ok(prepared) => prepared.map_err(Error::from),
+            Err(failed) => Err(failed.error),
+        },
     };
     prepared.map_err(|err| session_use.refused(err))
-}
-
-pin_project! {
-    /// Bounds the wait for an answer. An `async fn` would contain `running` twice.
-    pub(crate) struct Bounded<F> {
-        #[pin]
-        running: F,
-        bound: Option<Bound>,
-        // The deadline had passed before anything was begun.
-        is_over: bool,
-        #[pin]
-        late: Option<Sleep>,
-    }
-}
-
-pub(crate) fn bounded<T, F>(bound: Option<Bound>, running: F) -> Bounded<F>
-where
-    F: Future<Output = Result<T>>,
-{
-    let remaining = bound.map(Bound::remaining);
-    let is_over = remaining.is_some_and(|remaining| remaining.is_zero());
-    Bounded { running, bound, is_over, late: remaining.map(sleep) }
-}
-
-impl<T, F: Future<Output = Result<T>>> Future for Bounded<F> {
-    type Output = Result<T>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        let this = self.project();
-        if let Some(bound) = this.bound.filter(|_| *this.is_over) {
-            return Poll::Ready(Err(bound.error(false)));
-        }
-        if let Poll::Ready(answer) = this.running.poll(cx) {
-            return Poll::Ready(answer);
-        }
-        match (this.late.as_pin_mut(), *this.bound) {
-            (Some(late), Some(bound)) => late.poll(cx).map(|()| Err(bound.error(true))),
-            _ => Poll::Pending,
-        }
-    }
 }
 
 /// A statement that has started. Its end is told to whoever observes it, and echoed if `echo` is on.

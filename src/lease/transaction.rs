@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::callbacks::Callback;
+use super::deadline::bounded;
 use super::lender::Lender;
 use super::session_use::SessionUse;
-use super::statement::bounded;
 use super::transaction_stack::{FrameId, Stage};
 use crate::stats::Event;
 use crate::telemetry::Span;
@@ -63,7 +63,7 @@ impl TransactionGuard {
         let sql =
             if guard.is_savepoint() { format!("SAVEPOINT {}", frame.savepoint()) } else { start.to_string() };
         let timed = guard.session_use.time_control();
-        bounded(guard.session_use.bound(), async {
+        let begun = bounded(guard.session_use.bound(), async || {
             guard.session_use.send_control(frame, Stage::Beginning).await?;
             let begun = guard.session_use.session().client().batch_execute(&sql).await;
             if begun.is_ok() {
@@ -71,8 +71,8 @@ impl TransactionGuard {
             }
             guard.session_use.answered(begun.map_err(|err| Error::Begin(err.into())))
         })
-        .await
-        .map_err(|err| guard.session_use.failed(err))?;
+        .await;
+        begun.map_err(|err| guard.session_use.failed(err))?;
         drop(timed);
         Ok(guard)
     }
@@ -115,7 +115,7 @@ impl TransactionGuard {
         };
         let mut asked = false;
         let _timed = session_use.time_control();
-        let committed = bounded(session_use.bound(), async {
+        let committed = bounded(session_use.bound(), async || {
             session_use.send_control(self.frame, Stage::Ending).await?;
             asked = true;
             let committed = session_use.session().client().batch_execute(&sql).await;
@@ -125,9 +125,8 @@ impl TransactionGuard {
             }
             session_use.answered(committed.map_err(Error::from))
         })
-        .await
-        .map_err(|err| session_use.failed(err));
-        match committed {
+        .await;
+        match committed.map_err(|err| session_use.failed(err)) {
             Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
                 self.forget_callbacks();
                 Err(Error::OutcomeUnknown(Box::new(err)))

@@ -155,14 +155,15 @@ impl<S> Gate<S> {
                 drop(session);
                 return self.free_place(Phase::Lent);
             }
-            let (refused, next) = state.next(runtime);
+            let refused = state.shed();
+            let next = state.next(runtime);
             let Some(call) = next else {
                 state.lanes.rest(runtime, session);
                 drop(state);
-                return refuse(refused);
+                return refuse_if_any(refused);
             };
             drop(state);
-            refuse(refused);
+            refuse_if_any(refused);
             match call.send(Ok(self.grant(runtime, session))) {
                 Ok(()) => return,
                 // The waiter has just given up.
@@ -293,7 +294,7 @@ impl<S> Gate<S> {
         let refused = state.shed();
         let waits = state.lanes.waiting() > 0;
         drop(state);
-        refuse(refused);
+        refuse_if_any(refused);
         waits
     }
 
@@ -358,6 +359,13 @@ impl<S> Gate<S> {
 }
 
 /// Ends waits. A waiter that has given up meanwhile need not know.
+#[inline]
+fn refuse_if_any<S>(refused: Option<Vec<Refused<S>>>) {
+    if let Some(refused) = refused {
+        refuse(refused);
+    }
+}
+
 fn refuse<S>(refused: impl IntoIterator<Item = Refused<S>>) {
     for (call, refusal) in refused {
         let _ = call.send(Err(refusal));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -33,14 +34,17 @@ struct Held {
     // Dropped in this order, because a place is free only when its session has ended.
     lent: Bb8Session,
     permit: Permit<Bb8Session>,
-    /// Those who wait for the end of the session.
-    told: Vec<oneshot::Sender<()>>,
+    told: Told,
 }
+
+/// Those who wait for the end of a session: it is over when they are dropped. In a box, because hardly any session has some and each
+/// is moved with them.
+pub(crate) type Told = Option<Box<SmallVec<[oneshot::Sender<()>; 1]>>>;
 
 impl PooledSession {
     pub(crate) fn new(grant: Grant<Bb8Session>, pool: &Arc<Pool>) -> Self {
         let Grant { session, permit, .. } = grant;
-        let held = Held { lent: session, permit, told: Vec::new() };
+        let held = Held { lent: session, permit, told: None };
         Self { held: Some(held), pool: Arc::clone(pool), taken: Instant::now() }
     }
 
@@ -83,9 +87,9 @@ impl PooledSession {
     }
 
     /// Drops the senders when the session has ended.
-    pub(crate) fn tell_of_end(&mut self, told: Vec<oneshot::Sender<()>>) {
-        if let Some(held) = &mut self.held {
-            held.told.extend(told);
+    pub(crate) fn tell_of_end(&mut self, told: Told) {
+        if let (Some(held), Some(told)) = (&mut self.held, told) {
+            held.told.get_or_insert_default().extend(*told);
         }
     }
 

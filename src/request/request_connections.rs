@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::{HttpMessage, HttpRequest};
 use futures_util::future::{BoxFuture, FutureExt};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::Scope;
 use super::request_transaction::{LazyTransaction, Left};
@@ -15,7 +15,11 @@ use crate::{Database, Error, Result};
 ///
 /// Its drop ends them: a request whose handler panicked or was cancelled ends with the drop of its extensions.
 #[derive(Debug, Default)]
-pub(crate) struct RequestConnections(SmallVec<[PerDatabase; 1]>);
+pub(crate) struct RequestConnections {
+    connections: SmallVec<[PerDatabase; 1]>,
+    /// A middleware around the request tells the client how long the database took.
+    timed: bool,
+}
 
 #[derive(Debug)]
 struct PerDatabase {
@@ -29,10 +33,6 @@ struct PerDatabase {
 /// transactions.
 #[derive(Debug)]
 pub(super) struct Attached(pub(super) Database);
-
-/// A middleware around the request tells the client how long the database took. In the extensions of the request.
-#[derive(Debug)]
-struct Timed;
 
 /// The work that is left when the response is ready.
 pub(super) enum Ending {
@@ -66,18 +66,19 @@ impl RequestConnections {
     }
 
     fn entry<T>(req: &HttpRequest, database: &Database, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
+        let new = |timed| PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None };
         let mut extensions = req.extensions_mut();
-        if !extensions.contains::<Self>() {
-            extensions.insert(Self::default());
-        }
-        let timed = extensions.contains::<Timed>();
-        let connections = &mut extensions.get_mut::<Self>().expect("inserted above").0;
-        let at =
-            connections.iter().position(|entry| entry.scope.is_of(database.lender())).unwrap_or_else(|| {
-                connections
-                    .push(PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None });
-                connections.len() - 1
-            });
+        let Some(Self { connections, timed }) = extensions.get_mut() else {
+            let mut entry = new(false);
+            let taken = take(&mut entry);
+            extensions.insert(Self { connections: smallvec![entry], timed: false });
+            return taken;
+        };
+        let at = connections.iter().position(|entry| entry.scope.is_of(database.lender()));
+        let at = at.unwrap_or_else(|| {
+            connections.push(new(*timed));
+            connections.len() - 1
+        });
         take(&mut connections[at])
     }
 
@@ -85,7 +86,8 @@ impl RequestConnections {
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
             let Attached(database) = data.get()?;
-            let entry = connections.0.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
+            let entry =
+                connections.connections.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
             Some((Arc::clone(&entry.scope), entry.transaction.take()))
         });
         // Outside of the borrow of the extensions, because what is dropped now may look at them.
@@ -114,21 +116,29 @@ impl RequestConnections {
 
     /// Has the cost of a request summed up.
     pub(super) fn time(req: &ServiceRequest) {
-        req.extensions_mut().insert(Timed);
+        let mut extensions = req.extensions_mut();
+        match extensions.get_mut::<Self>() {
+            Some(connections) => connections.timed = true,
+            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: true }),
+        }
     }
 
     /// The value of a `Server-Timing` header, if a connection to the middleware's database was asked for.
     pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
         let Attached(database) = data.get()?;
         let extensions = req.extensions();
-        let entry = extensions.get::<Self>()?.0.iter().find(|entry| entry.scope.is_of(database.lender()))?;
+        let entry = extensions
+            .get::<Self>()?
+            .connections
+            .iter()
+            .find(|entry| entry.scope.is_of(database.lender()))?;
         entry.scope.server_timing()
     }
 }
 
 impl Drop for RequestConnections {
     fn drop(&mut self) {
-        for entry in &self.0 {
+        for entry in &self.connections {
             roll_back(entry.transaction.as_ref().and_then(|transaction| transaction.end()), &entry.scope);
             entry.scope.end();
         }

@@ -53,18 +53,18 @@ enum State {
 impl Scope {
     /// The connection of no request.
     pub(crate) fn standalone(database: &Database) -> Arc<Self> {
-        Self::new(database, RequestInfo::standalone())
+        Self::new(database, Arc::new(RequestInfo::standalone()))
     }
 
-    fn new(database: &Database, info: RequestInfo) -> Arc<Self> {
+    fn new(database: &Database, info: Arc<RequestInfo>) -> Arc<Self> {
         let lender = database.lender().clone();
         let state = Mutex::new(idle(&lender));
-        Arc::new(Self { lender, shared: database.shared().cloned(), info: Arc::new(info), state })
+        Arc::new(Self { lender, shared: database.shared().cloned(), info, state })
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
     pub(crate) fn of_request(database: &Database, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
-        let scope = Self::new(database, RequestInfo::default());
+        let scope = Self::new(database, Arc::default());
         scope.info.sum_up(sum_up);
         if scope.lender.pool().warnings().any()
             && let Some(route) = req.match_pattern()

@@ -95,7 +95,7 @@ impl Read<'_> {
             return self.alone(enter().await?, run).await;
         };
         let mut watched = self.watch(&sent);
-        let outcome = bounded(bound, wait(worker, question, sent, &enter)).await;
+        let outcome = bounded(bound, async || wait(worker, question, sent, &enter).await).await;
         match outcome {
             Ok(Outcome::Rows(rows)) => {
                 watched.succeeded(rows.count);

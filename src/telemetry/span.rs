@@ -34,9 +34,13 @@ pub(crate) struct Peer {
 /// Whether anybody listens to spans. tracing caches the answer of the subscriber.
 ///
 /// Without a subscriber there are none: the feature `log` of tracing would make lines of the log of them.
+#[inline]
 pub(crate) fn is_traced() -> bool {
-    let is_enabled = || span_enabled!(target: TARGET, Level::INFO);
-    dispatcher::has_been_set() && catch_unwind(is_enabled).unwrap_or(false)
+    dispatcher::has_been_set() && is_enabled()
+}
+
+fn is_enabled() -> bool {
+    catch_unwind(|| span_enabled!(target: TARGET, Level::INFO)).unwrap_or(false)
 }
 
 impl Span {
@@ -46,6 +50,9 @@ impl Span {
 
     /// The span of one statement, a child of the current one. A text without parameters is shown without its literals.
     pub(crate) fn statement(summary: &str, sql: &str, peer: &Peer) -> Self {
+        if !is_traced() {
+            return Self::none();
+        }
         Self::guarded(|| {
             let name = if summary.is_empty() { "postgresql" } else { summary };
             let span = info_span!(
@@ -72,7 +79,12 @@ impl Span {
     }
 
     /// The span of something else that happens to a session, a child of the current one.
+    #[inline]
     pub(crate) fn session(name: &'static str, peer: Option<&Peer>) -> Self {
+        if is_traced() { Self::of_session(name, peer) } else { Self::none() }
+    }
+
+    fn of_session(name: &'static str, peer: Option<&Peer>) -> Self {
         Self::guarded(|| {
             info_span!(
                 target: TARGET,
@@ -91,10 +103,12 @@ impl Span {
     }
 
     /// The current span, if it has a field for what a request costs.
+    #[inline]
     pub(crate) fn of_request() -> Option<Self> {
-        if !is_traced() {
-            return None;
-        }
+        if is_traced() { Self::current_with_fields() } else { None }
+    }
+
+    fn current_with_fields() -> Option<Self> {
         let span = Self::guarded(tracing::Span::current);
         REQUEST_FIELDS.iter().any(|field| span.0.has_field(*field)).then_some(span)
     }
@@ -125,9 +139,6 @@ impl Span {
     }
 
     fn guarded(make: impl FnOnce() -> tracing::Span) -> Self {
-        if !is_traced() {
-            return Self::none();
-        }
         catch_unwind(AssertUnwindSafe(make)).map_or_else(|_| Self::none(), Self)
     }
 

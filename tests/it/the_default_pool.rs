@@ -289,7 +289,8 @@ async fn after_close_there_is_silence() {
     let (proxy, config) = Proxy::to(&database).await;
     let db = connected(config).await;
     let server = format!("127.0.0.1:{}", proxy.port());
-    assert_eq!(log::ours_with(&["session opened", &server]).len(), 5);
+    let opened = || log::ours_with(&["session opened", &server]).len();
+    eventually("the floor is there", async || opened() == 5).await;
     let conn = db.connection();
     db.close().await;
     let (accepted, here) = (proxy.accepted(), std::thread::current());

@@ -100,27 +100,23 @@ impl<S> State<S> {
         self.lanes.wait(here, since, Queued { call, since: counted })
     }
 
-    /// Takes those who have waited too long, and then the next in line, if somebody does.
-    pub(super) fn next(&mut self, runtime: Option<Id>) -> (Vec<Refused<S>>, Option<Call<S>>) {
-        let Some(shedding) = &mut self.shedding else {
-            return (Vec::new(), self.lanes.next(runtime).map(|queued| queued.call));
-        };
-        let now = shedding.now(Instant::now());
-        let refused = shed(shedding, &mut self.lanes, now);
-        let next = self.lanes.next(runtime).map(|Queued { call, since }| {
+    /// Takes the next in line, if somebody waits.
+    pub(super) fn next(&mut self, runtime: Option<Id>) -> Option<Call<S>> {
+        let Queued { call, since } = self.lanes.next(runtime)?;
+        if let Some(shedding) = &mut self.shedding {
+            let now = shedding.now(Instant::now());
             shedding.served(since, now);
-            call
-        });
-        (refused, next)
+        }
+        Some(call)
     }
 
-    /// Takes those who have waited too long.
-    pub(super) fn shed(&mut self) -> Vec<Refused<S>> {
-        let Some(shedding) = &mut self.shedding else {
-            return Vec::new();
-        };
-        let now = shedding.now(Instant::now());
-        shed(shedding, &mut self.lanes, now)
+    /// Takes those who have waited too long, if there are any.
+    pub(super) fn shed(&mut self) -> Option<Vec<Refused<S>>> {
+        let shedding = self.shedding.as_mut()?;
+        let first = self.lanes.firsts().map(|queued| queued.since).min();
+        let before = shedding.refused_before(first, shedding.now(Instant::now()))?;
+        let refused = self.lanes.take_firsts(|queued| queued.since < before);
+        Some(refused.into_iter().map(|queued| (queued.call, shedding.refusal())).collect())
     }
 
     /// Records that as many more sessions are being opened.
@@ -175,15 +171,6 @@ impl<S> State<S> {
 
 /// A borrower who is refused, and why.
 pub(super) type Refused<S> = (Call<S>, Refusal);
-
-fn shed<S>(shedding: &mut Shedding, lanes: &mut Lanes<S, Queued<S>>, now: Counted) -> Vec<Refused<S>> {
-    let first = lanes.firsts().map(|queued| queued.since).min();
-    let Some(before) = shedding.refused_before(first, now) else {
-        return Vec::new();
-    };
-    let refused = lanes.take_firsts(|queued| queued.since < before);
-    refused.into_iter().map(|queued| (queued.call, shedding.refusal())).collect()
-}
 
 pub(super) fn count(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
