@@ -126,7 +126,44 @@ mod readme {}
 pub mod __private {
     pub use crate::row::{Cells, Columns, FromJson, Json};
     pub use crate::tokio_postgres::types::FromSqlOwned;
+
+    /// What the macro `test` writes its code with.
+    #[cfg(all(feature = "testing", unix))]
+    pub use crate::testing::run as test;
 }
+
+/// Runs an `async` test with a database of its own, on the runtime of `#[actix_web::test]` (feature `testing`).
+///
+/// The test says by the types of its arguments what it is given:
+///
+/// | type | what the test is given |
+/// |---|---|
+/// | [`Database`] | a pool on a fresh database; closed when the test ends |
+/// | [`Config`] | the configuration of that database, to connect in another way |
+/// | [`testing::TestDatabase`] | that database itself, which goes with the value |
+///
+/// | argument of the attribute | what it does |
+/// |---|---|
+/// | `schema = "…"` | runs SQL in the database: once for each text, databases are copied from the result |
+/// | `migrations = "folder"` | runs the `.sql` files of a folder of the crate, in the order of the numbers in front of their names: `V1__…`, `0002_…`. Files that end with `.down.sql` are left out |
+/// | `sandbox` | gives a [sandbox](Database::sandbox) instead: the tests share one database, and each is rolled back |
+///
+/// A test that returns an error fails, as with `#[test]`. The compiler does not see that a file has been added to the folder: touch the test,
+/// or one of the other files.
+///
+/// ```
+/// use actix_pg::Database;
+///
+/// #[actix_pg::test(schema = "CREATE TABLE users (name text)")]
+/// async fn a_user_is_stored(db: Database) -> actix_pg::Result<()> {
+///     db.execute("INSERT INTO users VALUES ($1)", &[&"ada"]).await?;
+///     let users: i64 = db.query_one_scalar("SELECT count(*) FROM users", &[]).await?;
+///     assert_eq!(users, 1);
+///     Ok(())
+/// }
+/// ```
+#[cfg(all(feature = "testing", unix))]
+pub use actix_pg_derive::test;
 
 #[cfg(feature = "derive")]
 pub use actix_pg_derive::FromRow;

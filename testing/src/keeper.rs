@@ -61,8 +61,8 @@ impl Keeper {
         self.request_database(Source::Nothing).await
     }
 
-    pub(crate) async fn create_with(&self, schema: &str) -> Result<String, Error> {
-        self.request_database(Source::Schema(schema.to_owned())).await
+    pub(crate) async fn create_with(&self, schema: Vec<String>) -> Result<String, Error> {
+        self.request_database(Source::Schema(schema)).await
     }
 
     pub(crate) async fn create_from(&self, template: &str) -> Result<String, Error> {

@@ -91,7 +91,23 @@ impl Postgres {
     ///
     /// [`Error::Database`] when a statement fails, the server refuses or cannot be reached.
     pub async fn database_with(&self, schema: &str) -> Result<TestDatabase, Error> {
-        self.keep(self.keeper.create_with(schema).await?)
+        self.database_with_migrations(&[schema]).await
+    }
+
+    /// Make a database in which each of these texts has been run, one after the other and each by
+    /// itself, as a tool for migrations does it.
+    ///
+    /// They run once for each list of texts and server; the databases are copies of what they made.
+    ///
+    /// # Errors
+    ///
+    /// As [`database_with`](Self::database_with).
+    pub async fn database_with_migrations(
+        &self,
+        migrations: &[impl AsRef<str>],
+    ) -> Result<TestDatabase, Error> {
+        let texts = migrations.iter().map(|text| text.as_ref().to_owned()).collect();
+        self.keep(self.keeper.create_with(texts).await?)
     }
 
     /// Make a copy of a database, for instance of one that migrations were run on.

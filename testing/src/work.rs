@@ -36,7 +36,8 @@ pub(crate) enum Request {
 
 pub(crate) enum Source {
     Nothing,
-    Schema(String),
+    /// Texts that are run one after the other.
+    Schema(Vec<String>),
     Database(String),
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct Work {
     prefix: String,
     made: u64,
     /// The database for each schema.
-    templates: HashMap<String, String>,
+    templates: HashMap<Vec<String>, String>,
     /// A copy of a template, ready for the next one who asks.
     spares: HashMap<String, String>,
     /// Templates that a spare is to be made of, when nothing else is to be done; none where it
@@ -137,7 +138,7 @@ impl Work {
         }
     }
 
-    async fn create_with(&mut self, schema: String) -> Result<String, Error> {
+    async fn create_with(&mut self, schema: Vec<String>) -> Result<String, Error> {
         if let Some(template) = self.templates.get(&schema).cloned() {
             return self.fresh(&template).await;
         }
@@ -171,11 +172,17 @@ impl Work {
         Ok(name)
     }
 
-    async fn prepare(&self, template: &str, schema: &str) -> Result<(), Error> {
+    async fn prepare(&self, template: &str, schema: &[String]) -> Result<(), Error> {
         let mut config = self.admin.clone();
         let (client, connection) = config.dbname(template).connect(NoTls).await.map_err(connect_error)?;
         let driver = tokio::spawn(connection);
-        let result = client.batch_execute(schema).await;
+        let mut result = Ok(());
+        for text in schema {
+            result = client.batch_execute(text).await;
+            if result.is_err() {
+                break;
+            }
+        }
         drop(client);
         let _ = driver.await;
         result.map_err(|source| Error::Database { action: "run the schema of a test database", source })

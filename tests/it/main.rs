@@ -24,6 +24,7 @@ mod streams;
 mod copies;
 mod sandbox;
 mod statements_of_a_sandbox;
+mod test_attribute;
 mod waiting_for_a_session;
 mod overload;
 mod resizing;

@@ -1,35 +1,12 @@
-//! A throwaway PostgreSQL server, and fresh databases on it, for tests and examples (feature `testing`).
-//!
-//! [`Postgres`] starts a server of its own from the PostgreSQL programs found on the machine: no container, no account,
-//! nothing to configure, about half a second. It is gone when it is dropped, when the test panics, and when the process is
-//! killed. A [`TestDatabase`] is made in milliseconds, so that every test can have its own.
-//!
-//! ```
-//! use actix_pg::testing::Postgres;
-//!
-//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-//! let postgres = Postgres::shared()?;
-//! let database = postgres.database_with("CREATE TABLE users (id bigint, name text)").await?;
-//! let config = database.config();
-//! assert_eq!(config.dsn.as_deref(), Some(database.dsn()));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! # })?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Where the environment variable `TEST_DATABASE_URL` is set, no server is started, and the databases are made on that one. A
-//! server of our own trusts whoever connects: while it runs, every user of the machine is a superuser of it.
-//!
-//! All of this is the crate [`actix_pg_testing`], with a `config()` beside each DSN. Its page says more of both, and where the
-//! server's files are.
+//! The throwaway server, with a configuration beside each DSN.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use actix_pg_testing as server;
-pub use actix_pg_testing::Error;
 
+use super::{Builder, Error, TestDatabase, config};
 use crate::Config;
 
 /// A PostgreSQL server for tests: one of our own, gone when this is dropped or the process ends in whatever way, or that of
@@ -95,7 +72,7 @@ impl Postgres {
     ///
     /// [`Error::Database`] when the server refuses or cannot be reached.
     pub async fn database(&self) -> Result<TestDatabase, Error> {
-        self.server().database().await.map(TestDatabase)
+        self.server().database().await.map(TestDatabase::new)
     }
 
     /// Makes a database in which `schema`, any number of SQL statements, has been run: once for each text and server.
@@ -104,7 +81,20 @@ impl Postgres {
     ///
     /// [`Error::Database`] when a statement fails, the server refuses or cannot be reached.
     pub async fn database_with(&self, schema: &str) -> Result<TestDatabase, Error> {
-        self.server().database_with(schema).await.map(TestDatabase)
+        self.server().database_with(schema).await.map(TestDatabase::new)
+    }
+
+    /// Makes a database in which each of these texts has been run, one after the other and each by itself, as a tool for migrations
+    /// does it: once for each list of texts and server.
+    ///
+    /// # Errors
+    ///
+    /// As [`database_with`](Self::database_with).
+    pub async fn database_with_migrations(
+        &self,
+        migrations: &[impl AsRef<str>],
+    ) -> Result<TestDatabase, Error> {
+        self.server().database_with_migrations(migrations).await.map(TestDatabase::new)
     }
 
     /// Makes a copy of a database, for instance of one that migrations were run on. Nobody may be connected to the `template`
@@ -114,7 +104,7 @@ impl Postgres {
     ///
     /// [`Error::Database`] when somebody is, the server refuses or cannot be reached.
     pub async fn database_from(&self, template: &TestDatabase) -> Result<TestDatabase, Error> {
-        self.server().database_from(&template.0).await.map(TestDatabase)
+        self.server().database_from(template.inner()).await.map(TestDatabase::new)
     }
 
     /// The data directory, for a test to look at; to put files there see [`write`](Self::write).
@@ -190,7 +180,7 @@ impl Postgres {
         self.server().start_again()
     }
 
-    fn own(server: server::Postgres) -> Self {
+    pub(super) fn own(server: server::Postgres) -> Self {
         Self(Server::Own(server))
     }
 
@@ -206,86 +196,6 @@ impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server().fmt(f)
     }
-}
-
-/// A throwaway server that is configured unlike the others; made by [`Postgres::builder`].
-///
-/// ```no_run
-/// # use actix_pg::testing::Postgres;
-/// let postgres = Postgres::builder()
-///     .setting("max_connections", "20")
-///     .setting("log_statement", "all")
-///     .hba(["host all all 127.0.0.1/32 scram-sha-256"])
-///     .start()?;
-/// # Ok::<(), actix_pg::testing::Error>(())
-/// ```
-#[derive(Debug, Clone, Default)]
-#[must_use = "nothing is started before `start`"]
-pub struct Builder(server::Builder);
-
-impl Builder {
-    /// Sets a parameter of `postgresql.conf`, any but `port` and `unix_socket_directories`. The last value of a name counts.
-    ///
-    /// [Which are set ahead of these](actix_pg_testing::Builder::setting).
-    pub fn setting(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self(self.0.setting(name, value))
-    }
-
-    /// Puts a file into the data directory before the server starts, such as `server.key` for `ssl = on`. It belongs to the
-    /// server's user and is readable by no other.
-    pub fn file(self, name: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
-        Self(self.0.file(name, contents))
-    }
-
-    /// Says who may connect and how, in lines of `pg_hba.conf`. Defaults to trusting everybody on 127.0.0.1 and on the Unix
-    /// socket.
-    pub fn hba(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self(self.0.hba(lines))
-    }
-
-    /// Uses the programs in this folder, and searches nowhere else.
-    pub fn binaries(self, folder: impl Into<PathBuf>) -> Self {
-        Self(self.0.binaries(folder))
-    }
-
-    /// Starts the server, and returns when it accepts connections. Blocks for about half a second. `TEST_DATABASE_URL` is not
-    /// looked at: a server that others use could not be given these settings.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoBinaries`] when there is nothing to start, and [`Error::Start`] with the end of the server's log when it does
-    /// not start, for instance because of a setting it does not know.
-    pub fn start(self) -> Result<Postgres, Error> {
-        self.0.start().map(Postgres::own)
-    }
-}
-
-/// A database that is dropped, with whoever is still connected to it, when this is.
-///
-/// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop waits for it, some
-/// milliseconds as a rule and 5 seconds at most; what a killed process left there goes when the next one starts.
-#[derive(Debug)]
-pub struct TestDatabase(server::TestDatabase);
-
-impl TestDatabase {
-    /// The DSN of the server with this database's name.
-    pub fn dsn(&self) -> &str {
-        self.0.dsn()
-    }
-
-    /// A configuration with this DSN and the default of everything else.
-    pub fn config(&self) -> Config {
-        config(self.dsn())
-    }
-
-    /// The name, unique on the server.
-    pub fn name(&self) -> &str {
-        self.0.name()
-    }
-}
-
-fn config(dsn: &str) -> Config {
-    Config { dsn: Some(dsn.to_owned()), ..Config::default() }
 }
 
 #[cfg(test)]

@@ -1,0 +1,2 @@
+CREATE TABLE jobs (state state);
+INSERT INTO jobs VALUES ('late');
