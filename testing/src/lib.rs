@@ -30,8 +30,21 @@
 //! With `TEST_KEEP_FAILED=600`, the database of a test that fails is kept for 600 seconds, and a
 //! line of the error output says where.
 //!
-//! A runner that gives every test a process of its own, such as cargo-nextest, would start a server
-//! for every test: set `TEST_DATABASE_URL` there.
+//! # One server for all test binaries
+//!
+//! Each test binary starts a server of its own, and a runner that gives every test a process of its
+//! own, such as cargo-nextest, would start one for every test. The program of this crate starts one
+//! for all of them:
+//!
+//! ```console
+//! $ cargo install actix-pg-testing
+//! $ with-postgres cargo nextest run
+//! ```
+//!
+//! It sets `TEST_DATABASE_URL`, and `TEST_DATABASE_TEMPLATES=shared`: processes then share the
+//! databases that schemas were run in, so that each schema runs once for all of them. On a server of
+//! yours, where you may set both, these stay: they are named `actixpg_template_…`, and to drop one
+//! takes `ALTER DATABASE … IS_TEMPLATE false` first.
 //!
 //! The server's files are in the folder that `TMPDIR` names, where that is set; else in memory, in
 //! `/dev/shm`, where at least 1 GiB is free there; else in `/tmp`. A server takes about 100 MB, and

@@ -1,6 +1,9 @@
 //! Makes and drops databases, one after the other.
 
+mod shared;
+
 use std::collections::{HashMap, VecDeque};
+use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::mpsc;
 
@@ -58,6 +61,8 @@ pub(crate) struct Work {
     /// To be dropped after that.
     unneeded: VecDeque<String>,
     origin: Origin,
+    /// Templates are shared with other processes.
+    shares: bool,
 }
 
 struct Connected {
@@ -79,6 +84,8 @@ impl Work {
             wanted: VecDeque::new(),
             unneeded: VecDeque::new(),
             origin,
+            shares: origin == Origin::Given
+                && env::var(shared::TEMPLATES).is_ok_and(|value| value == "shared"),
         }
     }
 
@@ -142,6 +149,10 @@ impl Work {
         if let Some(template) = self.templates.get(&schema).cloned() {
             return self.fresh(&template).await;
         }
+        if self.shares {
+            let template = self.shared_template(&schema).await?;
+            return self.create(&template).await;
+        }
         let template = self.create(EMPTY).await?;
         if let Err(err) = self.prepare(&template, &schema).await {
             let _ = self.drop_database(&template).await;
@@ -166,10 +177,13 @@ impl Work {
     async fn create(&mut self, template: &str) -> Result<String, Error> {
         self.made += 1;
         let name = format!("{}_{}", self.prefix, self.made);
-        let options = self.connected().await?.create;
-        let sql = format!("CREATE DATABASE {name} TEMPLATE {template}{options}");
-        self.run("create a database", &sql).await?;
+        self.create_named(&name, template).await?;
         Ok(name)
+    }
+
+    async fn create_named(&mut self, name: &str, template: &str) -> Result<(), Error> {
+        let options = self.connected().await?.create;
+        self.run("create a database", &format!("CREATE DATABASE {name} TEMPLATE {template}{options}")).await
     }
 
     async fn prepare(&self, template: &str, schema: &[String]) -> Result<(), Error> {

@@ -306,6 +306,11 @@ async fn a_process_of_its_own() -> TestResult {
         let database =
             Postgres::shared()?.database_with("CREATE TABLE found AS SELECT 'here' AS what").await?;
         panic!("as the test wants it, with {database:?}");
+    } else if what == "shares" {
+        let schema = "CREATE TABLE made AS SELECT random()::text AS at; SELECT pg_sleep(0.3)";
+        let database = Postgres::start()?.database_with(schema).await?;
+        let client = connect(database.dsn()).await?;
+        println!("\nmade {} in {}", value(&client, "SELECT at FROM made").await?, database.name());
     } else if what.starts_with("given") {
         let postgres = Postgres::start()?;
         let databases = (postgres.database_with("CREATE TABLE users ()").await?, postgres.database().await?);
@@ -383,6 +388,64 @@ fn await_that(done: impl Fn() -> bool, folder: &Path) {
         assert!(start.elapsed() < Duration::from_secs(40), "something is left of {}", folder.display());
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Processes that start at once run the schema once, and each has a database of its own.
+#[tokio::test]
+async fn processes_share_a_template() -> TestResult {
+    let postgres = Postgres::builder().start()?;
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut child = child("shares");
+            child.env("TEST_DATABASE_URL", postgres.dsn()).env("TEST_DATABASE_TEMPLATES", "shared");
+            child.spawn().unwrap()
+        })
+        .collect();
+    let mut made = Vec::new();
+    let mut names = Vec::new();
+    for child in children {
+        let output = String::from_utf8(child.wait_with_output()?.stdout)?;
+        let line = output.lines().find_map(|line| line.strip_prefix("made ")).expect("a line");
+        let (at, name) = line.split_once(" in ").expect("a name");
+        made.push(at.to_owned());
+        names.push(name.to_owned());
+    }
+    assert!(made.iter().all(|at| *at == made[0]), "{made:?}");
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 3);
+    // Their databases are gone, the template is not.
+    let client = connect(postgres.dsn()).await?;
+    let left = "SELECT string_agg(datname, ' ') FROM pg_database WHERE datname LIKE 'actix%'";
+    let left = value(&client, left).await?;
+    assert!(left.starts_with("actixpg_template_") && !left.contains(' '), "{left}");
+
+    // One that was left half-made is made anew.
+    client.batch_execute(&format!("ALTER DATABASE {left} IS_TEMPLATE false")).await?;
+    let mut child = child("shares");
+    child.env("TEST_DATABASE_URL", postgres.dsn()).env("TEST_DATABASE_TEMPLATES", "shared");
+    let output = String::from_utf8(child.output()?.stdout)?;
+    assert!(output.contains("\nmade ") && !output.contains(&made[0]), "{output}");
+    Ok(())
+}
+
+/// The program starts a server for a command, and says how the command has ended.
+#[test]
+fn a_command_runs_with_a_server_of_its_own() -> TestResult {
+    let with_postgres = |script: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_with-postgres"));
+        command.args(["sh", "-c", script]).stdout(Stdio::piped()).output()
+    };
+    let said = with_postgres("echo $TEST_DATABASE_URL $TEST_DATABASE_TEMPLATES; exit 3")?;
+    assert_eq!(said.status.code(), Some(3));
+    let said = String::from_utf8(said.stdout)?;
+    let (url, templates) = said.trim().split_once(' ').expect("two words");
+    assert_eq!(templates, "shared");
+    let port =
+        url.trim_start_matches("postgres://postgres@127.0.0.1:").trim_end_matches("/postgres").parse()?;
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it is gone");
+    assert_eq!(with_postgres("kill -KILL $$")?.status.code(), Some(128 + 9));
+    Ok(())
 }
 
 /// This binary, running `a_process_of_its_own`.
