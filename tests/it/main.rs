@@ -52,6 +52,7 @@ mod shutdown;
 mod errors_are_opaque;
 mod what_is_shown;
 mod json_errors_example;
+mod examples;
 mod migrations_example;
 mod live_example;
 mod two_databases;
