@@ -32,7 +32,8 @@ pub enum BusyWith {
     /// A [`CopyIn`](crate::CopyIn) that has not been finished, or a [`CopyOut`](crate::CopyOut) that has not been read to its
     /// end.
     Copy,
-    /// A [`Transaction`](crate::Transaction), or a [`RequestTransaction`](crate::RequestTransaction) that has begun.
+    /// A [`Transaction`](crate::Transaction), a [`RequestTransaction`](crate::RequestTransaction) that has begun, or a transaction that SQL
+    /// has begun (`BEGIN`).
     Transaction,
     /// A [`ClientGuard`](crate::ClientGuard).
     ClientGuard,

@@ -50,6 +50,8 @@ pub(crate) struct Due {
     pub(crate) settings: Option<u64>,
     /// What begins a transaction, if one has been put off.
     pub(crate) begin: Option<(FrameId, Box<str>)>,
+    /// Whether the server is asked first if SQL has begun one.
+    pub(crate) probes: bool,
     /// The transaction in which it is sent.
     pub(crate) within: Option<FrameId>,
 }
@@ -91,7 +93,9 @@ impl LeaseState {
         self.used = true;
         let mut due = None;
         if begins || settings != self.applied {
-            let pipelined = self.may_be_pipelined(message, begins) && !self.has_refused(settings);
+            let pipelined = self.may_be_pipelined(message, begins)
+                && !self.has_refused(settings)
+                && !(begins && self.may_be_in_transaction());
             let ahead = Box::new(self.send_ahead(begins, settings != self.applied));
             if !pipelined {
                 self.preparing += u32::from(begins);
@@ -100,6 +104,7 @@ impl LeaseState {
             due = Some(ahead);
         }
         self.in_flight += 1;
+        let probes = self.may_be_in_transaction();
         self.side_effects = self.side_effects.union(side_effects);
         self.streaming = match reply {
             Reply::Stream => Some(BusyWith::RowStream),
@@ -110,7 +115,7 @@ impl LeaseState {
             Reply::Control => self.health = Health::Held,
             Reply::Alone => {
                 self.health = Health::Held;
-                self.transactions.begin_own();
+                self.transactions.begin_own(probes);
             }
             Reply::Batch => self.batches += 1,
             _ => {}
@@ -137,7 +142,7 @@ impl LeaseState {
     /// Whether settings that fail abort a transaction, so that a statement behind them fails too. SQL may have ended the one that was
     /// begun here; and COMMIT or ROLLBACK does not fail.
     fn is_aborted_with(&self, side_effects: SideEffects) -> bool {
-        let known = !self.side_effects.transaction && !self.untracked && !side_effects.transaction;
+        let known = !self.may_be_in_transaction() && !side_effects.transaction;
         known && self.transactions.is_begun()
     }
 
@@ -149,18 +154,24 @@ impl LeaseState {
             self.configured = true;
             self.side_effects.session = true;
         }
-        let begin = if begins { self.transactions.take_start() } else { None };
+        let probes = begins && self.may_be_in_transaction();
+        let begin = if begins { self.transactions.take_start(probes) } else { None };
         if begin.is_some() {
             self.in_flight += 1;
             self.health = Health::Held;
         }
-        Due { settings, begin, within: self.transactions.innermost() }
+        Due { settings, begin, probes, within: self.transactions.innermost() }
+    }
+
+    /// Whether SQL may have begun a transaction, or ended the one that was begun here.
+    pub(super) fn may_be_in_transaction(&self) -> bool {
+        self.side_effects.transaction || self.untracked
     }
 
     /// Whether the beginning of a transaction may be put off until its first statement is sent. Not where it is likely to be refused:
     /// where SQL may have begun one, and after the server has refused the settings.
     pub(crate) fn may_put_off(&self, settings: u64) -> bool {
-        let known = !self.side_effects.transaction && !self.untracked && !self.transactions.is_nested();
+        let known = !self.may_be_in_transaction() && !self.transactions.is_nested();
         known && self.health != Health::Broken && !self.has_refused(settings)
     }
 

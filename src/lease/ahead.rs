@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, OptionFuture, join};
 
-use super::Lease;
 use super::admission::Due;
+use super::stage::Stage;
 use super::state::Reply;
-use super::transaction_stack::{FrameId, Stage};
+use super::transaction_stack::FrameId;
+use super::{Lease, probe};
 use crate::{Error, Result};
 
 /// What is sent ahead of a statement. The statement that causes it holds it.
@@ -29,11 +30,11 @@ pub(crate) struct Ahead(BoxFuture<'static, Result<()>>);
 impl Ahead {
     /// What counts as sent, to be sent at the first poll.
     pub(crate) fn send(due: Due, lease: &Arc<Lease>) -> Self {
-        let Due { settings, begin, within } = due;
+        let Due { settings, begin, probes, within } = due;
         let sent = |reply| Sent { lease: Arc::clone(lease), reply: Some(reply), within };
         let settings = settings.map(|generation| (sent(Reply::Whole), generation));
         let begin = begin.map(|(frame, start)| (sent(Reply::Control), frame, start));
-        Self(Box::pin(carried_out(Arc::clone(lease), settings, begin)))
+        Self(Box::pin(carried_out(Arc::clone(lease), settings, begin, probes)))
     }
 
     /// Waits until it is answered.
@@ -62,12 +63,13 @@ async fn carried_out(
     lease: Arc<Lease>,
     settings: Option<(Sent, u64)>,
     begin: Option<(Sent, FrameId, Box<str>)>,
+    probes: bool,
 ) -> Result<()> {
     let client = lease.session().client();
     let apply: OptionFuture<_> = settings.is_some().then(|| lease.settings().apply(client)).into();
-    let start: OptionFuture<_> = begin.as_ref().map(|(_, _, start)| client.batch_execute(start)).into();
+    let start = begin.as_ref().map(|(_, frame, start)| probe::begin(&lease, *frame, start, probes));
+    let start: OptionFuture<_> = start.into();
     let (applied, begun) = join(apply, start).await;
-    let begun = begun.map(|begun| begun.map_err(|err| Error::Begin(err.into())));
 
     let failed = applied.as_ref().is_some_and(Result::is_err) || begun.as_ref().is_some_and(Result::is_err);
     if let Some((_, frame, _)) = &begin {

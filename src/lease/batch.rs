@@ -3,6 +3,7 @@
 //! ```text
 //!   BEGIN ──answered──> statement, statement … SAVEPOINT; COMMIT ──answered──> all took effect
 //!                       statement, statement …   in a transaction that is open
+//!   SAVEPOINT ─answered─> statement … RELEASE    in one that SQL has begun
 //! ```
 //!
 //! Each statement ends with a Sync of its own, so one that follows a failed BEGIN would take effect by itself. Hence BEGIN is
@@ -13,18 +14,21 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::{FutureExt, TryFutureExt};
 
+use super::Lease;
 use super::deadline::bounded;
+use super::own_transaction::OwnTransaction;
 use super::pipeline::{Failed, Pipeline};
+use super::probe::is_outside;
 use super::session_use::SessionUse;
+use super::stage::Stage;
 use super::statement::{Params, Started};
 use super::transaction::is_refusal;
-use super::transaction_stack::Stage;
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::SideEffects;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::BorrowToSql;
-use crate::{Error, Result};
+use crate::{Error, Result, tokio_postgres};
 
 /// Runs a statement with many rows of parameters, and returns the sum of the rows that it affected.
 pub(crate) async fn execute_many<P, R>(
@@ -90,7 +94,7 @@ fn side_effects<'s>(
     Ok(all)
 }
 
-/// Runs statements in the transaction that is open, or else in one of their own. Counts the rows that each of them affected.
+/// Runs statements in the transaction that is open, or else in one of their own. Where SQL has begun one, that is a savepoint in it. Counts the rows that each of them affected.
 ///
 /// Cancellation safety: dropped before its end, a transaction of its own is rolled back, and one that was open before can only
 /// be rolled back.
@@ -108,19 +112,17 @@ where
     bounded(bound, async || session_use.send_batch(side_effects).await).await?;
     let lease = Arc::clone(session_use.lease());
     let client = lease.session().client();
-    let (begin, commit) = lease.state().transactions.own_statements();
-    let commit = session_use.has_own_transaction().then_some(commit);
-    if commit.is_some() {
-        let begun = bounded(bound, async || Ok(client.batch_execute(begin).await)).await?;
-        if let Err(err) = begun {
-            return session_use.answered(Err(Error::Begin(err.into())));
-        }
-        lease.state().transactions.stage_own(Stage::Open);
-    }
+    let commit = match session_use.has_own_transaction() {
+        false => None,
+        true => match bounded(bound, async || Ok(begin_own(&lease).await)).await? {
+            Ok(own) => Some(own.commit()),
+            Err(err) => return session_use.answered(Err(Error::Begin(err.into()))),
+        },
+    };
     let written = AtomicUsize::new(0);
     let mut pipeline = Pipeline::new(client, &written, bound, count);
     let Err(mut failed) = send_all(session_use, &mut pipeline, statements, commit).await else {
-        lease.state().transactions.committed_own();
+        lease.state().transactions.own = None;
         return session_use.answered(Ok(()));
     };
     let is_answered = pipeline.read_on(&mut failed).await;
@@ -129,7 +131,7 @@ where
     }
     let index = failed.index;
     let echo = session_use.echo();
-    let err = meaning(failed, pipeline.commit(), lease.state().transactions.is_nested(), echo);
+    let err = meaning(failed, pipeline.commit(), lease.state().transactions.own_is_savepoint(), echo);
     if !is_answered {
         return Err(err);
     }
@@ -140,6 +142,22 @@ where
         None => {}
     }
     session_use.answered(Err(err))
+}
+
+/// Begins the transaction of a batch, or its savepoint, and returns what was begun.
+async fn begin_own(lease: &Lease) -> Result<OwnTransaction, tokio_postgres::Error> {
+    let client = lease.session().client();
+    let mut own = lease.state().transactions.own.unwrap_or(OwnTransaction::PROBE);
+    match client.batch_execute(own.begin()).await {
+        Err(err) if own.is_probe() && is_outside(&err) => {
+            own = OwnTransaction::TRANSACTION;
+            lease.state().transactions.own = Some(own);
+            client.batch_execute(own.begin()).await?;
+        }
+        begun => begun?,
+    }
+    lease.state().transactions.stage_own(Stage::Open);
+    Ok(own)
 }
 
 /// Sends statements, and the commit behind them, and reads the answers up to the first error.

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::callbacks::Callback;
 use super::deadline::bounded;
 use super::lender::Lender;
+use super::probe;
 use super::session_use::SessionUse;
-use super::transaction_stack::{FrameId, Stage};
+use super::stage::Stage;
+use super::transaction_stack::FrameId;
 use crate::stats::Event;
 use crate::telemetry::Span;
 use crate::tokio_postgres::error::{Severity, SqlState};
@@ -32,7 +34,7 @@ impl TransactionGuard {
     /// Begins a transaction with the statement `start`, or a savepoint in an outer one.
     ///
     /// `start` is put off until the first statement is sent, which waits for it unless it only reads. A savepoint, and a transaction
-    /// on a session of which not everything is known, begin here and now.
+    /// on a session of which not everything is known, begin here and now. One that SQL has begun is not joined: it is busy.
     pub(crate) async fn begin(
         session_use: SessionUse,
         outer: Option<&Self>,
@@ -65,11 +67,19 @@ impl TransactionGuard {
         let timed = guard.session_use.time_control();
         let begun = bounded(guard.session_use.bound(), async || {
             guard.session_use.send_control(frame, Stage::Beginning).await?;
-            let begun = guard.session_use.session().client().batch_execute(&sql).await;
+            let probes = {
+                let mut state = guard.session_use.lease().state();
+                let probes = !state.transactions.is_savepoint(frame) && state.may_be_in_transaction();
+                if probes {
+                    state.transactions.stage(frame, Stage::Probing);
+                }
+                probes
+            };
+            let begun = probe::begin(guard.session_use.lease(), frame, &sql, probes).await;
             if begun.is_ok() {
                 guard.session_use.lease().state().transactions.stage(frame, Stage::Open);
             }
-            guard.session_use.answered(begun.map_err(|err| Error::Begin(err.into())))
+            guard.session_use.answered(begun)
         })
         .await;
         begun.map_err(|err| guard.session_use.failed(err))?;

@@ -3,16 +3,20 @@
 //! ```text
 //!   frame 0  START TRANSACTION          SAVEPOINT actix_pg_1   frame 1
 //!   Asked ──> Beginning ──> Open ──> Ending ──> gone: committed
-//!               │             │        │
-//!               └─────────────┴────────┴──> leave: the rollback is pending until the server has answered it
+//!     │         ^    │        │        │
+//!     │         │    └────────┴────────┴──> leave: the rollback is pending until the server has answered it
+//!     └──> Probing ──> refused, where a transaction is open that SQL has begun
 //! ```
 //!
-//! START TRANSACTION is put off until the first statement is sent. A transaction that ends before that ends without a message.
+//! START TRANSACTION is put off until the first statement is sent. A transaction that ends before that ends without a message. Where
+//! SQL may have begun one, the server is asked first.
 //!
 //! A statement belongs to the innermost frame that the server knows when it is sent. Abandoned, it fails that frame: whatever is
 //! in it can only be rolled back.
 
 use super::callbacks::{Callback, Callbacks};
+use super::own_transaction::OwnTransaction;
+use super::stage::{Rollback, Stage, savepoint};
 use crate::error::BusyWith;
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
@@ -24,10 +28,10 @@ pub(crate) struct TransactionStack {
     nested: bool,
     open: Vec<Frame>,
     last: u64,
-    /// How far the transaction of a batch has come. It has no frame, because nobody else can be in it.
-    own: Option<Stage>,
-    /// The lowest frame that was left and that the server has not been told to roll back.
-    pending_rollback: Option<usize>,
+    /// The transaction of a batch.
+    pub(super) own: Option<OwnTransaction>,
+    /// What the server has not been told to roll back.
+    pending_rollback: Option<Rollback>,
     /// The latest statement failed with a serialization failure or a deadlock.
     conflict: bool,
     /// What was registered to run after a transaction.
@@ -42,18 +46,6 @@ struct Frame {
     start: Option<Box<str>>,
     /// It could not be begun, or a statement in it was abandoned and nobody knows what it did.
     failed: bool,
-}
-
-/// How far a frame has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Nothing has been sent.
-    Asked,
-    /// Its first statement has been sent.
-    Beginning,
-    Open,
-    /// Its last statement has been sent.
-    Ending,
 }
 
 /// The identity of a frame, which its guard holds.
@@ -151,11 +143,11 @@ impl TransactionStack {
         self.innermost().is_some_and(|frame| self.open[frame.at].stage == Stage::Open)
     }
 
-    /// Takes what begins the transaction, if that has been put off. The caller sends it now.
-    pub(crate) fn take_start(&mut self) -> Option<(FrameId, Box<str>)> {
+    /// Takes what begins the transaction, if that has been put off. The caller sends it now, behind a probe if `probes`.
+    pub(crate) fn take_start(&mut self, probes: bool) -> Option<(FrameId, Box<str>)> {
         let first = self.open.first_mut()?;
         let start = first.start.take()?;
-        first.stage = Stage::Beginning;
+        first.stage = if probes { Stage::Probing } else { Stage::Beginning };
         Some((FrameId { at: 0, id: first.id }, start))
     }
 
@@ -185,13 +177,14 @@ impl TransactionStack {
         self.open.truncate(frame.at);
         self.callbacks.left(frame.at, stage != Stage::Ending);
         match stage {
-            Stage::Asked => {}
+            Stage::Asked | Stage::Probing => {}
             // Nobody knows whether the savepoint exists, so the frame around it can only be rolled back.
             Stage::Beginning | Stage::Ending if self.is_savepoint(frame) => {
                 let around = self.innermost();
                 self.fail(around);
             }
-            _ => self.pending_rollback = Some(self.pending_rollback.map_or(frame.at, |at| at.min(frame.at))),
+            _ if self.is_savepoint(frame) => self.roll_back(Rollback::Savepoint(frame.at)),
+            _ => self.roll_back(Rollback::Transaction),
         }
     }
 
@@ -218,35 +211,33 @@ impl TransactionStack {
         !self.open.is_empty() || self.own.is_some()
     }
 
-    /// The first and the last statement of a batch's own transaction. The last one fails if any before it has.
-    pub(crate) fn own_statements(&self) -> (&'static str, &'static str) {
-        match self.nested {
-            true => ("SAVEPOINT actix_pg_0", "RELEASE SAVEPOINT actix_pg_0"),
-            // COMMIT succeeds in an aborted transaction, which it rolls back. SAVEPOINT fails, and what stands behind it is not run.
-            false => ("START TRANSACTION", "SAVEPOINT actix_pg; COMMIT"),
-        }
-    }
-
-    pub(crate) fn begin_own(&mut self) {
-        self.own = Some(Stage::Beginning);
+    /// Counts the first statement of a batch as sent. `probes` says that SQL may have begun a transaction.
+    pub(crate) fn begin_own(&mut self, probes: bool) {
+        self.own = Some(match (self.nested, probes) {
+            (true, _) => OwnTransaction::SAVEPOINT,
+            (false, true) => OwnTransaction::PROBE,
+            (false, false) => OwnTransaction::TRANSACTION,
+        });
     }
 
     pub(crate) fn stage_own(&mut self, stage: Stage) {
-        self.own = Some(stage);
+        self.own = self.own.map(|own| own.at(stage));
     }
 
-    pub(crate) fn committed_own(&mut self) {
-        self.own = None;
+    /// Whether the transaction of a batch is a savepoint in one that it has not begun.
+    pub(crate) fn own_is_savepoint(&self) -> bool {
+        self.own.is_some_and(OwnTransaction::is_savepoint)
     }
 
     /// Ends the transaction of a batch. If it was not committed, its rollback is pending.
     pub(crate) fn leave_own(&mut self) {
-        match self.own.take() {
-            None => {}
-            // Nothing has been done in the savepoint, or everything.
-            Some(Stage::Asked | Stage::Beginning | Stage::Ending) if self.nested => {}
-            Some(_) => self.pending_rollback = Some(0),
+        if let Some(rollback) = self.own.take().and_then(OwnTransaction::rollback) {
+            self.roll_back(rollback);
         }
+    }
+
+    fn roll_back(&mut self, rollback: Rollback) {
+        self.pending_rollback = Some(self.pending_rollback.map_or(rollback, |other| other.min(rollback)));
     }
 
     /// Whether a rollback has to be answered before anything else is sent.
@@ -256,10 +247,7 @@ impl TransactionStack {
 
     /// Takes the pending rollback. The caller has to have it answered before anything else is sent.
     pub(crate) fn take_pending_rollback(&mut self) -> Option<String> {
-        self.pending_rollback.take().map(|at| match savepoint(at) {
-            _ if at == 0 && !self.nested => "ROLLBACK".into(),
-            name => format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}"),
-        })
+        self.pending_rollback.take().map(Rollback::sql)
     }
 
     /// Records whether the latest statement lost against another transaction.
@@ -299,8 +287,4 @@ impl FrameId {
     pub(crate) fn savepoint(self) -> String {
         savepoint(self.at)
     }
-}
-
-fn savepoint(at: usize) -> String {
-    format!("actix_pg_{at}")
 }

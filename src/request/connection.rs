@@ -105,7 +105,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] while another is open; [`Error::Begin`] if the server is asked here and refuses; those of
+    /// [`Error::Busy`] while another is open, also one that SQL has begun; [`Error::Begin`] if the server is asked here and refuses; those of
     /// [every statement](Self#errors).
     ///
     /// # Cancel safety

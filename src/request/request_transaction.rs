@@ -68,7 +68,7 @@ use crate::{Error, Result};
 ///
 /// Extraction fails as that of a [`Connection`](crate::Connection#extraction). A statement fails as on a
 /// [`Connection`](crate::Connection#errors) and in a [`Transaction`](Transaction#errors); the first one also with
-/// [`Error::Begin`], and with [`Error::Busy`] while another transaction of the request is open. After the request it is
+/// [`Error::Begin`], and with [`Error::Busy`] while another transaction of the request is open, also one that SQL has begun. After the request it is
 /// [`Error::TransactionEnded`].
 ///
 /// # Cancel safety

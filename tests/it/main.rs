@@ -15,6 +15,7 @@ mod without_a_connection;
 mod concurrent_statements;
 mod time_outs;
 mod transactions;
+mod transactions_of_sql;
 mod request_transaction;
 mod round_trips;
 mod after_a_transaction;

@@ -218,10 +218,11 @@ async fn a_transaction_that_sql_has_ended_cannot_be_committed() {
 async fn a_begin_that_the_server_refuses_is_an_error_and_the_connection_goes_on() {
     let (_database, db, conn) = table().await;
     conn.batch_execute("BEGIN; SELECT 1").await.unwrap();
-    conn.query("SELECT 1", &[]).await.unwrap();
+    conn.query("SELECT 1 / 0", &[]).await.unwrap_err();
     let err =
         conn.build_transaction().isolation_level(IsolationLevel::Serializable).begin().await.unwrap_err();
     assert!(matches!(err, Error::Begin(_)), "{err:?}");
+    conn.batch_execute("ROLLBACK").await.unwrap();
     insert(&conn, 1).await.unwrap();
     assert_clean(&db, &conn).await;
     assert_eq!(ids(&conn).await, [1]);
