@@ -1,6 +1,7 @@
 //! Begins, commits and rolls back transactions and savepoints.
 
 use std::fmt::Display;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::callbacks::Callback;
@@ -85,6 +86,16 @@ impl TransactionGuard {
         begun.map_err(|err| guard.session_use.failed(err))?;
         drop(timed);
         Ok(guard)
+    }
+
+    /// Begins another transaction on the same session, when this one has ended.
+    pub(crate) async fn begin_again(
+        &self,
+        caller: &'static Location<'static>,
+        start: impl Display,
+    ) -> Result<Self> {
+        let session_use = self.session_use.lease().enter()?.called_at(caller);
+        Self::begin(session_use, None, start).await
     }
 
     /// Becomes a user of the session, for as long as the transaction is open.

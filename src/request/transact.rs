@@ -191,12 +191,21 @@ impl TransactionBuilder {
             Origin::Database(db) => db.connection(),
         };
         let mut retries = 0..self.retries;
-        let mut lost = None;
+        let mut former: Option<(Arc<TransactionGuard>, E)> = None;
         loop {
-            let guard = match (self.guard(&conn, caller).await, lost.take()) {
+            let begun = match &former {
+                None => self.guard(&conn, caller).await,
+                Some((guard, _)) => guard.begin_again(caller, &self).await,
+            };
+            let guard = match (begun, former.take()) {
+                (Ok(guard), None) => Arc::new(guard),
+                (Ok(guard), Some((repeated, _))) => {
+                    repeated.forget_callbacks();
+                    Arc::new(guard)
+                }
                 // The function has left something open on the connection.
-                (Err(Error::Busy(_)), Some(lost)) => return Err(lost),
-                (guard, _) => Arc::new(guard?),
+                (Err(Error::Busy(_)), Some((_, lost))) => return Err(lost),
+                (Err(err), _) => return Err(err.into()),
             };
             let (err, guard) = match transaction(Transaction::new(Arc::clone(&guard))).await {
                 Ok(value) => match finish(guard).await {
@@ -212,8 +221,8 @@ impl TransactionBuilder {
             match retries.next() {
                 Some(retry) if repeatable => {
                     guard.count_retry();
-                    guard.forget_callbacks();
-                    lost = Some(err);
+                    // Until the next attempt has begun, this one may be the last: its callbacks would run.
+                    former = Some((guard, err));
                     sleep(back_off(retry)).await;
                 }
                 _ => return Err(err),

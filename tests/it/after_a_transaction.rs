@@ -293,6 +293,57 @@ async fn an_attempt_that_is_repeated_drops_its_callbacks() {
 }
 
 #[actix_web::test]
+async fn an_attempt_that_cannot_be_repeated_is_rolled_back() {
+    let (_database, db) = start(1).await;
+    // The caller goes in the pause before the next attempt.
+    let journal = Journal::default();
+    let failed = Arc::new(Mutex::new(false));
+    {
+        let (noting, failing) = (journal.clone(), Arc::clone(&failed));
+        let run = db.transact(move |tx: Transaction| {
+            let (journal, failed) = (noting.clone(), Arc::clone(&failing));
+            async move {
+                tx.after_commit(journal.noting("committed"))?;
+                tx.after_rollback(journal.noting("rolled back"))?;
+                let lost = tx.batch_execute(LOSE).await;
+                *failed.lock().unwrap() = true;
+                lost
+            }
+        });
+        let mut run = Box::pin(run);
+        while !*failed.lock().unwrap() {
+            assert!(futures_util::poll!(&mut run).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    journal.becomes(&["rolled back"]).await;
+
+    // The function has left a row stream open, so that no other attempt can begin.
+    let (journal, left) = (Journal::default(), Arc::new(Mutex::new(None)));
+    let conn = db.connection();
+    let series = "SELECT generate_series(1, 100000)";
+    conn.query(series, &[]).await.unwrap();
+    let run = conn.transact(|tx: Transaction| {
+        let (journal, left, conn) = (journal.clone(), Arc::clone(&left), conn.clone());
+        async move {
+            tx.after_commit(journal.noting("committed"))?;
+            tx.after_rollback(journal.noting("rolled back"))?;
+            let lost = tx.batch_execute(LOSE).await;
+            tx.rollback().await?;
+            *left.lock().unwrap() = Some(conn.query_raw(series, &[]).await?);
+            lost
+        }
+    });
+    let err = run.await.unwrap_err();
+    assert_eq!(err.code().map(|code| code.code()), Some("40001"), "{err:?}");
+    drop(left.lock().unwrap().take());
+    journal.becomes(&["rolled back"]).await;
+    conn.release().unwrap();
+    db.close().await;
+    assert_eq!(journal.has(), ["rolled back"]);
+}
+
+#[actix_web::test]
 async fn after_a_rollback_the_server_has_answered_it() {
     let (_database, db) = start(2).await;
     for by_drop in [false, true] {
