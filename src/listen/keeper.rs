@@ -35,7 +35,9 @@ pub(super) fn start(registry: &Arc<Registry>, pool: &Pool) {
 
 async fn keep(registry: &Arc<Registry>, connector: &Arc<Connector>) {
     loop {
-        let kept = while_listened(registry, open(registry, connector)).await;
+        // A login that nobody waits for any more goes on: a backend whose client has gone in the midst of it ends late, and the next
+        // stream would have another one beside it.
+        let kept = unless(registry.ended(), open(registry, connector)).await;
         let ended = match kept {
             Some(Ok(session)) => serve(registry, connector, session).await,
             Some(Err(cause)) => Err(cause),
@@ -107,7 +109,12 @@ async fn serve(
 
 /// Waits for something, or until nobody listens any more.
 async fn while_listened<T>(registry: &Registry, wait: impl Future<Output = T>) -> Option<T> {
-    match select(pin!(wait), pin!(registry.abandoned())).await {
+    unless(registry.abandoned(), wait).await
+}
+
+/// Waits for something, or until it need not be waited for.
+async fn unless<T>(needless: impl Future<Output = ()>, wait: impl Future<Output = T>) -> Option<T> {
+    match select(pin!(wait), pin!(needless)).await {
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }

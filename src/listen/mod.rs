@@ -16,6 +16,7 @@
 mod channel;
 mod event;
 mod inbox;
+mod outage;
 mod registry;
 mod events;
 mod keeper;

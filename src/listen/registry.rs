@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
 use super::channel::quoted;
 use super::event::{Event, Notification};
 use super::inbox::Inbox;
-use crate::pool::{AcquireError, Backoff};
+use super::outage::Outage;
+use crate::pool::AcquireError;
 use crate::session::ConnectError;
 use crate::telemetry::{self, guarded};
 use crate::{Error, Result, tokio_postgres};
@@ -52,15 +53,6 @@ struct Stream {
     channels: BTreeSet<Arc<str>>,
 }
 
-/// A time in which there is no session.
-#[derive(Debug)]
-struct Outage {
-    cause: ConnectError,
-    since: Instant,
-    backoff: Backoff,
-    next_attempt: Instant,
-}
-
 /// A stream in the registry. Its drop takes the stream out.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -90,8 +82,11 @@ impl Registry {
         if let Some(ended) = &state.ended {
             return Err(ended.clone().into());
         }
-        if let Some(outage) = state.outage.as_ref().filter(|outage| Instant::now() < outage.next_attempt) {
-            return Err(outage.cause.clone().into());
+        if let Some(refusal) = state.outage.as_ref().and_then(Outage::refusal) {
+            return Err(refusal.clone().into());
+        }
+        if !state.is_kept {
+            state.outage.take_if(|outage| outage.is_forgotten());
         }
         state.latest += 1;
         let number = state.latest;
@@ -171,8 +166,8 @@ impl Registry {
             let _ = confirm.send(Ok(()));
         }
         wake(readers);
-        if let Some(Outage { since, .. }) = outage {
-            telemetry::listening_again(since.elapsed());
+        if let Some(outage) = outage {
+            telemetry::listening_again(outage.lasted());
         }
     }
 
@@ -186,13 +181,9 @@ impl Registry {
     /// An attempt to open a session has failed. Refuses the streams that wait, and returns the pause before the next attempt.
     pub(super) fn failed(&self, cause: ConnectError) -> Duration {
         let mut state = self.state();
-        let now = Instant::now();
-        let (begins, since, backoff) = match &state.outage {
-            None => (true, now, Backoff::default()),
-            Some(outage) => (false, outage.since, outage.backoff.after(&cause)),
-        };
-        let pause = backoff.pause();
-        state.outage = Some(Outage { cause: cause.clone(), since, backoff, next_attempt: now + pause });
+        let begins = state.outage.is_none();
+        let (outage, pause) = Outage::after(state.outage.as_ref(), cause.clone());
+        state.outage = Some(outage);
         let refused = mem::take(&mut state.waiting);
         for number in refused.keys() {
             state.remove(*number);
@@ -220,10 +211,14 @@ impl Registry {
 
     /// Waits until nobody listens any more.
     pub(super) async fn abandoned(&self) {
-        loop {
-            if self.state().is_abandoned() {
-                return;
-            }
+        while !self.state().is_abandoned() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits until all streams have been ended for good.
+    pub(super) async fn ended(&self) {
+        while self.state().ended.is_none() {
             self.changed.notified().await;
         }
     }

@@ -327,6 +327,63 @@ async fn one_that_comes_at_the_end_of_a_session_waits_for_the_next() {
     assert_eq!(payload(&mut next).await, "heard");
 }
 
+/// P10: a login that nobody waits for any more is that of the next stream.
+#[actix_web::test]
+async fn one_that_comes_during_the_login_of_others_has_no_login_of_its_own() {
+    let server = FakeServer::start().await;
+    let db = connected(server.config(1)).await;
+    for next_comes in [true, false] {
+        let logins = server.passed(Phase::Connect);
+        server.hold(Phase::Connect);
+        let mut first = Box::pin(db.listen(["jobs"]));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        server.reached(Phase::Connect).await;
+        drop(first);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut next = Box::pin(db.listen(["jobs"]));
+        if next_comes {
+            assert!(futures_util::poll!(&mut next).is_pending());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(server.before(Phase::Connect), 1, "two logins");
+        server.open(Phase::Connect);
+        if next_comes {
+            let stream = soon("a stream", next).await.expect("a stream");
+            assert_eq!(server.backends(), 2, "that of the pool, and one that listens");
+            drop(stream);
+        }
+        eventually("one login", async || server.passed(Phase::Connect) == logins + 1).await;
+        eventually("it ends", async || server.backends() == 1).await;
+    }
+}
+
+/// What nobody has asked for is no outage: who listens much later has one of his own, or none.
+#[actix_web::test]
+async fn an_outage_does_not_outlive_its_streams() {
+    let database = database().await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let db = connected(sized(config, 1)).await;
+    log::keep();
+    let server = format!("127.0.0.1:{}", proxy.port());
+    let begun = || log::ours_with(&["WARN", "cannot listen", &server]).len();
+    proxy.refuse();
+    for outages in [1, 2] {
+        let refused = soon("a refusal", db.listen(["jobs"])).await;
+        assert!(matches!(refused, Err(Error::Connect(_))), "{refused:?}");
+        // Once more in the same outage.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let refused = soon("a refusal", db.listen(["jobs"])).await;
+        assert!(matches!(refused, Err(Error::Connect(_))), "{refused:?}");
+        assert_eq!(begun(), outages);
+        // Longer than the longest pause.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+    }
+    proxy.heal();
+    drop(soon("a stream", db.listen(["jobs"])).await.expect("a stream"));
+    let here = std::thread::current().name().unwrap_or_default().to_owned();
+    assert_eq!(log::ours_with(&["listening again", &here]), [""; 0]);
+}
+
 /// A login that fails is the error of the first stream, and leaves nothing behind.
 #[actix_web::test]
 async fn a_first_stream_that_cannot_be_had_is_an_error() {
