@@ -36,11 +36,12 @@ const VARIABLES: [(&str, &str); 19] = [
 
 /// Variables that say where parameters are, or that ask for more safety than there would be without them. They are not applied, so
 /// they are not ignored either.
-const REFUSED: [&str; 7] = [
+const REFUSED: [&str; 8] = [
     "PGGSSENCMODE",
     "PGREQUIREPEER",
     "PGREQUIRESSL",
     "PGSERVICE",
+    "PGSSLCERTMODE",
     "PGSSLCRL",
     "PGSSLCRLDIR",
     "PGSSLMINPROTOCOLVERSION",
@@ -93,7 +94,6 @@ impl Config {
         home: Option<&OsStr>,
         origins: &mut Origins,
     ) -> Result<(), ConfigError> {
-        refuse(variables)?;
         let said = match self.dsn.as_deref().map(dsn::parse) {
             // The error is that of the check.
             Some(Err(_)) => return Ok(()),
@@ -101,6 +101,9 @@ impl Config {
             None => Vec::new(),
         };
         let says = |name: &str| said.iter().any(|said| said == name || (said == "ssl" && name == "sslmode"));
+        let has_certificate =
+            says("sslcert") || origins.has_option("sslcert") || variables.contains_key("PGSSLCERT");
+        refuse(variables, has_certificate)?;
         let mut missing = Vec::new();
         for (variable, parameter) in VARIABLES {
             let Some(value) = variables.get(variable) else { continue };
@@ -147,11 +150,12 @@ fn default_file(home: &OsStr) -> PathBuf {
     Path::new(home).join(if cfg!(windows) { r"postgresql\pgpass.conf" } else { ".pgpass" })
 }
 
-fn refuse(variables: &BTreeMap<String, OsString>) -> Result<(), ConfigError> {
+fn refuse(variables: &BTreeMap<String, OsString>, has_certificate: bool) -> Result<(), ConfigError> {
     for name in REFUSED {
         let Some(value) = variables.get(name).map(|value| value.to_string_lossy()) else { continue };
         let is_harmless = match name {
             "PGGSSENCMODE" => value != "require",
+            "PGSSLCERTMODE" => value == "allow" || (value == "disable" && !has_certificate),
             "PGREQUIRESSL" => !value.starts_with('1'),
             // rustls speaks nothing older.
             "PGSSLMINPROTOCOLVERSION" => ["TLSv1", "TLSv1.1", "TLSv1.2"].contains(&&*value),

@@ -127,15 +127,39 @@ fn an_error_names_the_variable_that_the_value_came_from() {
             "environment variable `PGSERVICE` asks for what this driver cannot do; unset it for this process",
         ),
         (
+            &[("PGSSLCERTMODE", "require")],
+            "environment variable `PGSSLCERTMODE` asks for what this driver cannot do; unset it for this process",
+        ),
+        (
+            &[
+                ("PGSSLCERTMODE", "disable"),
+                ("PGSSLCERT", "c.pem"),
+                ("PGSSLKEY", "k.pem"),
+                ("PGSSLMODE", "require"),
+            ],
+            "environment variable `PGSSLCERTMODE` asks for what this driver cannot do; unset it for this process",
+        ),
+        (
+            &[
+                ("PGSSLCERTMODE", "disable"),
+                ("DATABASE_URL", "postgres://a?sslmode=require&sslcert=c&sslkey=k"),
+            ],
+            "environment variable `PGSSLCERTMODE` asks for what this driver cannot do; unset it for this process",
+        ),
+        (
             &[("PGREQUIREPEER", "postgres")],
             "environment variable `PGREQUIREPEER` asks for what this driver cannot do; unset it for this process",
         ),
     ] {
         assert_eq!(of_vars(variables).expect_err(text).to_string(), text);
     }
-    for harmless in
-        [("PGGSSENCMODE", "prefer"), ("PGREQUIRESSL", "0"), ("PGSSLMINPROTOCOLVERSION", "TLSv1.2")]
-    {
+    for harmless in [
+        ("PGGSSENCMODE", "prefer"),
+        ("PGREQUIRESSL", "0"),
+        ("PGSSLMINPROTOCOLVERSION", "TLSv1.2"),
+        ("PGSSLCERTMODE", "allow"),
+        ("PGSSLCERTMODE", "disable"),
+    ] {
         assert!(of_vars(&[harmless]).is_ok(), "{harmless:?}");
     }
     assert!(of_vars(&[("PGSSLMINPROTOCOLVERSION", "TLSv1.3")]).is_err());
