@@ -34,6 +34,11 @@ impl Backoff {
         let longest = if cause.is_login_refused() { LONGEST_AFTER_REFUSAL } else { LONGEST };
         Self((self.0 * 2).min(longest))
     }
+
+    /// The one after it, when a session that was opened could not be used.
+    pub(crate) fn longer(self) -> Self {
+        Self((self.0 * 2).min(LONGEST))
+    }
 }
 
 /// A pause that is up to a fifth longer or shorter, so that pools that failed together do not try together.

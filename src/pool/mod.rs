@@ -14,6 +14,8 @@ mod pooled_session;
 mod gate;
 mod opening;
 mod backoff;
+mod check;
+mod refusals;
 mod resizing;
 mod upkeep;
 mod holds;
@@ -33,7 +35,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, Id};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -42,18 +43,13 @@ use crate::config::{PoolSettings, SessionSettings, Settings, WarningSettings};
 use crate::session::Connector;
 use crate::session::Home;
 use crate::session::Session;
-use crate::stats::{EndReason, Event, Gauges, Place, Stats, Warning, WarningKind};
+use crate::stats::{Event, Gauges, Place, Stats, Warning, WarningKind};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant, Refusal};
 use opening::Outage;
+use refusals::Refusals;
 use resizing::Sizes;
-
-/// The longest wait for the answer of a session that has idled.
-const CHECK: Duration = Duration::from_secs(2);
-
-/// The longest wait for the end of a session after another one did not answer. A server that is there ends one in milliseconds.
-const SILENT_END: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -64,6 +60,7 @@ pub(crate) struct Pool {
     pub(crate) bb8: Bb8Pool,
     pub(crate) gate: Arc<Gate<Bb8Session>>,
     pub(crate) outage: Outage,
+    refusals: Refusals,
     home: Home,
     /// The tasks that run callbacks of transactions.
     callbacks: TaskTracker,
@@ -86,6 +83,7 @@ impl Pool {
             warnings: settings.warnings.clone(),
             bb8: Bb8Pool::new(Arc::clone(&connector)),
             outage: Outage::default(),
+            refusals: Refusals::default(),
             connector,
             home: Home::current({
                 let gate = Arc::clone(&gate);
@@ -265,47 +263,6 @@ impl Pool {
         }
     }
 
-    /// Asks a session that has idled whether it is alive. `None` if it is not. Happens at home, because the waiter may give up.
-    async fn checked(self: &Arc<Self>, pooled: PooledSession) -> Result<Option<PooledSession>, AcquireError> {
-        let (ready, checked) = oneshot::channel();
-        let pool = Arc::clone(self);
-        self.home.spawn(async move {
-            let begun = Instant::now();
-            pooled.session().driver().go_home();
-            if is_alive(pooled.session()).await {
-                let _ = ready.send(Checked(Some(pooled)));
-            } else {
-                pool.discard_silent(pooled, begun);
-            }
-        });
-        match checked.await {
-            Ok(mut checked) => Ok(checked.0.take()),
-            Err(_) if self.gate.is_closed() => Err(self.stopped()),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Discards a session that did not answer, and those that would have to be checked too and have been silent since.
-    fn discard_silent(self: &Arc<Self>, pooled: PooledSession, since: Instant) {
-        let suspects = self.gate.take_resting(u32::MAX, |lent| {
-            lent.session().idle_for() >= self.settings.test_after_idle.max(since.elapsed())
-        });
-        for grant in suspects {
-            self.home.spawn(self.pooled(grant).end_within(SILENT_END, EndReason::CheckFailed));
-        }
-        // Its place is free at once, because the check has waited long enough.
-        self.home.spawn(pooled.end_within(Duration::ZERO, EndReason::CheckFailed));
-    }
-
-    /// Why a session that was taken at the gate must not be lent, if so.
-    fn refusal(&self, pooled: &PooledSession) -> Option<EndReason> {
-        let session = pooled.session();
-        session.retire_reason().or_else(|| {
-            let accepts = self.connector.hooks().accepts_acquire(session.client());
-            (!accepts).then_some(EndReason::Refused)
-        })
-    }
-
     fn is_fresh(&self, pooled: &PooledSession) -> bool {
         let idle = pooled.taken().saturating_duration_since(pooled.session().idle_since());
         idle < self.settings.test_after_idle
@@ -351,27 +308,7 @@ impl Pool {
     }
 }
 
-/// A session that has answered, on its way to the waiter. If the waiter has given up, its drop gives the session to the next.
-struct Checked(Option<PooledSession>);
-
-impl Drop for Checked {
-    fn drop(&mut self) {
-        if let Some(pooled) = self.0.take() {
-            pooled.rest();
-        }
-    }
-}
-
 /// The runtime that a borrower runs on.
 fn here() -> Option<Id> {
     Handle::try_current().ok().map(|here| here.id())
-}
-
-async fn is_alive(session: &Session) -> bool {
-    match timeout(CHECK, session.client().check_connection()).await {
-        Ok(Ok(())) => return true,
-        Ok(Err(err)) => telemetry::check_failed(&err),
-        Err(late) => telemetry::check_failed(&late),
-    }
-    false
 }

@@ -118,7 +118,8 @@ impl Pool {
     /// Ends an outage. Few sessions are opened at a time at first, because the server may have room for one only.
     fn opened(self: &Arc<Self>) {
         let ended = self.outage.ongoing().take();
-        self.gate.limit_opening(|limit| limit.saturating_mul(2).max(1));
+        let limit = |limit: u32| self.refusals.opening_limit().unwrap_or(limit.saturating_mul(2).max(1));
+        self.gate.limit_opening(limit);
         if let Some(Ongoing { since, .. }) = ended {
             telemetry::outage_ended(since.elapsed());
         }

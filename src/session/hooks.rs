@@ -43,9 +43,10 @@ impl Hooks {
         }
     }
 
-    /// Whether the session may be lent.
-    pub(crate) fn accepts_acquire(&self, client: &Client) -> bool {
-        accepts(self.before_acquire.as_deref(), client)
+    /// Whether the session may be lent, if there is a hook that says so.
+    pub(crate) fn accepts_acquire(&self, client: &Client) -> Option<bool> {
+        let hook = self.before_acquire.as_deref()?;
+        Some(accepts(Some(hook), client))
     }
 
     /// Whether the session may go back to the pool.

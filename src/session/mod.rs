@@ -49,6 +49,8 @@ pub(crate) struct Session {
     peer: Peer,
     /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     stale: AtomicBool,
+    /// Nobody has used it yet.
+    is_new: bool,
     retire_at: Option<Instant>,
     /// When it was opened or last used.
     idle_since: Instant,
@@ -76,6 +78,7 @@ impl Session {
             cell: stats.board.add(),
             peer,
             stale: AtomicBool::new(false),
+            is_new: true,
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
             driver,
@@ -195,7 +198,13 @@ impl Session {
     }
 
     pub(crate) fn returned(&mut self) {
+        self.is_new = false;
         self.idle_since = Instant::now();
+    }
+
+    /// Whether nobody has used it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     pub(crate) fn idle_for(&self) -> Duration {

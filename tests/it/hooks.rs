@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_pg::testing::Postgres;
 use actix_pg::{Config, Database, Error, Reset};
-use test_support::all_returned;
+use test_support::{all_returned, eventually};
 
 const ROLE: &str =
     "DO $$ BEGIN CREATE ROLE hooked; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$";
@@ -120,6 +120,35 @@ async fn a_session_that_is_refused_is_ended() {
     assert_ne!(pid, other);
     drop(conn);
     db.close().await;
+}
+
+/// A hook that refuses every session makes the pool log in now and then, not all the time.
+#[actix_web::test]
+async fn a_hook_that_refuses_every_session_costs_a_few_logins() {
+    let database = Postgres::shared().expect("a server").database().await.expect("a database");
+    for floor in [0, 2] {
+        let refuses = Arc::new(AtomicBool::new(true));
+        let hook = Arc::clone(&refuses);
+        let config = Config {
+            pool_min_size: floor,
+            pool_max_size: 4,
+            acquire_timeout: Duration::from_millis(1_500),
+            ..database.config()
+        };
+        let builder = Database::builder(config).before_acquire(move |_| !hook.load(Ordering::Relaxed));
+        let db = builder.connect().await.expect("a connected database");
+        let asked = futures_util::future::join_all((0..3).map(|_| db.query("SELECT 1", &[]))).await;
+        assert!(asked.iter().all(Result::is_err), "{asked:?}");
+        // 100 ms, 200 ms, 400 ms, 800 ms later, each up to a fifth earlier, and not more than two at a time; and the floor.
+        let opened = db.status().counters.opened;
+        assert!(opened <= 10 + u64::from(floor), "{opened} logins with a floor of {floor}");
+        refuses.store(false, Ordering::Relaxed);
+        eventually("a session", async || db.query("SELECT 1", &[]).await.is_ok()).await;
+        // And as many as there are places.
+        let all = futures_util::future::join_all((0..4).map(|_| db.query("SELECT pg_sleep(0.1)", &[]))).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        db.close().await;
+    }
 }
 
 /// A turn of a sandbox that fails is undone, and what the hook set up is not.
