@@ -126,7 +126,17 @@ async fn an_exporter_serves_opentelemetrys_names() {
         assert!(began.elapsed() < Duration::from_secs(30), "{}", exporter.render());
         actix_web::rt::time::sleep(Duration::from_millis(20)).await;
     }
-    second.close().await;
+    // A pool that is gone has no sessions, also where nobody has closed it.
+    drop(second);
+    while count(&format!("{name}#2")) != [Some(0.0), Some(0.0)] {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", exporter.render());
+        actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+    }
+    let gone = format!("pool_name=\"{name}#2\"");
+    for gauge in ["max", "idle_max", "idle_min", "pending_requests"] {
+        let metric = format!("db_client_connection_{gauge}");
+        assert_eq!(value(&exporter.render(), &metric, &[&gone]), Some(0.0), "{gauge}");
+    }
     drop((conn, other));
     db.close().await;
 }

@@ -12,6 +12,7 @@ use metrics::{
 use super::pool_name::PoolName;
 use super::recorder::{Gauges, Operation, Recorder};
 use super::{EndReason, Event};
+use crate::telemetry::guarded;
 
 /// The most summaries that have a series of their own. The statements of all others share one.
 const MOST_SUMMARIES: usize = 200;
@@ -197,6 +198,13 @@ impl Recorder for Metrics {
         self.idle_max.set(max);
         self.idle_min.set(min);
         self.pending.set(pending);
+    }
+}
+
+/// A pool that is gone has no sessions. The facade cannot take a series away.
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        guarded(|| self.gauges(Gauges::default()));
     }
 }
 

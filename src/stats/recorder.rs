@@ -30,7 +30,7 @@ pub(crate) trait Operation: Debug + Send + Sync {
 
 /// The pool at one moment.
 #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics read it"))]
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Gauges {
     pub(crate) idle: u32,
     pub(crate) used: u32,
