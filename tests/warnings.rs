@@ -131,6 +131,35 @@ async fn a_wait_for_a_session_is_named_while_it_lasts() {
     waiting.await.expect("no panic").expect("a row");
 }
 
+#[actix_web::test]
+async fn a_ping_that_waits_is_named_while_it_does() {
+    let config = Config {
+        pool_min_size: 1,
+        pool_max_size: 1,
+        slow_acquire: Some(Duration::from_millis(40)),
+        ..Config::default()
+    };
+    let (_database, db) = connected(config).await;
+    let watch = db.watch();
+    let mut warnings = pin!(watch.warnings());
+    let held = db.connection();
+    for bounded in [false, true] {
+        held.execute("SELECT 1", &[]).await.expect("a session");
+        let db = db.clone();
+        let waiting = rt::spawn(async move {
+            match bounded {
+                false => db.ping().await,                              // ping
+                true => db.ping_within(Duration::from_secs(60)).await, // bounded ping
+            }
+        });
+        let warning = next(&mut warnings).await;
+        let line = line_of(if bounded { "bounded ping" } else { "ping" });
+        assert_eq!((warning.kind, warning.caller), (WarningKind::SlowAcquire, line));
+        held.release().expect("nothing runs");
+        waiting.await.expect("no panic").expect("an answer");
+    }
+}
+
 /// What looks whether a wait is slow ends with the wait, and keeps no pool that has been dropped.
 #[actix_web::test]
 async fn a_wait_that_is_over_keeps_nothing() {
