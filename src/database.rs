@@ -1,26 +1,25 @@
 //! The application's handle: what is started and ended with it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::marker::PhantomData;
 
-use futures_util::future::join_all;
-use tokio::time::sleep;
-
-use crate::config::{self, Config};
-use crate::lease::Lender;
-use crate::listen::Listening;
-use crate::pool::{Pool, Status};
-use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
-use crate::shared::SharedReads;
-use crate::{Result, telemetry};
+use crate::Result;
+use crate::config::Config;
+use crate::pool::Status;
+use crate::session::Hooks;
 
 mod listen;
+mod named;
 mod ping;
 #[cfg(feature = "testing")]
 mod sandbox;
 mod session;
+mod untyped;
 
+pub use named::Main;
+pub(crate) use named::name_of;
 pub(crate) use ping::ask;
+pub(crate) use untyped::Untyped;
 
 /// The application's database: a pool of sessions, and what makes connections of them.
 ///
@@ -59,6 +58,11 @@ pub(crate) use ping::ask;
 /// }
 /// ```
 ///
+/// # Several databases
+///
+/// `D` tells the databases of an application apart. With one there is nothing to write: it is [`Main`].
+/// [`named`](Self::named) makes another, whose requests have a `Connection<Reports>`.
+///
 /// # Errors
 ///
 /// Every statement may fail with:
@@ -77,20 +81,16 @@ pub(crate) use ping::ask;
 ///
 /// The future of a statement may be dropped at any moment. Before it was sent, nothing has happened. After that it is cancelled on
 /// the server, and nobody knows whether it took effect; the session is made clean, or discarded, before anybody else gets it.
-#[derive(Clone)]
-pub struct Database {
-    lender: Lender,
-    /// `None` if no session is shared.
-    shared: Option<Arc<SharedReads>>,
-    listening: Arc<Listening>,
-    use_connection_for_request: bool,
+pub struct Database<D = Main> {
+    untyped: Untyped,
+    marker: PhantomData<fn() -> D>,
 }
 
 impl Database {
     /// Checks the configuration, proves the database reachable and opens `pool_min_size` sessions.
     ///
     /// Tries `retry_limit` times in all, `retry_interval` apart. What cannot succeed is
-    /// [not retried](ConnectError::is_final). A failed start leaves no server connection behind.
+    /// [not retried](crate::ConnectError::is_final). A failed start leaves no server connection behind.
     ///
     /// # Errors
     ///
@@ -130,34 +130,17 @@ impl Database {
     }
 
     pub(crate) async fn start(config: Config, hooks: Hooks) -> Result<Self> {
-        let settings = config.settings()?;
-        let tls = Tls::new(settings.server.ssl.clone())?;
-        let limit = settings.start.retry_limit;
-        let mut attempt = 1;
-        let (connector, sessions) = loop {
-            let connector = Arc::new(Connector::new(settings.clone(), tls.clone(), hooks.clone()));
-            let err = match open_first(&connector, settings.pool.min_size).await {
-                Ok(sessions) => break (connector, sessions),
-                Err(err) => err,
-            };
-            connector.close();
-            connector.ended().await;
-            if attempt >= limit || err.is_final() {
-                telemetry::start_failed(&err, attempt);
-                return Err(err.into());
-            }
-            telemetry::start_retried(&err, attempt, limit, settings.start.retry_interval);
-            sleep(settings.start.retry_interval).await;
-            attempt += 1;
-        };
-        telemetry::database_connected(connector.alive());
-        let pool = Pool::new(&settings, connector, sessions);
-        Ok(Self {
-            shared: SharedReads::new(settings.shared_reads, &pool),
-            listening: Listening::new(&pool),
-            lender: Lender::Pool(pool),
-            use_connection_for_request: settings.use_connection_for_request,
-        })
+        Ok(Self::new(Untyped::start(config, hooks).await?))
+    }
+}
+
+impl<D> Database<D> {
+    pub(crate) fn new(untyped: Untyped) -> Self {
+        Self { untyped, marker: PhantomData }
+    }
+
+    pub(crate) fn untyped(&self) -> &Untyped {
+        &self.untyped
     }
 
     /// Counts the pool's sessions and those who wait for one. Costs next to nothing; see [`Status`] for what it is not.
@@ -179,7 +162,7 @@ impl Database {
     /// # }
     /// ```
     pub fn status(&self) -> Status {
-        self.lender.pool().status()
+        self.untyped.lender().pool().status()
     }
 
     /// Changes `pool_min_size` and `pool_max_size` while the pool is in use. Never waits.
@@ -207,12 +190,7 @@ impl Database {
     /// # }
     /// ```
     pub fn resize(&self, min: u32, max: u32) -> Result<()> {
-        config::sizes(min, max)?;
-        self.lender.pool().resize(min, max);
-        if let Some(shared) = &self.shared {
-            shared.resize(max);
-        }
-        Ok(())
+        self.untyped.resize(min, max)
     }
 
     /// Stops lending, waits for what is lent, and says goodbye to the server.
@@ -243,28 +221,17 @@ impl Database {
     /// # }
     /// ```
     pub async fn close(&self) {
-        if let Some(shared) = &self.shared {
-            shared.close();
-        }
-        self.listening.close();
-        self.lender.close().await;
-    }
-
-    /// The shared sessions, if `shared_reads` is on.
-    pub(crate) fn shared(&self) -> Option<&Arc<SharedReads>> {
-        self.shared.as_ref()
-    }
-
-    pub(crate) fn lender(&self) -> &Lender {
-        &self.lender
-    }
-
-    pub(crate) fn uses_connection_for_request(&self) -> bool {
-        self.use_connection_for_request
+        self.untyped.close().await;
     }
 }
 
-impl fmt::Debug for Database {
+impl<D> Clone for Database<D> {
+    fn clone(&self) -> Self {
+        Self::new(self.untyped.clone())
+    }
+}
+
+impl<D> fmt::Debug for Database<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Status { max, open, idle, used, pending_requests, .. } = self.status();
         f.debug_struct("Database")
@@ -278,7 +245,7 @@ impl fmt::Debug for Database {
 }
 
 #[cfg(feature = "testing")]
-impl Database {
+impl<D> Database<D> {
     /// Makes a database for a test: everything that is done with it happens in one transaction, which is rolled back when its
     /// last handle is dropped or [closed](Self::close). Feature `testing`.
     ///
@@ -328,14 +295,6 @@ impl Database {
     ///
     /// Dropping the future gives the session back, without a transaction.
     pub async fn sandbox(&self) -> Result<Self> {
-        let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
-        Ok(Self { lender, shared: None, listening, ..self.clone() })
+        Ok(Self::new(self.untyped.sandbox().await?))
     }
-}
-
-/// Opens one session to see whether that is possible, then the others together.
-async fn open_first(connector: &Arc<Connector>, wanted: u32) -> Result<Vec<Box<Session>>, ConnectError> {
-    let first = connector.open().await?;
-    let others = join_all((1..wanted).map(|_| connector.open())).await;
-    std::iter::once(Ok(first)).chain(others).collect()
 }

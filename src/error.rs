@@ -40,6 +40,8 @@ pub enum Error {
 
     /// Extraction: no [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps this route. 500.
     MissingMiddleware,
+    /// Extraction: the middleware of the database with this [name](crate::Database::named) does not wrap this route. 500.
+    MissingMiddlewareOf(&'static str),
     /// Extraction: `use_connection_for_request` is off. 500.
     NoRequestConnection,
 
@@ -308,6 +310,14 @@ impl fmt::Display for Error {
                 "no connection here: wrap the App or the scope of this route in `Database::middleware()`, \
                  as in `App::new().wrap(db.middleware())`, outside of every middleware that uses a connection: \
                  the last `.wrap` is the outermost"
+            }
+            Self::MissingMiddlewareOf(name) => {
+                return write!(
+                    f,
+                    "no connection to the database `{name}` here: wrap the App or the scope of this route in the `middleware()` of a \
+                     `Database<{name}>`, which `db.named::<{name}>()` makes, outside of every middleware that uses a connection: \
+                     the last `.wrap` is the outermost"
+                );
             }
             Self::NoRequestConnection => {
                 "no connection on requests: the option `use_connection_for_request` is off; \

@@ -10,14 +10,15 @@
 //! 8. [`transactions`]: by hand, with retries, around a whole request
 //! 9. [`streaming`]: large results, uploads, downloads, `COPY`
 //! 10. [`settings`]: row-level security with a setting per request
-//! 11. [`testing`]: a server, databases and a sandbox for an application's tests
-//! 12. [`errors`]: what a client sees, what the log has
-//! 13. [`time_outs`]: which bound is for what; a time for a call, and for a request
-//! 14. [`tuning`]: how many sessions, and which option for which symptom
-//! 15. [`operating`]: who holds what, and what is slow
-//! 16. [`pooler`]: behind PgBouncer
-//! 17. [`shared_reads`]: queries without a session of their own
-//! 18. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 11. [`several_databases`]: a type for each, one that is down
+//! 12. [`testing`]: a server, databases and a sandbox for an application's tests
+//! 13. [`errors`]: what a client sees, what the log has
+//! 14. [`time_outs`]: which bound is for what; a time for a call, and for a request
+//! 15. [`tuning`]: how many sessions, and which option for which symptom
+//! 16. [`operating`]: who holds what, and what is slow
+//! 17. [`pooler`]: behind PgBouncer
+//! 18. [`shared_reads`]: queries without a session of their own
+//! 19. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -50,6 +51,9 @@ pub mod streaming {}
 
 #[doc = include_str!("../docs/guide/settings.md")]
 pub mod settings {}
+
+#[doc = include_str!("../docs/guide/several-databases.md")]
+pub mod several_databases {}
 
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}

@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::database::ask;
+use crate::database::{Untyped, ask};
 use crate::{AcquireError, Database, Error};
 
 /// The longest wait for the database's answer: shorter than the time-out of most probes.
@@ -38,7 +38,20 @@ pub async fn live() -> HttpResponse {
 /// recovers by itself when the database does. A pool that is busy is ready, as long as sessions go from hand to hand: to take a
 /// busy application out of the service would only make the others busier.
 pub async fn ready(db: web::Data<Database>) -> HttpResponse {
-    let borrows = db.status().counters.borrows;
+    probe(db.untyped()).await
+}
+
+/// The same for a database with a [name](Database::named): `web::get().to(health::ready_of::<Reports>)`.
+///
+/// A route for each database says which of them is down. One that an application can do without belongs in no probe that
+/// takes the application out of the service.
+pub async fn ready_of<D: 'static>(db: web::Data<Database<D>>) -> HttpResponse {
+    probe(db.untyped()).await
+}
+
+async fn probe(db: &Untyped) -> HttpResponse {
+    let pool = db.lender().pool();
+    let borrows = pool.status().counters.borrows;
     let deadline = Instant::now() + READY_TIMEOUT;
     let is_ready = match timeout_at(deadline, db.lease_for_ping(Location::caller())).await {
         // A session that was lent and does not answer is no sign of life.
@@ -49,7 +62,7 @@ pub async fn ready(db: web::Data<Database>) -> HttpResponse {
         | Err(_) => {
             // A queue that is full or short of patience says that the pool is busy, not that it is stuck.
             sleep_until(deadline).await;
-            db.status().counters.borrows > borrows && !db.lender().pool().is_closed()
+            pool.status().counters.borrows > borrows && !pool.is_closed()
         }
         Ok(Err(_)) => false,
     };

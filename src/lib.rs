@@ -45,6 +45,7 @@
 //!   function that takes a [`GenericClient`] runs in one or without.
 //! - What a tool or a library wants for itself, such as one for migrations: [`Database::session`].
 //! - What happens in the database, as a stream of notifications: [`Database::listen`].
+//! - More than one database: [`Database::named`].
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].
 //! - A server for your tests: the module `testing`, with the feature of that name.
 //!
@@ -171,7 +172,7 @@ pub use builder::DatabaseBuilder;
 pub use config::{
     Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Reset, SslMode, defaults,
 };
-pub use database::Database;
+pub use database::{Database, Main};
 pub use error::{BusyWith, Error, Result};
 pub use lease::OwnedSession;
 pub use listen::{Event, Events, Notification};

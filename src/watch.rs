@@ -112,18 +112,18 @@ pub enum SessionState {
     Ending,
 }
 
-impl Database {
+impl<D> Database<D> {
     /// Begins to watch the pool. Statements are measured until the last [`Watch`] is dropped. What was measured stays, and a later watch
     /// adds to it.
     pub fn watch(&self) -> Watch {
-        let pool = Arc::clone(self.lender().pool());
+        let pool = Arc::clone(self.untyped().lender().pool());
         pool.stats().register.watch();
         Watch { pool }
     }
 
     /// Whether both are handles of the same pool.
-    pub fn shares_pool_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(self.lender().pool(), other.lender().pool())
+    pub fn shares_pool_with<E>(&self, other: &Database<E>) -> bool {
+        Arc::ptr_eq(self.untyped().lender().pool(), other.untyped().lender().pool())
     }
 }
 

@@ -4,7 +4,7 @@ use super::Database;
 use crate::Result;
 use crate::listen::Events;
 
-impl Database {
+impl<D> Database<D> {
     /// Listens to channels: returns a stream of the notifications that are sent on them from now on, by
     /// [`NOTIFY`](https://www.postgresql.org/docs/current/sql-notify.html) or `pg_notify`.
     ///
@@ -58,6 +58,6 @@ impl Database {
         channels: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> impl Future<Output = Result<Events>> + Send {
         let channels: Vec<String> = channels.into_iter().map(|name| name.as_ref().to_owned()).collect();
-        async move { self.listening.listen(channels).await }
+        async move { self.untyped.listening().listen(channels).await }
     }
 }

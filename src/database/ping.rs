@@ -4,11 +4,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Database;
+use super::{Database, Untyped};
 use crate::Result;
 use crate::lease::{Borrower, Deadline, Lease, batch_execute};
 
-impl Database {
+impl<D> Database<D> {
     /// Borrows a session and waits for an answer of the server on it: a check for a readiness probe.
     ///
     /// In a full pool it waits for a session like everybody, for up to `acquire_timeout`. A probe usually wants a bound of its own:
@@ -42,7 +42,7 @@ impl Database {
     #[track_caller]
     pub fn ping(&self) -> impl Future<Output = Result<()>> + Send {
         let caller = Location::caller();
-        async move { ask(&self.lease_for_ping(caller).await?).await }
+        async move { ask(&self.untyped.lease_for_ping(caller).await?).await }
     }
 
     /// The same within a bound: for the wait for a session and that for the answer together.
@@ -74,15 +74,17 @@ impl Database {
         let caller = Location::caller();
         async move {
             let deadline = Deadline::after(bound);
-            let lease = deadline.limit(self.lease_for_ping(caller)).await?;
+            let lease = deadline.limit(self.untyped.lease_for_ping(caller)).await?;
             batch_execute(lease.enter()?.until(deadline), "").await
         }
     }
+}
 
+impl Untyped {
     /// Borrows a session to [`ask`].
     pub(crate) async fn lease_for_ping(&self, caller: &'static Location<'static>) -> Result<Arc<Lease>> {
         let borrower = Borrower { request: &Arc::default(), caller };
-        Ok(self.lender.acquire(borrower).await?)
+        Ok(self.lender().acquire(borrower).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::Database;
 
-impl Database {
+impl<D> Database<D> {
     /// Runs in a sandbox what was registered to run after the commits of its transactions, in their order, and says how many
     /// callbacks there were. Feature `testing`.
     ///
@@ -30,7 +30,7 @@ impl Database {
     /// # }
     /// ```
     pub async fn run_after_commit(&self) -> usize {
-        self.lender.run_kept().await
+        self.untyped.lender().run_kept().await
     }
 
     /// Lists the statements that have run in a sandbox, in the order in which they were begun, with their failures. Feature `testing`.
@@ -54,7 +54,7 @@ impl Database {
     /// # }
     /// ```
     pub fn statements(&self) -> Vec<String> {
-        self.lender().statements()
+        self.untyped.lender().statements()
     }
 }
 
@@ -87,7 +87,7 @@ impl Database {
 #[macro_export]
 macro_rules! assert_statements {
     ($count:expr, $sandbox:expr, $running:expr $(,)?) => {{
-        let sandbox: &$crate::Database = &$sandbox;
+        let sandbox = &$sandbox;
         let before = sandbox.statements().len();
         let output = $running;
         sandbox.__assert_statements(before, $count);
@@ -96,7 +96,7 @@ macro_rules! assert_statements {
 }
 
 #[doc(hidden)]
-impl Database {
+impl<D> Database<D> {
     /// What `assert_statements!` asserts. It is no part of the API.
     #[track_caller]
     pub fn __assert_statements(&self, before: usize, expected: usize) {

@@ -7,7 +7,7 @@ use super::Database;
 use crate::Result;
 use crate::lease::{Borrower, OwnedSession};
 
-impl Database {
+impl<D> Database<D> {
     /// Borrows a session to own: for migrations, and for whatever else takes a `&mut`
     /// [`Client`](crate::tokio_postgres::Client) of the driver.
     ///
@@ -44,6 +44,6 @@ impl Database {
     #[track_caller]
     pub fn session(&self) -> impl Future<Output = Result<OwnedSession>> + Send {
         let caller = Location::caller();
-        async move { self.lender().own(Borrower { request: &Arc::default(), caller }).await }
+        async move { self.untyped.lender().own(Borrower { request: &Arc::default(), caller }).await }
     }
 }

@@ -43,6 +43,7 @@ impl Error {
             Self::Batch { source, .. } => source.is_unavailable(),
             Self::Config(_)
             | Self::MissingMiddleware
+            | Self::MissingMiddlewareOf(_)
             | Self::NoRequestConnection
             | Self::Busy(_)
             | Self::ConnectionClosed

@@ -71,6 +71,7 @@ fn all() -> Vec<(Error, bool)> {
         Config(wrong.settings().expect_err("no pool")) => false,
         Connect(ConnectError::closed()) => true,
         MissingMiddleware => false,
+        MissingMiddlewareOf("shop::Reports") => false,
         NoRequestConnection => false,
         Acquire(AcquireError::DatabaseClosed) => true,
         Busy(BusyWith::Statement) => false,

@@ -8,8 +8,8 @@ use crate::lease::{After, Callback};
 
 /// The two methods, for a type with a private `register`.
 macro_rules! callbacks {
-    ($type:ident, $prelude:literal) => {
-        impl $type {
+    ([$($generics:tt)*] $type:ty, $prelude:literal) => {
+        impl<$($generics)*> $type {
             /// Registers what runs after the commit: to send a message or to drop a cache entry, when it is certain that the
             /// change stays.
             ///
@@ -74,6 +74,7 @@ macro_rules! callbacks {
 }
 
 callbacks!(
+    []
     Transaction,
     "```
 # use actix_pg::{Database, testing::Postgres};
@@ -96,7 +97,8 @@ assert_eq!(welcomed.await?, \"hello, ada\");
 );
 
 callbacks!(
-    RequestTransaction,
+    [D]
+    RequestTransaction<D>,
     "```
 use actix_pg::{Connection, RequestTransaction, Result};
 use actix_web::{HttpResponse, post};

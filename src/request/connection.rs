@@ -1,14 +1,13 @@
 //! The connection of a request: handle and extractor.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::HttpRequest;
 
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor, Shares};
@@ -16,11 +15,12 @@ use super::request_connections::RequestConnections;
 use super::scope::Caller;
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
+use crate::database::{Main, Untyped};
 use crate::lease::{Deadline, Params};
 use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
-use crate::{Database, Error, Result};
+use crate::{Error, Result};
 
 /// The lazy PostgreSQL connection of a request.
 ///
@@ -29,7 +29,9 @@ use crate::{Database, Error, Result};
 /// handler calls [`release`](Self::release). Statements may run concurrently and are pipelined.
 ///
 /// A handle that outlives its request (a streaming body, a spawned task, a WebSocket) still works, but keeps nothing: each
-/// statement borrows and returns by itself. [`Database::connection`] makes one outside of any request.
+/// statement borrows and returns by itself. [`Database::connection`](crate::Database::connection) makes one outside of any request.
+///
+/// `D` names the database, in an application that has [several](crate::guide::several_databases); there is nothing to write for one.
 ///
 /// SQL is prepared once per session and cached. Parameters are those of
 /// [tokio-postgres](crate::tokio_postgres::types::ToSql).
@@ -81,18 +83,32 @@ use crate::{Database, Error, Result};
 ///   names a session, not a statement.
 ///
 /// A statement that takes longer than `command_timeout` is abandoned in the same way.
-#[derive(Clone)]
-pub struct Connection {
+pub struct Connection<D = Main> {
     scope: Arc<Scope>,
+    marker: PhantomData<fn() -> D>,
 }
 
-impl Connection {
-    pub(crate) fn new(scope: Arc<Scope>) -> Self {
-        Self { scope }
+impl<D> Connection<D> {
+    pub(super) fn new(scope: Arc<Scope>) -> Self {
+        Self { scope, marker: PhantomData }
     }
 
-    pub(crate) fn of(req: &HttpRequest, database: &Database) -> Self {
+    /// The request's connection to a database, whatever its name.
+    pub(super) fn to(database: &Untyped, req: &HttpRequest) -> Self {
         Self::new(RequestConnections::of(req, database))
+    }
+
+    /// The request's connection to the database of this name.
+    pub(super) fn of(req: &HttpRequest) -> Result<Self>
+    where
+        D: 'static,
+    {
+        RequestConnections::database::<D>(req).map(|database| Self::to(database, req))
+    }
+
+    /// What statements run on.
+    fn executor(&self) -> &Arc<Scope> {
+        &self.scope
     }
 
     /// Begins a transaction. Borrows a session if there is none, and keeps it until the end.
@@ -142,7 +158,7 @@ impl Connection {
     ///
     /// Sends nothing. [`begin`](TransactionBuilder::begin) begins it; [`run`](TransactionBuilder::run) runs a function in it.
     pub fn build_transaction(&self) -> TransactionBuilder {
-        TransactionBuilder::of_connection(self.clone())
+        TransactionBuilder::of_scope(Arc::clone(&self.scope))
     }
 
     /// Runs a function in a transaction: commits on `Ok`, rolls back on `Err`, and runs it again, up to 3 times, if it lost
@@ -363,64 +379,37 @@ impl Connection {
     }
 }
 
-impl fmt::Debug for Connection {
+impl<D> Clone for Connection<D> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.scope))
+    }
+}
+
+impl<D> fmt::Debug for Connection<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Connection").field(&format_args!("{}", self.scope.describe())).finish()
     }
 }
 
-impl Executor for Connection {
-    async fn enter(&self, caller: Caller) -> Result<Acquired> {
-        Ok(Acquired(self.scope.enter(caller).await?))
+impl<D> Executor for Connection<D> {
+    fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send {
+        Executor::enter(self.executor(), caller)
     }
 
     fn shares(&self) -> Option<Shares<'_>> {
-        let (shared, request) = self.scope.shares()?;
-        Some(Shares { shared, request: Cow::Borrowed(request), until: None })
+        Executor::shares(self.executor())
     }
 
-    async fn begin(&self, caller: Caller) -> Result<Transaction> {
-        self.build_transaction().begin_at(caller).await
-    }
-}
-
-impl Database {
-    /// Makes a connection outside of any request: for jobs, health checks, tests. It is lazy, and shared among its clones.
-    ///
-    /// It is for work whose statements belong on one session. A single statement needs none: the [`Database`] runs it itself.
-    ///
-    /// **Warning: it holds its session from the first statement until [`release`](Connection::release), or until its last clone
-    /// is dropped.** One that is stored, in the data of a GraphQL schema or in a repository, is one session for everybody who
-    /// uses it, for ever. Store the `Database`, which has all verbs and keeps nothing. The option `long_hold` finds such a
-    /// connection, and its warning names it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use actix_pg::{Database, testing::Postgres};
-    /// # #[actix_web::main]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let database = Postgres::shared()?.database().await?;
-    /// # let db = Database::connect(database.config()).await?;
-    /// let conn = db.connection();
-    /// conn.query("SELECT 1", &[]).await?;
-    /// assert_eq!(db.status().used, 1);
-    /// drop(conn);
-    /// assert_eq!(db.status().used, 0);
-    ///
-    /// db.connection().query("SELECT 1", &[]).await?; // borrowed and returned in one line
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn connection(&self) -> Connection {
-        Connection::new(Scope::standalone(self))
+    fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {
+        Executor::begin(self.executor(), caller)
     }
 }
 
-impl GenericClient for Connection {}
+impl<D> GenericClient for Connection<D> {}
 
 verbs!(
-    Connection,
+    [D]
+    Connection<D>,
     "conn",
     "```
 # use actix_pg::{Database, testing::Postgres};
@@ -432,12 +421,3 @@ verbs!(
 # let db = Database::connect(database.config()).await?;
 # let conn = db.connection();"
 );
-
-impl FromRequest for Connection {
-    type Error = Error;
-    type Future = Ready<Result<Self>>;
-
-    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(RequestConnections::database(req).map(|database| Self::of(req, database)))
-    }
-}

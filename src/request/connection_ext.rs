@@ -4,7 +4,6 @@ use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 
 use super::Connection;
-use super::request_connections::RequestConnections;
 use crate::{Database, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
@@ -61,8 +60,34 @@ pub trait ConnectionExt: sealed::AsHttpRequest {
     /// [`ConnectionMiddleware`](crate::ConnectionMiddleware) wraps the caller: a middleware has to be inside of it.
     /// [`Error::NoRequestConnection`](crate::Error::NoRequestConnection) where the option `use_connection_for_request` is off.
     fn connection(&self) -> Result<Connection> {
-        let req = self.http_request();
-        RequestConnections::database(req).map(|database| Connection::of(req, database))
+        Connection::of(self.http_request())
+    }
+
+    /// Returns the request's connection to the database of a [name](Database::named), as the extractor `Connection<D>`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingMiddlewareOf`](crate::Error::MissingMiddlewareOf) where the middleware of `Database<D>` does not wrap the
+    /// caller; else as [`connection`](Self::connection).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use actix_pg::{ConnectionExt, Result};
+    /// use actix_web::HttpRequest;
+    ///
+    /// enum Audit {}
+    ///
+    /// async fn seen(req: &HttpRequest) -> Result<u64> {
+    ///     let conn = req.named_connection::<Audit>()?;
+    ///     conn.execute("INSERT INTO seen VALUES ($1)", &[&req.path()]).await
+    /// }
+    /// ```
+    fn named_connection<D: 'static>(&self) -> Result<Connection<D>>
+    where
+        Self: Sized,
+    {
+        Connection::of(self.http_request())
     }
 }
 
@@ -82,7 +107,7 @@ impl sealed::AsHttpRequest for ServiceRequest {
 
 impl ConnectionExt for ServiceRequest {}
 
-impl Database {
+impl<D> Database<D> {
     /// Returns the request's connection to this database, for requests that talk to several. The extractor [`Connection`] is that
     /// of the innermost middleware.
     ///
@@ -104,7 +129,7 @@ impl Database {
     ///     Ok(HttpResponse::NoContent().finish())
     /// }
     /// ```
-    pub fn connection_for(&self, req: &impl ConnectionExt) -> Connection {
-        Connection::of(req.http_request(), self)
+    pub fn connection_for(&self, req: &impl ConnectionExt) -> Connection<D> {
+        Connection::to(self.untyped(), req.http_request())
     }
 }

@@ -1,22 +1,57 @@
 //! The application's handle as a client: each statement borrows a session for itself, and returns it.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::panic::Location;
-use std::sync::Arc;
 
 use super::generic::GenericClient;
 use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
 use super::verbs::verbs;
-use super::{CopyIn, CopyOut, RowStream, Transaction, TransactionBuilder};
-use crate::lease::{Borrower, Params};
+use super::{Connection, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
+use crate::database::Untyped;
+use crate::lease::Params;
 use crate::row::FromRow;
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Database, Error, Result};
 
-impl Database {
+impl<D> Database<D> {
+    /// What statements run on.
+    fn executor(&self) -> &Untyped {
+        self.untyped()
+    }
+
+    /// Makes a connection outside of any request: for jobs, health checks, tests. It is lazy, and shared among its clones.
+    ///
+    /// It is for work whose statements belong on one session. A single statement needs none: the [`Database`] runs it itself.
+    ///
+    /// **Warning: it holds its session from the first statement until [`release`](Connection::release), or until its last clone
+    /// is dropped.** One that is stored, in the data of a GraphQL schema or in a repository, is one session for everybody who
+    /// uses it, for ever. Store the `Database`, which has all verbs and keeps nothing. The option `long_hold` finds such a
+    /// connection, and its warning names it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// # let db = Database::connect(database.config()).await?;
+    /// let conn = db.connection();
+    /// conn.query("SELECT 1", &[]).await?;
+    /// assert_eq!(db.status().used, 1);
+    /// drop(conn);
+    /// assert_eq!(db.status().used, 0);
+    ///
+    /// db.connection().query("SELECT 1", &[]).await?; // borrowed and returned in one line
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connection(&self) -> Connection<D> {
+        Connection::new(Scope::standalone(self.untyped()))
+    }
+
     /// Begins a transaction on a session of its own, which goes back when the transaction has ended.
     ///
     /// Statements that run through the `Database` meanwhile are not part of it: they have sessions of their own.
@@ -54,7 +89,7 @@ impl Database {
     ///
     /// It holds no session. Each [`begin`](TransactionBuilder::begin) and each [`run`](TransactionBuilder::run) borrows one.
     pub fn build_transaction(&self) -> TransactionBuilder {
-        TransactionBuilder::of_database(self.clone())
+        TransactionBuilder::of_database(self.untyped().clone())
     }
 
     /// Runs a function in a transaction, as [`Connection::transact`](crate::Connection::transact). All attempts run on one
@@ -102,27 +137,25 @@ impl Database {
     }
 }
 
-impl Executor for Database {
-    async fn enter(&self, caller: Caller) -> Result<Acquired> {
-        // Each statement is somebody else's, as in a pool: in a sandbox too, nothing of one is left for the next.
-        let borrower = Borrower { request: &Arc::default(), caller };
-        Ok(Acquired(self.lender().enter(borrower).await?))
+impl<D> Executor for Database<D> {
+    fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send {
+        self.executor().enter(caller)
     }
 
     fn shares(&self) -> Option<Shares<'_>> {
-        let shared = self.shared()?;
-        Some(Shares { shared, request: Cow::Owned(Arc::default()), until: None })
+        self.executor().shares()
     }
 
-    async fn begin(&self, caller: Caller) -> Result<Transaction> {
-        self.build_transaction().begin_at(caller).await
+    fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {
+        self.executor().begin(caller)
     }
 }
 
-impl GenericClient for Database {}
+impl<D> GenericClient for Database<D> {}
 
 verbs!(
-    Database,
+    [D]
+    Database<D>,
     "db",
     "```
 # use actix_pg::{Database, testing::Postgres};

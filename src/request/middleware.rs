@@ -13,8 +13,9 @@ use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::request_connections::{Attached, Ending, RequestConnections};
+use super::request_connections::{Attached, Ending, RequestConnections, Served};
 use crate::Database;
+use crate::database::Untyped;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -22,11 +23,14 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// [`Database::middleware`].
 ///
 /// It ends a request's connection when its response is ready, and its [`RequestTransaction`](crate::RequestTransaction) with it. It
-/// registers the [`Database`] as app data, so that handlers may extract `web::Data<Database>`. With two of them, that is the
-/// innermost one's. A request that extracts no connection costs no allocation here.
+/// registers the [`Database`] as app data, so that handlers may extract `web::Data<Database>`. With two of one name, that is the
+/// innermost one's; databases with [names of their own](Database::named) stand beside each other. A request that extracts no
+/// connection costs no allocation here.
 #[derive(Debug, Clone)]
 pub struct ConnectionMiddleware {
-    database: Database,
+    database: Untyped,
+    /// Puts the database into the app data by the type that names it, which nothing else here has to know.
+    attach: fn(&Untyped, &mut Extensions),
     server_timing: bool,
 }
 
@@ -49,7 +53,7 @@ impl ConnectionMiddleware {
     }
 }
 
-impl Database {
+impl<D: 'static> Database<D> {
     /// Makes the middleware to wrap an App or a scope in.
     ///
     /// It goes outside of every middleware that uses a connection, so its `.wrap` comes last: in Actix Web the last one is the
@@ -103,8 +107,13 @@ impl Database {
     /// # }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
-        ConnectionMiddleware { database: self.clone(), server_timing: false }
+        ConnectionMiddleware { database: self.untyped().clone(), attach: attach::<D>, server_timing: false }
     }
+}
+
+fn attach<D: 'static>(database: &Untyped, data: &mut Extensions) {
+    data.insert(web::Data::new(Database::<D>::new(database.clone())));
+    data.insert(Attached::<D>::new(database.clone()));
 }
 
 impl<S, B> Transform<S, ServiceRequest> for ConnectionMiddleware
@@ -118,10 +127,9 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let database = self.database.clone();
         let mut data = Extensions::new();
-        data.insert(web::Data::new(database.clone()));
-        data.insert(Attached(database));
+        data.insert(Served(self.database.clone()));
+        (self.attach)(&self.database, &mut data);
         ready(Ok(ConnectionService { service, data: Rc::new(data), server_timing: self.server_timing }))
     }
 }

@@ -1,5 +1,6 @@
 //! The connections of one request, and their end.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix_web::dev::{Extensions, ServiceRequest};
@@ -8,8 +9,9 @@ use futures_util::future::{BoxFuture, FutureExt};
 use smallvec::{SmallVec, smallvec};
 
 use super::Scope;
-use super::request_transaction::{LazyTransaction, Left};
-use crate::{Database, Error, Result};
+use super::lazy_transaction::{LazyTransaction, Left};
+use crate::database::{Untyped, name_of};
+use crate::{Error, Result};
 
 /// The connections of one request, one for each database that was asked for. The request's extensions hold it.
 ///
@@ -27,12 +29,25 @@ struct PerDatabase {
     transaction: Option<Arc<LazyTransaction>>,
 }
 
-/// The database that a middleware serves, in the app data of the requests that it wraps.
+/// The database of a name that a middleware serves, in the app data of the requests that it wraps.
 ///
 /// A private type, because a `Database` in the app data does not mean that a middleware ends its connections and commits its
 /// transactions.
 #[derive(Debug)]
-pub(super) struct Attached(pub(super) Database);
+pub(super) struct Attached<D> {
+    database: Untyped,
+    marker: PhantomData<fn() -> D>,
+}
+
+impl<D> Attached<D> {
+    pub(super) fn new(database: Untyped) -> Self {
+        Self { database, marker: PhantomData }
+    }
+}
+
+/// The same for the middleware itself, whatever the name.
+#[derive(Debug)]
+pub(super) struct Served(pub(super) Untyped);
 
 /// The work that is left when the response is ready.
 pub(super) enum Ending {
@@ -41,31 +56,31 @@ pub(super) enum Ending {
 }
 
 impl RequestConnections {
-    /// The database of the innermost middleware around this request.
-    pub(super) fn database(req: &HttpRequest) -> Result<&Database> {
-        match req.app_data() {
-            None => Err(Error::MissingMiddleware),
-            Some(Attached(database)) if !database.uses_connection_for_request() => {
+    /// The database of this name: that of the innermost middleware around this request.
+    pub(super) fn database<D: 'static>(req: &HttpRequest) -> Result<&Untyped> {
+        match req.app_data::<Attached<D>>() {
+            None => Err(name_of::<D>().map_or(Error::MissingMiddleware, Error::MissingMiddlewareOf)),
+            Some(Attached { database, .. }) if !database.uses_connection_for_request() => {
                 Err(Error::NoRequestConnection)
             }
-            Some(Attached(database)) => Ok(database),
+            Some(Attached { database, .. }) => Ok(database),
         }
     }
 
     /// The request's connection to a database. Created at the first call.
-    pub(super) fn of(req: &HttpRequest, database: &Database) -> Arc<Scope> {
+    pub(super) fn of(req: &HttpRequest, database: &Untyped) -> Arc<Scope> {
         Self::entry(req, database, |entry| Arc::clone(&entry.scope))
     }
 
     /// The request's transaction on that connection. Created at the first call.
-    pub(super) fn transaction_of(req: &HttpRequest, database: &Database) -> Arc<LazyTransaction> {
+    pub(super) fn transaction_of(req: &HttpRequest, database: &Untyped) -> Arc<LazyTransaction> {
         Self::entry(req, database, |entry| {
             let scope = &entry.scope;
             Arc::clone(entry.transaction.get_or_insert_with(|| LazyTransaction::new(Arc::clone(scope))))
         })
     }
 
-    fn entry<T>(req: &HttpRequest, database: &Database, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
+    fn entry<T>(req: &HttpRequest, database: &Untyped, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
         let new = |timed| PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None };
         let mut extensions = req.extensions_mut();
         let Some(Self { connections, timed }) = extensions.get_mut() else {
@@ -85,7 +100,7 @@ impl RequestConnections {
     /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
-            let Attached(database) = data.get()?;
+            let Served(database) = data.get()?;
             let entry =
                 connections.connections.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
             Some((Arc::clone(&entry.scope), entry.transaction.take()))
@@ -125,7 +140,7 @@ impl RequestConnections {
 
     /// The value of a `Server-Timing` header, if a connection to the middleware's database was asked for.
     pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
-        let Attached(database) = data.get()?;
+        let Served(database) = data.get()?;
         let extensions = req.extensions();
         let entry = extensions
             .get::<Self>()?

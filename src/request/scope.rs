@@ -9,11 +9,12 @@ use actix_web::HttpRequest;
 use futures_util::FutureExt;
 
 use super::borrow::Borrow;
+use crate::database::Untyped;
 use crate::error::BusyWith;
 use crate::lease::{Borrower, Deadline, Lease, Lender, RequestInfo, RequestSettings, SessionUse, Timed};
 use crate::pool::AcquireError;
 use crate::shared::SharedReads;
-use crate::{Database, Error, Result};
+use crate::{Error, Result};
 
 /// The line of an application that runs a statement.
 pub(crate) type Caller = &'static Location<'static>;
@@ -52,18 +53,18 @@ enum State {
 
 impl Scope {
     /// The connection of no request.
-    pub(crate) fn standalone(database: &Database) -> Arc<Self> {
+    pub(crate) fn standalone(database: &Untyped) -> Arc<Self> {
         Self::new(database, Arc::new(RequestInfo::standalone()))
     }
 
-    fn new(database: &Database, info: Arc<RequestInfo>) -> Arc<Self> {
+    fn new(database: &Untyped, info: Arc<RequestInfo>) -> Arc<Self> {
         let lender = database.lender().clone();
         let state = Mutex::new(idle(&lender));
         Arc::new(Self { lender, shared: database.shared().cloned(), info, state })
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
-    pub(crate) fn of_request(database: &Database, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
+    pub(crate) fn of_request(database: &Untyped, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
         let scope = Self::new(database, Arc::default());
         scope.info.sum_up(sum_up);
         if scope.lender.pool().warnings().any()

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::Transaction;
 use super::generic::sealed::Executor;
-use super::scope::Caller;
-use super::{Connection, Transaction};
+use super::scope::{Caller, Scope};
 use crate::config::IsolationLevel;
+use crate::database::Untyped;
 use crate::lease::{NotCommitted, TransactionGuard, finish};
-use crate::{Database, Error, Result};
+use crate::{Error, Result};
 
-/// How often [`transact`](Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
+/// How often [`transact`](crate::Connection::transact) runs a transaction again. Deadlocks and serialization failures among a
 /// handful of requests rarely need more.
 const RETRIES: u32 = 3;
 
@@ -25,7 +26,7 @@ const BACK_OFF: Duration = Duration::from_millis(5);
 /// The longest pause before any retry: a request is waiting.
 const LONGEST_BACK_OFF: Duration = Duration::from_millis(320);
 
-/// The options of a transaction that has not begun: [`Connection::build_transaction`], [`Database::build_transaction`].
+/// The options of a transaction that has not begun: [`Connection::build_transaction`](crate::Connection::build_transaction), [`Database::build_transaction`](crate::Database::build_transaction).
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};
@@ -58,17 +59,17 @@ pub struct TransactionBuilder {
 /// What the session of a transaction comes from.
 #[derive(Debug, Clone)]
 enum Origin {
-    Connection(Connection),
+    Scope(Arc<Scope>),
     /// Each transaction borrows one for itself.
-    Database(Database),
+    Database(Untyped),
 }
 
 impl TransactionBuilder {
-    pub(crate) fn of_connection(conn: Connection) -> Self {
-        Self::new(Origin::Connection(conn))
+    pub(crate) fn of_scope(scope: Arc<Scope>) -> Self {
+        Self::new(Origin::Scope(scope))
     }
 
-    pub(crate) fn of_database(db: Database) -> Self {
+    pub(crate) fn of_database(db: Untyped) -> Self {
         Self::new(Origin::Database(db))
     }
 
@@ -102,15 +103,15 @@ impl TransactionBuilder {
         self
     }
 
-    /// Begins the transaction, as [`Connection::transaction`] does. [`retries`](Self::retries) has no effect here.
+    /// Begins the transaction, as [`Connection::transaction`](crate::Connection::transaction) does. [`retries`](Self::retries) has no effect here.
     ///
     /// # Errors
     ///
-    /// As [`Connection::transaction`].
+    /// As [`Connection::transaction`](crate::Connection::transaction).
     ///
     /// # Cancel safety
     ///
-    /// As [`Connection::transaction`].
+    /// As [`Connection::transaction`](crate::Connection::transaction).
     #[track_caller]
     pub fn begin(&self) -> impl Future<Output = Result<Transaction>> + Send {
         self.begin_at(Location::caller())
@@ -118,10 +119,10 @@ impl TransactionBuilder {
 
     pub(super) async fn begin_at(&self, caller: Caller) -> Result<Transaction> {
         let session_use = match &self.origin {
-            Origin::Connection(conn) => conn.enter(caller).await?,
-            Origin::Database(db) => db.enter(caller).await?,
+            Origin::Scope(scope) => scope.enter(caller).await?,
+            Origin::Database(db) => db.enter(caller).await?.0,
         };
-        Ok(Transaction::new(Arc::new(TransactionGuard::begin(session_use.0, None, self).await?)))
+        Ok(Transaction::new(Arc::new(TransactionGuard::begin(session_use, None, self).await?)))
     }
 
     /// Runs a function in a transaction: commits if it returns `Ok`, rolls back if it returns `Err`.
@@ -186,15 +187,15 @@ impl TransactionBuilder {
         Fut: Future<Output = Result<T, E>>,
     {
         // All attempts run on one session.
-        let conn = match &self.origin {
-            Origin::Connection(conn) => conn.clone(),
-            Origin::Database(db) => db.connection(),
+        let scope = match &self.origin {
+            Origin::Scope(scope) => Arc::clone(scope),
+            Origin::Database(db) => Scope::standalone(db),
         };
         let mut retries = 0..self.retries;
         let mut former: Option<(Arc<TransactionGuard>, E)> = None;
         loop {
             let begun = match &former {
-                None => self.guard(&conn, caller).await,
+                None => self.guard(&scope, caller).await,
                 Some((guard, _)) => guard.begin_again(caller, &self).await,
             };
             let guard = match (begun, former.take()) {
@@ -230,8 +231,8 @@ impl TransactionBuilder {
         }
     }
 
-    async fn guard(&self, conn: &Connection, caller: Caller) -> Result<TransactionGuard> {
-        TransactionGuard::begin(conn.enter(caller).await?.0, None, self).await
+    async fn guard(&self, scope: &Arc<Scope>, caller: Caller) -> Result<TransactionGuard> {
+        TransactionGuard::begin(scope.enter(caller).await?, None, self).await
     }
 }
 

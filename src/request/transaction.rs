@@ -80,6 +80,10 @@ impl Transaction {
         Self { guard }
     }
 
+    fn executor(&self) -> &Self {
+        self
+    }
+
     /// Begins a transaction in this one: a savepoint. There can be one at a time. Until it has ended, what runs through this
     /// one runs in it too, and is undone if it is rolled back.
     ///

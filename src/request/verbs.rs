@@ -2,6 +2,8 @@
 
 /// Writes the verbs of a [`GenericClient`](crate::GenericClient) as inherent methods.
 ///
+/// The client has an `executor()`, on which they run: what is the same for every type that names a database, so that it is compiled once.
+///
 /// The examples call the client `$me`. Each begins with `$begin`, which opens the block of code and makes the client: those
 /// of `Connection` run, the others are compiled.
 macro_rules! verbs {
@@ -30,7 +32,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
-                GenericClient::query(self, sql, params)
+                GenericClient::query(self.executor(), sql, params)
             }
 
             /// Runs a query for exactly one row.
@@ -55,7 +57,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
-                GenericClient::query_one(self, sql, params)
+                GenericClient::query_one(self.executor(), sql, params)
             }
 
             /// Runs a query for one row or none. [`or_not_found`](crate::OrNotFound::or_not_found) makes a 404 of `None`.
@@ -81,7 +83,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
-                GenericClient::query_opt(self, sql, params)
+                GenericClient::query_opt(self.executor(), sql, params)
             }
 
             /// Runs a query and reads its rows into a type: a struct that derives [`FromRow`](trait@crate::FromRow), or a tuple.
@@ -118,7 +120,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<Vec<T>>> + Send {
-                GenericClient::query_as(self, sql, params)
+                GenericClient::query_as(self.executor(), sql, params)
             }
 
             /// Runs a query for exactly one row, and reads it into a type.
@@ -146,7 +148,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<T>> + Send {
-                GenericClient::query_one_as(self, sql, params)
+                GenericClient::query_one_as(self.executor(), sql, params)
             }
 
             /// Runs a query for one row or none, and reads it into a type.
@@ -181,7 +183,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<Option<T>>> + Send {
-                GenericClient::query_opt_as(self, sql, params)
+                GenericClient::query_opt_as(self.executor(), sql, params)
             }
 
             /// Runs a query and collects the first column of its rows.
@@ -210,7 +212,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<Vec<T>>> + Send {
-                GenericClient::query_scalar(self, sql, params)
+                GenericClient::query_scalar(self.executor(), sql, params)
             }
 
             /// Runs a query for exactly one row, and takes its first column.
@@ -238,7 +240,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<T>> + Send {
-                GenericClient::query_one_scalar(self, sql, params)
+                GenericClient::query_one_scalar(self.executor(), sql, params)
             }
 
             /// Runs a query for one row or none, and takes its first column.
@@ -267,7 +269,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<Option<T>>> + Send {
-                GenericClient::query_opt_scalar(self, sql, params)
+                GenericClient::query_opt_scalar(self.executor(), sql, params)
             }
 
             /// Runs a query whose rows are read one by one, so that a large result needs little memory.
@@ -301,7 +303,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn query_raw(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<RowStream>> + Send {
-                GenericClient::query_raw(self, sql, params)
+                GenericClient::query_raw(self.executor(), sql, params)
             }
 
             /// Runs a query whose rows are read one by one, each into a type. Otherwise as [`query_raw`](Self::query_raw).
@@ -342,7 +344,7 @@ macro_rules! verbs {
                 sql: &str,
                 params: Params<'_>,
             ) -> impl Future<Output = Result<RowStream<T>>> + Send {
-                GenericClient::query_raw_as(self, sql, params)
+                GenericClient::query_raw_as(self.executor(), sql, params)
             }
 
             /// Runs a statement and returns the number of rows it affected.
@@ -366,7 +368,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
-                GenericClient::execute(self, sql, params)
+                GenericClient::execute(self.executor(), sql, params)
             }
 
             /// Runs a statement once for each row of parameters, and returns the number of rows it affected in all.
@@ -418,7 +420,7 @@ macro_rules! verbs {
                 P: BorrowToSql + Sync,
                 R: AsRef<[P]> + Send + Sync,
             {
-                GenericClient::execute_many(self, sql, rows)
+                GenericClient::execute_many(self.executor(), sql, rows)
             }
 
             /// Runs different statements, each with its parameters, and returns the number of rows that each affected.
@@ -454,7 +456,7 @@ macro_rules! verbs {
                 &self,
                 statements: &[(&str, Params<'_>)],
             ) -> impl Future<Output = Result<Vec<u64>>> + Send {
-                GenericClient::batch(self, statements)
+                GenericClient::batch(self.executor(), statements)
             }
 
             /// Runs one or more statements, separated by semicolons, without parameters or results.
@@ -482,7 +484,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<()>> + Send {
-                GenericClient::batch_execute(self, sql)
+                GenericClient::batch_execute(self.executor(), sql)
             }
 
             /// Returns a client whose calls each have to be over within this time, with the borrow that they need. It has all verbs.
@@ -534,7 +536,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn copy_in(&self, sql: &str) -> impl Future<Output = Result<CopyIn>> + Send {
-                GenericClient::copy_in(self, sql)
+                GenericClient::copy_in(self.executor(), sql)
             }
 
             /// Starts a `COPY … TO STDOUT`, and returns the stream of its data.
@@ -564,7 +566,7 @@ macro_rules! verbs {
             /// ```
             #[track_caller]
             pub fn copy_out(&self, sql: &str) -> impl Future<Output = Result<CopyOut>> + Send {
-                GenericClient::copy_out(self, sql)
+                GenericClient::copy_out(self.executor(), sql)
             }
         }
     };

@@ -66,6 +66,10 @@ impl<'a, C: GenericClient> WithTimeout<'a, C> {
         Self { client, timeout }
     }
 
+    fn executor(&self) -> &Self {
+        self
+    }
+
     /// Begins a transaction within the time. What runs in it later is not bounded by that.
     ///
     /// # Errors

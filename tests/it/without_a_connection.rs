@@ -3,7 +3,7 @@
 use actix_pg::{Config, Connection, Database, Error, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::test::TestRequest;
-use actix_web::{App, FromRequest, web};
+use actix_web::{App, web};
 use test_support::{TestApp, assert_whole, backend, connect, connected, database, listen, log, sized};
 
 /// P7, case 15

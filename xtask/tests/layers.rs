@@ -21,16 +21,12 @@ const LAYERS: [&[&str]; 11] = [
 ];
 
 /// Paths that close a circle and stay: the folder, the file, and the file that it may name all the same.
-const EXCUSED: [(&str, &str, &str); 7] = [
-    // A method returns the builder, which holds the handle.
-    ("request", "transact", "connection"),
+const EXCUSED: [(&str, &str, &str); 5] = [
     ("testing", "builder", "postgres"),
     // Methods of the trait return the types, which implement the trait.
     ("request", "generic", "transaction"),
     ("request", "generic", "with_timeout"),
     ("request", "verbs", "with_timeout"),
-    // The list holds the transaction, which is taken out of the list.
-    ("request", "request_transaction", "request_connections"),
     // The queue and the task that works it off.
     ("testing", "work", "keeper"),
 ];

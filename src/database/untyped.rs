@@ -1,0 +1,110 @@
+//! A database without the type that names it, so that what it does is compiled once.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use crate::config::{self, Config};
+use crate::lease::Lender;
+use crate::listen::Listening;
+use crate::pool::Pool;
+use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
+use crate::shared::SharedReads;
+use crate::{Result, telemetry};
+
+/// What a [`Database`](crate::Database) is, whatever its name.
+#[derive(Clone)]
+pub(crate) struct Untyped {
+    lender: Lender,
+    /// `None` if no session is shared.
+    shared: Option<Arc<SharedReads>>,
+    listening: Arc<Listening>,
+    use_connection_for_request: bool,
+}
+
+impl Untyped {
+    pub(super) async fn start(config: Config, hooks: Hooks) -> Result<Self> {
+        let settings = config.settings()?;
+        let tls = Tls::new(settings.server.ssl.clone())?;
+        let limit = settings.start.retry_limit;
+        let mut attempt = 1;
+        let (connector, sessions) = loop {
+            let connector = Arc::new(Connector::new(settings.clone(), tls.clone(), hooks.clone()));
+            let err = match open_first(&connector, settings.pool.min_size).await {
+                Ok(sessions) => break (connector, sessions),
+                Err(err) => err,
+            };
+            connector.close();
+            connector.ended().await;
+            if attempt >= limit || err.is_final() {
+                telemetry::start_failed(&err, attempt);
+                return Err(err.into());
+            }
+            telemetry::start_retried(&err, attempt, limit, settings.start.retry_interval);
+            sleep(settings.start.retry_interval).await;
+            attempt += 1;
+        };
+        telemetry::database_connected(connector.alive());
+        let pool = Pool::new(&settings, connector, sessions);
+        Ok(Self {
+            shared: SharedReads::new(settings.shared_reads, &pool),
+            listening: Listening::new(&pool),
+            lender: Lender::Pool(pool),
+            use_connection_for_request: settings.use_connection_for_request,
+        })
+    }
+
+    pub(super) fn resize(&self, min: u32, max: u32) -> Result<()> {
+        config::sizes(min, max)?;
+        self.lender.pool().resize(min, max);
+        if let Some(shared) = &self.shared {
+            shared.resize(max);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(shared) = &self.shared {
+            shared.close();
+        }
+        self.listening.close();
+        self.lender.close().await;
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) async fn sandbox(&self) -> Result<Self> {
+        let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
+        Ok(Self { lender, shared: None, listening, ..self.clone() })
+    }
+
+    pub(super) fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// The shared sessions, if `shared_reads` is on.
+    pub(crate) fn shared(&self) -> Option<&Arc<SharedReads>> {
+        self.shared.as_ref()
+    }
+
+    pub(crate) fn lender(&self) -> &Lender {
+        &self.lender
+    }
+
+    pub(crate) fn uses_connection_for_request(&self) -> bool {
+        self.use_connection_for_request
+    }
+}
+
+impl std::fmt::Debug for Untyped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Untyped").finish_non_exhaustive()
+    }
+}
+
+/// Opens one session to see whether that is possible, then the others together.
+async fn open_first(connector: &Arc<Connector>, wanted: u32) -> Result<Vec<Box<Session>>, ConnectError> {
+    let first = connector.open().await?;
+    let others = join_all((1..wanted).map(|_| connector.open())).await;
+    std::iter::once(Ok(first)).chain(others).collect()
+}
