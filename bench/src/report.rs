@@ -37,17 +37,20 @@ fn measured(load: &LoadResults) -> String {
 }
 
 fn pairs(load: &LoadResults) -> String {
-    let Some((first, others)) = load.contenders.split_first() else {
-        return String::new();
-    };
-    let rows = others.iter().map(|other| {
-        let cells = Metric::ALL.map(|metric| {
-            let pair = load.pair(first.name, other.name, metric);
-            cell(pair.and_then(|pair| pair.spread), 2)
+    let mut compared: Vec<&str> = load.pairs.iter().map(|pair| pair.contender).collect();
+    compared.dedup();
+    let tables = compared.into_iter().map(|one| {
+        let others = load.contenders.iter().filter(|other| other.name != one);
+        let rows = others.map(|other| {
+            let cells = Metric::ALL.map(|metric| {
+                let pair = load.pair(one, other.name, metric);
+                cell(pair.and_then(|pair| pair.spread), 2)
+            });
+            once(format!("÷ {}", other.name)).chain(cells).collect()
         });
-        once(format!("÷ {}", other.name)).chain(cells).collect()
+        table(&format!("{one}, pair by pair"), rows)
     });
-    table(&format!("{}, pair by pair", first.name), rows)
+    tables.collect::<Vec<_>>().join("\n")
 }
 
 fn wrong_answers(load: &LoadResults) -> String {
@@ -77,13 +80,14 @@ fn targets(targets: &[Target]) -> String {
         };
         vec![
             target.load.clone(),
+            target.contender.to_owned(),
             format!("{} ÷ {}", target.metric.title(), target.other),
             bound,
             measured.unwrap_or_default(),
             met.to_owned(),
         ]
     });
-    lines(["load", "actix-pg", "to reach", "measured", ""].map(str::to_owned).to_vec(), rows)
+    lines(["load", "contender", "", "to reach", "measured", ""].map(str::to_owned).to_vec(), rows)
 }
 
 fn digits(metric: Metric) -> usize {

@@ -66,13 +66,12 @@ pub(crate) struct LoadResults {
 
 impl LoadResults {
     pub(crate) fn new(load: &Load, contenders: Vec<Measured>) -> Self {
-        let pairs = contenders.split_first().map_or_else(Vec::new, |(first, others)| {
-            others
-                .iter()
-                .flat_map(|other| Metric::ALL.map(|metric| Pair::new(first, other, metric)))
-                .filter(|pair| !pair.ratios.is_empty())
-                .collect()
+        let compared = contenders.iter().enumerate().filter(|(at, one)| *at == 0 || one.is_ours);
+        let pairs = compared.flat_map(|(_, one)| {
+            let others = contenders.iter().filter(|other| other.name != one.name);
+            others.flat_map(|other| Metric::ALL.map(|metric| Pair::new(one, other, metric)))
         });
+        let pairs = pairs.filter(|pair| !pair.ratios.is_empty()).collect();
         Self {
             name: load.name.clone(),
             text: load.text(),
@@ -94,12 +93,15 @@ impl LoadResults {
 #[derive(Debug, Serialize)]
 pub(crate) struct Measured {
     pub(crate) name: &'static str,
+    /// It is this crate, and compared with the others like the first one.
+    #[serde(skip)]
+    is_ours: bool,
     pub(crate) samples: Vec<Sample>,
 }
 
 impl Measured {
     pub(crate) fn new(contender: Contender) -> Self {
-        Self { name: contender.name(), samples: Vec::new() }
+        Self { name: contender.name(), is_ours: contender.is_ours(), samples: Vec::new() }
     }
 
     pub(crate) fn spread(&self, metric: Metric) -> Option<Spread> {

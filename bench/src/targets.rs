@@ -10,6 +10,7 @@ use crate::results::{LoadResults, Metric};
 #[derive(Debug, Serialize)]
 pub(crate) struct Target {
     pub(crate) load: String,
+    pub(crate) contender: &'static str,
     pub(crate) other: &'static str,
     pub(crate) metric: Metric,
     pub(crate) bound: Bound,
@@ -40,18 +41,24 @@ pub(crate) fn of(loads: &[LoadResults]) -> Vec<Target> {
         .iter()
         .filter_map(|results| Some((results, Load::named(&results.name)?)))
         .flat_map(|(results, load)| {
-            of_load(&load).into_iter().map(|(other, metric, bound)| target(results, other, metric, bound))
+            let own = of_load(&load).into_iter().map(|goal| target(results, Contender::ActixPg, goal));
+            let shared = of_shared(&load).into_iter();
+            own.chain(shared.map(|goal| target(results, Contender::ActixPgShared, goal))).collect::<Vec<_>>()
         })
         .collect()
 }
 
-fn target(results: &LoadResults, other: Contender, metric: Metric, bound: Bound) -> Target {
+/// What is to be reached against another contender.
+type Goal = (Contender, Metric, Bound);
+
+fn target(results: &LoadResults, contender: Contender, (other, metric, bound): Goal) -> Target {
     let measured = results
-        .pair(Contender::ActixPg.name(), other.name(), metric)
+        .pair(contender.name(), other.name(), metric)
         .and_then(|pair| pair.spread)
         .map(|spread| spread.median);
     Target {
         load: results.name.clone(),
+        contender: contender.name(),
         other: other.name(),
         metric,
         bound,
@@ -60,7 +67,20 @@ fn target(results: &LoadResults, other: Contender, metric: Metric, bound: Bound)
     }
 }
 
-fn of_load(load: &Load) -> Vec<(Contender, Metric, Bound)> {
+/// With shared reads.
+fn of_shared(load: &Load) -> Vec<Goal> {
+    if load.route != Route::User || load.placement != Placement::Even || load.workers < 2 {
+        return Vec::new();
+    }
+    let factor = if load.clients <= SESSIONS { 1.5 } else { 1.8 };
+    vec![
+        (Contender::Wire, Metric::RequestsPerSecond, Bound::AtLeast(0.95)),
+        (Contender::Deadpool, Metric::RequestsPerSecond, Bound::AtLeast(factor)),
+        (Contender::Deadpool, Metric::P99, Bound::AtMost(1.0)),
+    ]
+}
+
+fn of_load(load: &Load) -> Vec<Goal> {
     let faster = |other, factor| (other, Metric::RequestsPerSecond, Bound::AtLeast(factor));
     let mut targets = Vec::new();
     if load.route == Route::Plain {

@@ -78,6 +78,16 @@ impl Contender {
         }
     }
 
+    /// Whether it is this crate.
+    pub(crate) fn is_ours(self) -> bool {
+        match self {
+            Self::ActixPg | Self::ActixPgShared => true,
+            #[cfg(feature = "observed")]
+            Self::ActixPgObserved => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.name() == name)
     }
