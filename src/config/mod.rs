@@ -20,6 +20,7 @@ mod libpq;
 mod check;
 mod server;
 mod settings;
+mod files;
 mod dsn;
 mod enums;
 mod require_auth;

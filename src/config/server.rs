@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dsn::Parameters;
 use super::{
     ConfigError, Host, Keepalive, OptionSource, PemFile, RequireAuth, Server, ServerSettings, Ssl, SslMode,
-    defaults,
+    defaults, files,
 };
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
@@ -249,5 +249,6 @@ fn ssl(parameters: &mut Parameters, hosts: &[Server]) -> Result<Ssl, ConfigError
 /// Takes out the name of a file. An empty one is as good as none, as in libpq.
 fn file(parameters: &mut Parameters, name: &str) -> Option<PemFile> {
     let given = parameters.take(name).filter(|given| !given.value.is_empty())?;
-    Some(PemFile { path: given.value.into(), source: given.source })
+    let source = files::origin(name, &given.value, given.source);
+    Some(PemFile { path: given.value.into(), source })
 }

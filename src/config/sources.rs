@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::libpq::{self, Origins};
 use super::value::{Value, scalar};
-use super::{Config, ConfigError, OptionSource, names};
+use super::{Config, ConfigError, OptionSource, files, names};
 
 const DSN_VARIABLE: &str = "DATABASE_URL";
 const PREFIX: &str = "DB_";
@@ -148,6 +148,7 @@ impl Config {
             origins.options.insert(name, source);
         }
         config.fill_in(&of_libpq, home.as_deref(), &mut origins)?;
+        files::remember(&config.driver_options, &origins.options);
         config.settings().map_err(|err| origins.named(err))?;
         Ok(config)
     }

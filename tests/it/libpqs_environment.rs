@@ -1,7 +1,9 @@
 //! What libpq's users expect of a login: the password file, and a say in how the server may ask for a password.
 
+use std::env;
 use std::fs::{Permissions, set_permissions, write};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use actix_pg::testing::Postgres;
@@ -123,6 +125,35 @@ async fn a_hostile_server_gets_no_password() {
             let heard = soon("the end of the client", server).await.expect("a server");
             assert!(!String::from_utf8_lossy(&heard).contains("sesame"), "{heard:?}");
         }
+    }
+}
+
+/// Files are read by `Database::connect`, which is given a `Config` that has no origins. In a process of its own, because the
+/// environment is that of the whole process.
+#[test]
+fn an_error_about_a_file_names_the_variable_that_it_came_from() {
+    let said = |variables: &[(&str, &str)]| {
+        let test = "libpqs_environment::says_why_it_does_not_start";
+        let mut child = Command::new(env::current_exe().expect("this program"));
+        child.args([test, "--exact", "--ignored", "--nocapture"]).env_remove("DATABASE_URL");
+        let output = child.envs(variables.iter().copied()).output().expect("a run");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let tls = [("PGSSLMODE", "verify-full"), ("PGHOST", "127.0.0.1"), ("PGPORT", "1")];
+    for variable in ["PGSSLROOTCERT", "DB_SSLROOTCERT"] {
+        let said = said(&[&tls[..], &[(variable, "/missing/root.pem")]].concat());
+        assert!(said.contains(&format!("environment variable `{variable}` ")), "{said}");
+    }
+    let said = said(&[&tls[..], &[("PGSSLCERT", "/missing/c.pem"), ("PGSSLKEY", "/missing/k.pem")]].concat());
+    assert!(said.contains("environment variable `PGSSLCERT` "), "{said}");
+}
+
+#[actix_web::test]
+#[ignore = "the child process of the test above"]
+async fn says_why_it_does_not_start() {
+    let config = Config::from_env().expect("a configuration");
+    if let Err(err) = Database::connect(config).await {
+        println!("{err:#}");
     }
 }
 
