@@ -7,13 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use self::sealed::Executor;
+use super::collected::{Reading, all_rows, one_row};
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
-use crate::config::Echo;
-use crate::lease::{self, Params, SessionUse};
-use crate::row::{self, FromRow, Plan};
-use crate::shared::Read;
+use crate::lease::{self, Params};
+use crate::row::{FromRow, Plan};
+use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
-use crate::tokio_postgres::{Column, Row};
 use crate::{Error, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
@@ -27,7 +26,8 @@ pub(crate) mod sealed {
     use crate::lease::{Deadline, Params, RequestInfo, SessionUse};
     use crate::request::Transaction;
     use crate::request::scope::Caller;
-    use crate::shared::{Fits, Read, SharedReads};
+    use crate::row::Plan;
+    use crate::shared::{Read, SharedReads};
 
     /// What statements can run on.
     pub trait Executor: Sync {
@@ -61,17 +61,17 @@ pub(crate) mod sealed {
             self.shared.echo()
         }
 
-        /// A read that keeps so many rows at most, and whose columns have to fit.
+        /// A read that keeps so many rows at most, and whose columns have to fit the plan, if there is one.
         pub(crate) fn read<'a>(
             &'a self,
             caller: Caller,
             sql: &'a str,
             params: Params<'a>,
             most: usize,
-            fits: Option<Fits<'a>>,
+            wanted: Option<&'a Plan>,
         ) -> Read<'a> {
             let Self { shared, request, until } = self;
-            Read { shared, request, caller, sql, params, most, until: *until, fits }
+            Read { shared, request, caller, sql, params, most, until: *until, wanted }
         }
     }
 }
@@ -121,15 +121,7 @@ pub trait GenericClient: Executor {
     /// As [`Connection::query`](crate::Connection::query).
     #[track_caller]
     fn query(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        let caller = Location::caller();
-        async move {
-            // Boxed, because most applications share nothing and every query's future contains it.
-            if let Some(shares) = self.shares() {
-                let run = |session_use| lease::query(session_use, sql, params, None);
-                return read(self, shares.read(caller, sql, params, usize::MAX, None), run).boxed().await;
-            }
-            lease::query(self.enter(caller).await?.0, sql, params, None).await
-        }
+        all_rows(self, Location::caller(), sql, params, [])
     }
 
     /// As [`Connection::query_one`](crate::Connection::query_one).
@@ -141,17 +133,7 @@ pub trait GenericClient: Executor {
     /// As [`Connection::query_opt`](crate::Connection::query_opt).
     #[track_caller]
     fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
-        let caller = Location::caller();
-        async move {
-            if let Some(shares) = self.shares() {
-                let run = async |session_use| {
-                    Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, None).await?))
-                };
-                let rows = read(self, shares.read(caller, sql, params, 2, None), run).boxed().await?;
-                return one_at_most(rows);
-            }
-            lease::query_opt(self.enter(caller).await?.0, sql, params, None).await
-        }
+        one_row(self, Location::caller(), sql, params, [])
     }
 
     /// As [`Connection::query_as`](crate::Connection::query_as).
@@ -163,20 +145,10 @@ pub trait GenericClient: Executor {
     ) -> impl Future<Output = Result<Vec<T>>> + Send {
         let caller = Location::caller();
         async move {
-            if let Some(shares) = self.shares() {
-                let echo = shares.echo();
-                let run = async |session_use| {
-                    lease::query(session_use, sql, params, Some(&mut Plan::of::<T>())).await
-                };
-                let asked = shares.read(caller, sql, params, usize::MAX, Some(&fits::<T>));
-                let rows = read(self, asked, run).boxed().await?;
-                return values(&rows, sql, echo);
-            }
-            let session_use = self.enter(caller).await?.0;
-            let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
-            let rows = lease::query(session_use, sql, params, Some(&mut plan)).await?;
+            let mut reading = Reading::of::<T>();
+            let rows = all_rows(self, caller, sql, params, [&mut reading]).await?;
             // The session has gone back: a conversion is the application's code, and may take long, or panic.
-            rows.iter().map(|row| value(row, &plan, sql, echo)).collect()
+            rows.iter().map(|row| reading.value(row, sql)).collect()
         }
     }
 
@@ -199,21 +171,9 @@ pub trait GenericClient: Executor {
     ) -> impl Future<Output = Result<Option<T>>> + Send {
         let caller = Location::caller();
         async move {
-            if let Some(shares) = self.shares() {
-                let echo = shares.echo();
-                let run = async |session_use| {
-                    let row = lease::query_opt(session_use, sql, params, Some(&mut Plan::of::<T>())).await?;
-                    Ok(Vec::from_iter(row))
-                };
-                let asked = shares.read(caller, sql, params, 2, Some(&fits::<T>));
-                let rows = read(self, asked, run).boxed().await?;
-                let row = one_at_most(rows)?;
-                return Ok(values(row.as_slice(), sql, echo)?.pop());
-            }
-            let session_use = self.enter(caller).await?.0;
-            let (echo, mut plan) = (session_use.echo(), Plan::of::<T>());
-            let row = lease::query_opt(session_use, sql, params, Some(&mut plan)).await?;
-            row.map(|row| value(&row, &plan, sql, echo)).transpose()
+            let mut reading = Reading::of::<T>();
+            let row = one_row(self, caller, sql, params, [&mut reading]).await?;
+            row.map(|row| reading.value(&row, sql)).transpose()
         }
     }
 
@@ -347,43 +307,6 @@ pub trait GenericClient: Executor {
     fn transaction(&self) -> impl Future<Output = Result<Transaction>> + Send {
         self.begin(Location::caller())
     }
-}
-
-/// Runs a read on a shared session, or as `run` does on one of its own.
-async fn read<C, R>(client: &C, asked: Read<'_>, run: impl FnOnce(SessionUse) -> R) -> Result<Vec<Row>>
-where
-    C: Executor + ?Sized,
-    R: Future<Output = Result<Vec<Row>>>,
-{
-    let enter = || async {
-        Ok(match asked.until {
-            Some(until) => until.limit(client.enter(asked.caller)).await?.0.until(until),
-            None => client.enter(asked.caller).await?.0,
-        })
-    };
-    asked.run(enter, run).await
-}
-
-/// Whether these are the columns of the type.
-fn fits<T: FromRow>(columns: &[Column]) -> bool {
-    Plan::of::<T>().find(columns).is_ok()
-}
-
-fn one_at_most(mut rows: Vec<Row>) -> Result<Option<Row>> {
-    if rows.len() > 1 { Err(Error::TooManyRows) } else { Ok(rows.pop()) }
-}
-
-/// Reads rows whose session may have been any.
-fn values<T: FromRow>(rows: &[Row], sql: &str, echo: Echo) -> Result<Vec<T>> {
-    let mut plan = Plan::of::<T>();
-    if let Some(row) = rows.first() {
-        plan.find(row.columns()).map_err(|err| Error::Row(err).of_statement(Some(sql), echo))?;
-    }
-    rows.iter().map(|row| value(row, &plan, sql, echo)).collect()
-}
-
-fn value<T: FromRow>(row: &Row, plan: &Plan, sql: &str, echo: Echo) -> Result<T> {
-    row::read(row, plan).map_err(|err| Error::Row(err).of_statement(Some(sql), echo))
 }
 
 fn scalar<T: FromSqlOwned>(row: &Row) -> Result<T> {

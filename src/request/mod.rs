@@ -23,6 +23,7 @@ mod after;
 mod executors;
 mod extract;
 mod generic;
+mod collected;
 mod verbs;
 mod with_timeout;
 mod client;

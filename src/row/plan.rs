@@ -39,6 +39,16 @@ impl Plan {
         (self.find)(&mut Columns { all: columns, found: &mut self.positions, prefixes: SmallVec::new() })
     }
 
+    /// An empty plan for the same type.
+    pub(crate) fn anew(&self) -> Self {
+        Self { find: self.find, positions: SmallVec::new() }
+    }
+
+    /// Whether these are the columns of the type.
+    pub(crate) fn fits(&self, columns: &[Column]) -> bool {
+        self.anew().find(columns).is_ok()
+    }
+
     #[inline]
     pub(super) fn positions(&self) -> &[u16] {
         &self.positions

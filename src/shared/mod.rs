@@ -24,7 +24,6 @@ mod brake;
 mod places;
 
 pub(crate) use read::Read;
-pub(crate) use worker::Fits;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -21,11 +21,12 @@ use tokio::time::timeout;
 use super::SharedReads;
 use super::queue::{Rows, Told};
 use super::shared_session::{SharedSession, is_lost};
-use super::worker::{Fits, Question, Sent, Worker};
+use super::worker::{Question, Sent, Worker};
 use crate::config::Echo;
 use crate::lease::{
     Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated,
 };
+use crate::row::Plan;
 use crate::stats::StatementInfo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{self, Row};
@@ -43,8 +44,8 @@ pub(crate) struct Read<'a> {
     pub(crate) most: usize,
     /// When the call has to be over, if that was said.
     pub(crate) until: Option<Deadline>,
-    /// Whether the columns are those that are wanted.
-    pub(crate) fits: Option<Fits<'a>>,
+    /// What the columns have to fit.
+    pub(crate) wanted: Option<&'a Plan>,
 }
 
 /// How long after the brake has stopped a read from being asked again the brake is asked again.
@@ -88,7 +89,7 @@ impl Read<'_> {
         if let Some(bound) = bound.filter(|bound| bound.remaining().is_zero()) {
             return Err(bound.error(false));
         }
-        let question = Question { sql: self.sql, params: self.params, most: self.most, fits: self.fits };
+        let question = Question { sql: self.sql, params: self.params, most: self.most, wanted: self.wanted };
         let worker = self.shared.here();
         let sent = worker.as_ref().and_then(|worker| Some((worker, worker.ask(question, None)?)));
         let Some((worker, sent)) = sent else {

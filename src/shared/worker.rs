@@ -16,8 +16,8 @@ use super::shared_session::SharedSession;
 use crate::config::SharedReadSettings;
 use crate::lease::Params;
 use crate::pool::Pool;
+use crate::row::Plan;
 use crate::stats::{Event, StatementInfo};
-use crate::tokio_postgres::Column;
 
 /// The shortest pause between two attempts to have one more shared session.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,12 +60,9 @@ pub(super) struct Question<'a> {
     pub(super) params: Params<'a>,
     /// The most rows that are kept.
     pub(super) most: usize,
-    /// Whether the columns are those that are wanted. If not, it has to have a session of its own, where they are looked at anew.
-    pub(super) fits: Option<Fits<'a>>,
+    /// What the columns have to fit. If they do not, it has to have a session of its own, where they are looked at anew.
+    pub(super) wanted: Option<&'a Plan>,
 }
-
-/// Looks at the columns of a result.
-pub(crate) type Fits<'a> = &'a (dyn Fn(&[Column]) -> bool + Sync);
 
 impl Worker {
     pub(super) fn new(
@@ -110,7 +107,7 @@ impl Worker {
                 session.prepare(info, now);
                 continue;
             };
-            let fits = question.fits.is_none_or(|fits| fits(prepared.statement.columns()));
+            let fits = question.wanted.is_none_or(|plan| plan.fits(prepared.statement.columns()));
             if !fits || !self.shares(&prepared.info) {
                 return None;
             }

@@ -1,0 +1,116 @@
+//! Queries whose rows are collected, on a shared session or on one of their own.
+
+use std::future::Future;
+
+use futures_util::FutureExt;
+
+use super::generic::sealed::Executor;
+use super::scope::Caller;
+use crate::config::Echo;
+use crate::lease::{self, Params, SessionUse};
+use crate::row::{self, FromRow, Plan};
+use crate::shared::Read;
+use crate::tokio_postgres::Row;
+use crate::{Error, Result};
+
+/// How rows become structs, for a query that looks for their columns.
+pub(super) struct Reading {
+    plan: Plan,
+    echo: Echo,
+}
+
+impl Reading {
+    pub(super) fn of<T: FromRow>() -> Self {
+        Self { plan: Plan::of::<T>(), echo: Echo::Off }
+    }
+
+    pub(super) fn value<T: FromRow>(&self, row: &Row, sql: &str) -> Result<T> {
+        row::read(row, &self.plan).map_err(|err| Error::Row(err).of_statement(Some(sql), self.echo))
+    }
+
+    /// Finds the columns of rows whose session may have been any.
+    fn find(&mut self, row: Option<&Row>, sql: &str) -> Result<()> {
+        let found = row.map_or(Ok(()), |row| self.plan.find(row.columns()));
+        found.map_err(|err| Error::Row(err).of_statement(Some(sql), self.echo))
+    }
+}
+
+/// Runs a query and collects its rows. `reading` is one or none: an `Option` would make the future of every query longer.
+#[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
+pub(super) fn all_rows<C: Executor + ?Sized, const READING: usize>(
+    client: &C,
+    caller: Caller,
+    sql: &str,
+    params: Params<'_>,
+    reading: [&mut Reading; READING],
+) -> impl Future<Output = Result<Vec<Row>>> + Send {
+    async move {
+        if let Some(shares) = client.shares() {
+            let mut reading = reading.into_iter().next();
+            let wanted = reading.as_deref().map(|reading| reading.plan.anew());
+            let asked = shares.read(caller, sql, params, usize::MAX, wanted.as_ref());
+            let plan = plan_of(reading.as_deref_mut(), shares.echo());
+            let run = move |session_use| lease::query(session_use, sql, params, plan);
+            // Boxed, because most applications share nothing and every query's future contains it.
+            let rows = read(client, asked, run).boxed().await?;
+            reading.map_or(Ok(()), |reading| reading.find(rows.first(), sql))?;
+            return Ok(rows);
+        }
+        let session_use = client.enter(caller).await?.0;
+        let plan = plan_of(reading.into_iter().next(), session_use.echo());
+        lease::query(session_use, sql, params, plan).await
+    }
+}
+
+/// Does the same for one row at most.
+#[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
+pub(super) fn one_row<C: Executor + ?Sized, const READING: usize>(
+    client: &C,
+    caller: Caller,
+    sql: &str,
+    params: Params<'_>,
+    reading: [&mut Reading; READING],
+) -> impl Future<Output = Result<Option<Row>>> + Send {
+    async move {
+        if let Some(shares) = client.shares() {
+            let mut reading = reading.into_iter().next();
+            let wanted = reading.as_deref().map(|reading| reading.plan.anew());
+            let asked = shares.read(caller, sql, params, 2, wanted.as_ref());
+            let plan = plan_of(reading.as_deref_mut(), shares.echo());
+            let run = async move |session_use| {
+                Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, plan).await?))
+            };
+            let mut rows = read(client, asked, run).boxed().await?;
+            if rows.len() > 1 {
+                return Err(Error::TooManyRows);
+            }
+            reading.map_or(Ok(()), |reading| reading.find(rows.first(), sql))?;
+            return Ok(rows.pop());
+        }
+        let session_use = client.enter(caller).await?.0;
+        let plan = plan_of(reading.into_iter().next(), session_use.echo());
+        lease::query_opt(session_use, sql, params, plan).await
+    }
+}
+
+fn plan_of(reading: Option<&mut Reading>, echo: Echo) -> Option<&mut Plan> {
+    reading.map(|reading| {
+        reading.echo = echo;
+        &mut reading.plan
+    })
+}
+
+/// Runs a read on a shared session, or as `run` does on one of its own.
+async fn read<C, R>(client: &C, asked: Read<'_>, run: impl FnOnce(SessionUse) -> R) -> Result<Vec<Row>>
+where
+    C: Executor + ?Sized,
+    R: Future<Output = Result<Vec<Row>>>,
+{
+    let enter = || async {
+        Ok(match asked.until {
+            Some(until) => until.limit(client.enter(asked.caller)).await?.0.until(until),
+            None => client.enter(asked.caller).await?.0,
+        })
+    };
+    asked.run(enter, run).await
+}
