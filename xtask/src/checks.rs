@@ -14,6 +14,7 @@ pub(crate) fn all() -> Result {
     run::cargo(["test", "--package", "xtask"])?;
     lint_the_workspace()?;
     build_the_documentation()?;
+    test_the_applications()?;
     lint_each_feature_alone()?;
     test_with_each_choice_of_tls()
 }
@@ -22,6 +23,12 @@ fn lint_the_workspace() -> Result {
     // The benchmark's peers need a newer Rust than the crate does.
     let members = ["--workspace", "--exclude", "bench", "--all-targets", "--all-features"];
     run::cargo(["clippy"].into_iter().chain(members).chain(DENY_WARNINGS))
+}
+
+/// The examples with dependencies that whoever tests the crate should not have to compile.
+fn test_the_applications() -> Result {
+    let examples = ["example-blog", "example-cornucopia", "example-sea-query"];
+    run::cargo(["test"].into_iter().chain(examples.into_iter().flat_map(|name| ["--package", name])))
 }
 
 fn build_the_documentation() -> Result {

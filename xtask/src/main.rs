@@ -17,7 +17,8 @@ Usage: cargo xtask <command>
   test [arguments]        runs cargo test --all-features with these arguments; without any, also the
                           tests of the derive macro and of the dashboard
   ci                      checks formatting, lints, documentation, what is packaged, each feature
-                          alone, and each provider of TLS's cryptography
+                          alone, and each provider of TLS's cryptography; tests the examples that
+                          are packages of their own
 
 quickstart, demo and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer
 or Chromium with its driver. What is missing is installed with apt-get, dnf, apk or brew. No

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::process::Command;
 
 /// The members of the workspace that are not published, and their folders.
-const UNPUBLISHED: [(&str, &str); 4] = [
+const UNPUBLISHED: [(&str, &str); 7] = [
     ("bench", "bench"),
     ("xtask", "xtask"),
     ("test-support", "tests/support"),
     ("actix-pg-demo", "dashboard/demo"),
+    ("example-blog", "examples/blog"),
+    ("example-cornucopia", "examples/cornucopia"),
+    ("example-sea-query", "examples/sea-query"),
 ];
 
 /// Whoever has the package has the terms that it is used under.
