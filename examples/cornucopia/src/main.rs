@@ -1,9 +1,9 @@
 //! Statements that Cornucopia (once clorinde) has checked and written the code of: `cargo run --package example-cornucopia`, then
 //! `curl localhost:8080/authors/ada/books`. `PORT` is another port.
 //!
-//! `queries/books.sql` has the statements, `generated/` the code that was made of them, and `tests/generated.rs` says how. That code is
-//! generic over its client. [`OfRequest`] is one, and takes its statements from the cache of the session: a repeated one costs
-//! one round trip.
+//! `queries/books.sql` has the statements, `examples/books-queries` the code that was made of them, and `tests/generated.rs` says
+//! how. That code is generic over its client. [`OfRequest`] is one, and takes its statements from the cache of the session: a
+//! repeated one costs one round trip.
 
 use std::env;
 use std::error::Error;
