@@ -56,6 +56,9 @@ const REQUEST: &str = "actix_pg::request";
 /// The target of what the server has to say besides its answers.
 const NOTICE: &str = "actix_pg::notice";
 
+/// The type that names a database, in an application that has several. Where there is none, the line has no such field.
+type Name = Option<&'static str>;
+
 pub(crate) fn request_failed(
     err: &(dyn Error + 'static),
     said: Option<&PostgresError>,
@@ -77,12 +80,14 @@ pub(crate) fn request_failed(
 }
 
 /// What the server says besides its answers: a RAISE NOTICE, a warning.
-pub(crate) fn notice(said: &DbError) {
+pub(crate) fn notice(database: Name, said: &DbError) {
     let (severity, code) = (Escaped(said.severity()), Escaped(said.code().code()));
     let message = Escaped(said.message());
     match said.parsed_severity() {
-        Some(Severity::Log | Severity::Debug) => debug!(target: NOTICE, %severity, %code, "{message}"),
-        _ => info!(target: NOTICE, %severity, %code, "{message}"),
+        Some(Severity::Log | Severity::Debug) => {
+            debug!(target: NOTICE, database, %severity, %code, "{message}")
+        }
+        _ => info!(target: NOTICE, database, %severity, %code, "{message}"),
     }
 }
 
@@ -93,20 +98,20 @@ pub(crate) fn not_encrypted() {
     );
 }
 
-pub(crate) fn outage_began(err: &(dyn Error + 'static)) {
-    warn!(error = %Chain(err), "cannot open a session; trying again until that works");
+pub(crate) fn outage_began(database: Name, err: &(dyn Error + 'static)) {
+    warn!(database, error = %Chain(err), "cannot open a session; trying again until that works");
 }
 
-pub(crate) fn outage_ended(lasted: Duration) {
-    info!(?lasted, "sessions can be opened again");
+pub(crate) fn outage_ended(database: Name, lasted: Duration) {
+    info!(database, ?lasted, "sessions can be opened again");
 }
 
-pub(crate) fn listening_failed(err: &(dyn Error + 'static)) {
-    warn!(error = %Chain(err), "cannot listen; trying again for as long as somebody does");
+pub(crate) fn listening_failed(database: Name, err: &(dyn Error + 'static)) {
+    warn!(database, error = %Chain(err), "cannot listen; trying again for as long as somebody does");
 }
 
-pub(crate) fn listening_again(lasted: Duration) {
-    info!(?lasted, "listening again");
+pub(crate) fn listening_again(database: Name, lasted: Duration) {
+    info!(database, ?lasted, "listening again");
 }
 
 pub(crate) fn start_retried(err: &(dyn Error + 'static), attempt: u32, limit: u32, interval: Duration) {
@@ -121,79 +126,86 @@ pub(crate) fn database_connected(sessions: u32) {
     info!(sessions, "connected to the database");
 }
 
-pub(crate) fn pool_resized(min: u32, max: u32) {
-    info!(min, max, "the pool has another size");
+/// Says which of the databases, by what is in the metrics too.
+pub(crate) fn database_named(name: &str, servers: &str, namespace: &str) {
+    let (servers, namespace) = (Escaped(servers), Escaped(namespace));
+    info!(database = name, %servers, %namespace, "the database has a name");
 }
 
-pub(crate) fn database_closed(left: u32) {
+pub(crate) fn pool_resized(database: Name, min: u32, max: u32) {
+    info!(database, min, max, "the pool has another size");
+}
+
+pub(crate) fn database_closed(database: Name, left: u32) {
     match left {
-        0 => info!("the database is closed"),
-        _ => warn!(left, "the database is closed, with sessions still lent"),
+        0 => info!(database, "the database is closed"),
+        _ => warn!(database, left, "the database is closed, with sessions still lent"),
     }
 }
 
-pub(crate) fn passfile_not_used(err: &(dyn Error + 'static)) {
-    warn!(error = %Chain(err), "the password file is not used");
+pub(crate) fn passfile_not_used(database: Name, err: &(dyn Error + 'static)) {
+    warn!(database, error = %Chain(err), "the password file is not used");
 }
 
-pub(crate) fn session_opened(address: &dyn fmt::Display) {
-    info!(server = %Escaped(address), "session opened");
+pub(crate) fn session_opened(database: Name, address: &dyn fmt::Display) {
+    info!(database, server = %Escaped(address), "session opened");
 }
 
-pub(crate) fn session_closed() {
-    debug!("session closed");
+pub(crate) fn session_closed(database: Name) {
+    debug!(database, "session closed");
 }
 
-pub(crate) fn session_lost(err: &tokio_postgres::Error) {
-    warn!(error = %postgres_error::shown(err), "session lost");
+pub(crate) fn session_lost(database: Name, err: &tokio_postgres::Error) {
+    warn!(database, error = %postgres_error::shown(err), "session lost");
 }
 
-pub(crate) fn session_abandoned() {
-    warn!("the server did not hang up on a session that was told to end; closed from this side");
+pub(crate) fn session_abandoned(database: Name) {
+    warn!(database, "the server did not hang up on a session that was told to end; closed from this side");
 }
 
-pub(crate) fn session_discarded(reason: &dyn fmt::Display) {
-    debug!(%reason, "session discarded");
+pub(crate) fn session_discarded(database: Name, reason: &dyn fmt::Display) {
+    debug!(database, %reason, "session discarded");
 }
 
 pub(crate) fn warning(warning: &dyn fmt::Display) {
     warn!("{warning}");
 }
 
-pub(crate) fn held_session_returned(held: Duration, caller: &str) {
-    info!(?held, caller, "the session that was held for long has been returned");
+pub(crate) fn held_session_returned(database: Name, held: Duration, caller: &str) {
+    info!(database, ?held, caller, "the session that was held for long has been returned");
 }
 
-pub(crate) fn no_room_to_share(most: u32) {
+pub(crate) fn no_room_to_share(database: Name, most: u32) {
     warn!(
+        database,
         most,
         "`pool_max_size` has no room for another shared session: at most half of the sessions are shared. \
          The reads of some workers need sessions of their own"
     );
 }
 
-pub(crate) fn cancel_failed(err: &(dyn Error + 'static)) {
-    warn!(error = %Chain(err), "an abandoned statement could not be cancelled");
+pub(crate) fn cancel_failed(database: Name, err: &(dyn Error + 'static)) {
+    warn!(database, error = %Chain(err), "an abandoned statement could not be cancelled");
 }
 
-pub(crate) fn repair_failed(bound: Duration) {
-    warn!(?bound, "an abandoned statement did not end in time; its session is discarded");
+pub(crate) fn repair_failed(database: Name, bound: Duration) {
+    warn!(database, ?bound, "an abandoned statement did not end in time; its session is discarded");
 }
 
-pub(crate) fn reset_failed(err: &(dyn Error + 'static)) {
-    warn!(error = %cause(err), "a session could not be reset and is discarded");
+pub(crate) fn reset_failed(database: Name, err: &(dyn Error + 'static)) {
+    warn!(database, error = %cause(err), "a session could not be reset and is discarded");
 }
 
-pub(crate) fn hook_interrupted() {
-    warn!("the hook that sets a session up panicked or was late; the session is discarded");
+pub(crate) fn hook_interrupted(database: Name) {
+    warn!(database, "the hook that sets a session up panicked or was late; the session is discarded");
 }
 
 pub(crate) fn callback_panicked(after: &str, caller: &Location<'_>) {
     error!(%caller, "what was to run after the {after} panicked");
 }
 
-pub(crate) fn check_failed(err: &(dyn Error + 'static)) {
-    info!(error = %cause(err), "an idle session turned out to be dead");
+pub(crate) fn check_failed(database: Name, err: &(dyn Error + 'static)) {
+    info!(database, error = %cause(err), "an idle session turned out to be dead");
 }
 
 /// The driver's own text has row data in it.
@@ -205,13 +217,20 @@ fn cause(err: &(dyn Error + 'static)) -> String {
 }
 
 /// `echo`: what ran, with what, for how long.
-pub(crate) fn echo(sql: &str, params: Option<&[&(dyn ToSql + Sync)]>, rows: Option<u64>, elapsed: Duration) {
+pub(crate) fn echo(
+    database: Name,
+    sql: &str,
+    params: Option<&[&(dyn ToSql + Sync)]>,
+    rows: Option<u64>,
+    elapsed: Duration,
+) {
     let params = params.map(|params| display(Escaped(format!("{params:?}"))));
-    info!(sql, params, rows, ?elapsed, "statement");
+    info!(database, sql, params, rows, ?elapsed, "statement");
 }
 
 /// `echo`: what failed, with what, why, after how long.
 pub(crate) fn echo_failed(
+    database: Name,
     sql: &str,
     params: Option<&[&(dyn ToSql + Sync)]>,
     err: &(dyn Error + 'static),
@@ -221,5 +240,5 @@ pub(crate) fn echo_failed(
     let params = params.map(|params| display(Escaped(format!("{params:?}"))));
     let code = code.map(|code| display(Escaped(code.code())));
     let elapsed = elapsed.map(tracing::field::debug);
-    info!(sql, params, error = %Chain(err), code, elapsed, "statement failed");
+    info!(database, sql, params, error = %Chain(err), code, elapsed, "statement failed");
 }

@@ -104,9 +104,9 @@ fn all() -> Vec<(Error, bool)> {
         NotFound => false,
     ];
     let acquire = [
-        AcquireError::QueueFull { max_waiting: 7 },
-        AcquireError::Overloaded { queue_target: Duration::from_millis(50) },
-        AcquireError::TimedOut { acquire_timeout: Duration::ZERO, cause: None },
+        AcquireError::QueueFull { max_waiting: 7, database: None },
+        AcquireError::Overloaded { queue_target: Duration::from_millis(50), database: None },
+        AcquireError::TimedOut { acquire_timeout: Duration::ZERO, cause: None, database: None },
         AcquireError::Unavailable(ConnectError::closed()),
         AcquireError::SandboxLost,
         AcquireError::HomeStopped,

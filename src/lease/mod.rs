@@ -255,7 +255,7 @@ impl Lease {
                 return;
             };
             if timeout(bound, self.carry_out(repair)).await != Ok(true) {
-                telemetry::repair_failed(bound);
+                telemetry::repair_failed(self.pool().stats().name(), bound);
                 self.state().health = Health::Broken;
                 return;
             }

@@ -145,7 +145,7 @@ async fn clean(
             false => ask(session, sql).await?,
         };
         if !is_synchronized {
-            telemetry::session_discarded(&"its answers do not belong to its questions");
+            telemetry::session_discarded(pool.stats().name(), &"its answers do not belong to its questions");
             return Ok(false);
         }
         Ok(!cleaning.reset || set_up(pool, session).await)
@@ -154,12 +154,12 @@ async fn clean(
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(EndReason::ResetFailed),
         Ok(Err(err)) => {
-            telemetry::reset_failed(&err);
+            telemetry::reset_failed(pool.stats().name(), &err);
             // A server that has ended the session says so to the next one who asks.
             Err(if err.is_closed() { EndReason::ConnectionLost } else { EndReason::ResetFailed })
         }
         Err(late) => {
-            telemetry::reset_failed(&late);
+            telemetry::reset_failed(pool.stats().name(), &late);
             Err(EndReason::ResetFailed)
         }
     }
@@ -192,8 +192,8 @@ pub(super) async fn set_up(pool: &Pool, session: &Session) -> bool {
         Ok(()) => true,
         Err(failed) => {
             match failed {
-                HookFailed::Postgres(err) => telemetry::reset_failed(&err),
-                HookFailed::Interrupted => telemetry::hook_interrupted(),
+                HookFailed::Postgres(err) => telemetry::reset_failed(pool.stats().name(), &err),
+                HookFailed::Interrupted => telemetry::hook_interrupted(pool.stats().name()),
             }
             false
         }

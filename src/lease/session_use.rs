@@ -159,7 +159,7 @@ impl SessionUse {
         let err = self.of_statement(err);
         let sql = self.info.as_ref().map(|info| info.sql());
         if let Some(sql) = sql.filter(|_| self.echo() != Echo::Off) {
-            telemetry::echo_failed(sql, None, &err, err.code(), None);
+            telemetry::echo_failed(self.session().stats().name(), sql, None, &err, err.code(), None);
         }
         err
     }

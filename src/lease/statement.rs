@@ -120,7 +120,7 @@ pub(crate) async fn query_raw(
     let bound = session_use.bound();
     let rows = bounded(bound, async || start(&mut session_use, sql, params, plan, Reply::Stream).await).await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
-    started.streams();
+    started.streams(&session_use);
     Ok((session_use, rows))
 }
 
@@ -157,7 +157,7 @@ pub(crate) async fn copy_in(
     })
     .await;
     let sink = sink.map_err(|err| started.failed(&mut session_use, err))?;
-    started.streams();
+    started.streams(&session_use);
     Ok((session_use, sink))
 }
 
@@ -171,7 +171,7 @@ pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(
     })
     .await;
     let stream = stream.map_err(|err| started.failed(&mut session_use, err))?;
-    started.streams();
+    started.streams(&session_use);
     Ok((session_use, stream))
 }
 
@@ -315,26 +315,27 @@ impl<'a> Started<'a> {
 
     pub(super) fn finished(self, session_use: &mut SessionUse, rows: Option<u64>) {
         session_use.succeeded(rows);
-        self.echo(rows);
+        self.echo(session_use, rows);
     }
 
     /// The first answer has come. Whoever reads the others records the end.
-    fn streams(self) {
-        self.echo(None);
+    fn streams(self, session_use: &SessionUse) {
+        self.echo(session_use, None);
     }
 
     pub(super) fn failed(&self, session_use: &mut SessionUse, err: Error) -> Error {
         session_use.observe_error(&err);
         let err = err.of_statement(Some(self.sql), self.echo);
         if let Some(at) = self.at {
-            telemetry::echo_failed(self.sql, self.shown(), &err, err.code(), Some(at.elapsed()));
+            let (name, took) = (session_use.session().stats().name(), at.elapsed());
+            telemetry::echo_failed(name, self.sql, self.shown(), &err, err.code(), Some(took));
         }
         err
     }
 
-    fn echo(&self, rows: Option<u64>) {
+    fn echo(&self, session_use: &SessionUse, rows: Option<u64>) {
         if let Some(at) = self.at {
-            telemetry::echo(self.sql, self.shown(), rows, at.elapsed());
+            telemetry::echo(session_use.session().stats().name(), self.sql, self.shown(), rows, at.elapsed());
         }
     }
 

@@ -49,7 +49,7 @@ async fn keep(registry: &Arc<Registry>, connector: &Arc<Connector>) {
         let pause = match ended {
             // A server that loses its sessions again and again is not asked all the time.
             Ok(()) => Backoff::default().pause(),
-            Err(cause) => registry.failed(cause),
+            Err(cause) => registry.failed(cause, connector.stats().name()),
         };
         while_listened(registry, sleep(pause)).await;
         if registry.is_finished() {
@@ -91,7 +91,7 @@ async fn serve(
                 let cause = match while_listened(registry, telling).await {
                     None => continue,
                     Some(Ok(Ok(()))) => {
-                        registry.confirm(channels);
+                        registry.confirm(channels, connector.stats().name());
                         continue;
                     }
                     Some(Ok(Err(err))) => session.refused(err),

@@ -151,7 +151,7 @@ impl Registry {
     }
 
     /// The server has done as it was told.
-    pub(super) fn confirm(&self, channels: Vec<Arc<str>>) {
+    pub(super) fn confirm(&self, channels: Vec<Arc<str>>, database: Option<&'static str>) {
         let mut state = self.state();
         state.heard.extend(channels);
         let outage = state.outage.take();
@@ -167,7 +167,7 @@ impl Registry {
         }
         wake(readers);
         if let Some(outage) = outage {
-            telemetry::listening_again(outage.lasted());
+            telemetry::listening_again(database, outage.lasted());
         }
     }
 
@@ -179,7 +179,7 @@ impl Registry {
     }
 
     /// An attempt to open a session has failed. Refuses the streams that wait, and returns the pause before the next attempt.
-    pub(super) fn failed(&self, cause: ConnectError) -> Duration {
+    pub(super) fn failed(&self, cause: ConnectError, database: Option<&'static str>) -> Duration {
         let mut state = self.state();
         let begins = state.outage.is_none();
         let (outage, pause) = Outage::after(state.outage.as_ref(), cause.clone());
@@ -193,7 +193,7 @@ impl Registry {
             let _ = confirm.send(Err(cause.clone()));
         }
         if begins {
-            telemetry::listening_failed(&cause);
+            telemetry::listening_failed(database, &cause);
         }
         pause
     }

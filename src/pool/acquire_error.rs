@@ -43,12 +43,16 @@ pub enum AcquireError {
         acquire_timeout: Duration,
         /// The latest failure to open a session, if there was one.
         cause: Option<ConnectError>,
+        /// The type that [names](crate::Database::named) the database.
+        database: Option<&'static str>,
     },
     /// As many requests as `max_waiting` allows were waiting already. Said at once.
     #[non_exhaustive]
     QueueFull {
         /// How many may wait: the option of that name.
         max_waiting: u32,
+        /// The type that [names](crate::Database::named) the database.
+        database: Option<&'static str>,
     },
     /// The pool is overloaded: this has waited for more than twice `queue_target`, and for a whole `queue_interval` everybody has
     /// waited for more than `queue_target`. Said as soon as that is so.
@@ -56,6 +60,8 @@ pub enum AcquireError {
     Overloaded {
         /// The option of that name.
         queue_target: Duration,
+        /// The type that [names](crate::Database::named) the database.
+        database: Option<&'static str>,
     },
     /// No session is alive, and none can be opened: the server is down or refuses the login. Said at once, for as long as that
     /// is so.
@@ -80,25 +86,26 @@ impl fmt::Display for AcquireError {
             return Chain(self).write(f);
         }
         match self {
-            Self::TimedOut { acquire_timeout, cause: None } => {
+            Self::TimedOut { acquire_timeout, cause, database } => {
+                let why = match cause {
+                    None => ": all were in use, or did not answer",
+                    Some(_) => ", and none could be opened",
+                };
+                let of = Of(*database);
+                write!(f, "no session{of} became free within {acquire_timeout:?} (`acquire_timeout`){why}")
+            }
+            Self::QueueFull { max_waiting, database } => {
+                let of = Of(*database);
                 write!(
                     f,
-                    "no session became free within {acquire_timeout:?} (`acquire_timeout`): all were in use, or did not answer"
+                    "all sessions{of} are in use and {max_waiting} requests wait already (`max_waiting`)"
                 )
             }
-            Self::TimedOut { acquire_timeout, .. } => {
+            Self::Overloaded { queue_target, database } => {
+                let of = Of(*database);
                 write!(
                     f,
-                    "no session became free within {acquire_timeout:?} (`acquire_timeout`), and none could be opened"
-                )
-            }
-            Self::QueueFull { max_waiting } => {
-                write!(f, "all sessions are in use and {max_waiting} requests wait already (`max_waiting`)")
-            }
-            Self::Overloaded { queue_target } => {
-                write!(
-                    f,
-                    "the pool is overloaded: every request waits for more than {queue_target:?} (`queue_target`)"
+                    "the pool{of} is overloaded: every request waits for more than {queue_target:?} (`queue_target`)"
                 )
             }
             Self::Unavailable(_) => write!(f, "no session is alive and none can be opened"),
@@ -113,6 +120,15 @@ impl fmt::Display for AcquireError {
                 )
             }
         }
+    }
+}
+
+/// Which database, if it has a name.
+struct Of(Option<&'static str>);
+
+impl fmt::Display for Of {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(f, " of the database `{name}`"))
     }
 }
 

@@ -69,8 +69,8 @@ impl Drop for Checked {
 async fn is_alive(session: &Session) -> bool {
     match timeout(CHECK, session.client().check_connection()).await {
         Ok(Ok(())) => return true,
-        Ok(Err(err)) => telemetry::check_failed(&err),
-        Err(late) => telemetry::check_failed(&late),
+        Ok(Err(err)) => telemetry::check_failed(session.stats().name(), &err),
+        Err(late) => telemetry::check_failed(session.stats().name(), &late),
     }
     false
 }

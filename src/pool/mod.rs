@@ -222,7 +222,11 @@ impl Pool {
     }
 
     pub(crate) fn timed_out(&self) -> AcquireError {
-        AcquireError::TimedOut { acquire_timeout: self.settings.acquire_timeout, cause: self.outage.cause() }
+        AcquireError::TimedOut {
+            acquire_timeout: self.settings.acquire_timeout,
+            cause: self.outage.cause(),
+            database: self.stats().name(),
+        }
     }
 
     /// Wraps a session that was taken at the gate.
@@ -237,7 +241,7 @@ impl Pool {
             Entry::Full => {
                 self.stats().count(Event::Refusal);
                 let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
-                let full = AcquireError::QueueFull { max_waiting };
+                let full = AcquireError::QueueFull { max_waiting, database: self.stats().name() };
                 return Err(self.unavailable().map_or(full, AcquireError::Unavailable));
             }
             Entry::Closed => return Err(self.stopped()),
@@ -256,7 +260,9 @@ impl Pool {
                 self.stats().count(Event::Refusal);
                 Err(match refusal {
                     Refusal::Unavailable(cause) => AcquireError::Unavailable(cause),
-                    Refusal::Overload { target } => AcquireError::Overloaded { queue_target: target },
+                    Refusal::Overload { target } => {
+                        AcquireError::Overloaded { queue_target: target, database: self.stats().name() }
+                    }
                 })
             }
             None => Err(self.stopped()),
@@ -284,7 +290,7 @@ impl Pool {
         drop(resting);
         let _ = timeout_at(deadline, self.connector.ended()).await;
         self.record_gauges();
-        telemetry::database_closed(self.connector.alive());
+        telemetry::database_closed(self.stats().name(), self.connector.alive());
     }
 
     /// Tells the application's metrics how many sessions there are.

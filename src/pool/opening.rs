@@ -121,7 +121,7 @@ impl Pool {
         let limit = |limit: u32| self.refusals.opening_limit().unwrap_or(limit.saturating_mul(2).max(1));
         self.gate.limit_opening(limit);
         if let Some(Ongoing { since, .. }) = ended {
-            telemetry::outage_ended(since.elapsed());
+            telemetry::outage_ended(self.stats().name(), since.elapsed());
         }
         self.hold_floor();
     }
@@ -140,7 +140,7 @@ impl Pool {
         self.refuse_if_unavailable();
         if begins {
             self.outage.begun.notify_one();
-            telemetry::outage_began(&err);
+            telemetry::outage_began(self.stats().name(), &err);
         }
     }
 

@@ -152,7 +152,7 @@ impl PooledSession {
             held.end().await;
             pool.refuse_if_unavailable();
             pool.refill().await;
-            telemetry::session_discarded(&reason);
+            telemetry::session_discarded(pool.stats().name(), &reason);
         });
     }
 }
@@ -166,7 +166,7 @@ fn enter(session: &Session, phase: Phase, now: Instant) {
     if former.warned {
         let caller = former.holder.as_ref().and_then(|holder| holder.place.caller).map(line);
         let held = now.saturating_duration_since(former.since);
-        telemetry::held_session_returned(held, caller.as_deref().unwrap_or_default());
+        telemetry::held_session_returned(session.stats().name(), held, caller.as_deref().unwrap_or_default());
     }
 }
 

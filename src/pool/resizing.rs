@@ -43,7 +43,7 @@ impl Pool {
         }
         self.hold_floor();
         self.record_gauges();
-        telemetry::pool_resized(min, max);
+        telemetry::pool_resized(self.stats().name(), min, max);
     }
 
     /// Ends a session that was opened for a place too many.

@@ -160,7 +160,8 @@ impl Connector {
 
         // From here on a drop ends it as it ends any other.
         let alive = heard.is_none().then(|| Alive::new(&self.alive));
-        let logged_in = LoggedIn::new(connected, address, moved, &self.drivers, alive, heard.cloned());
+        let logged_in =
+            LoggedIn::new(connected, address, moved, &self.stats, &self.drivers, alive, heard.cloned());
         if let Err(cause) = logged_in.check_target(server.target_session_attrs).await {
             logged_in.end().await;
             return Err(cause);
@@ -172,7 +173,7 @@ impl Connector {
             logged_in.end().await;
             return Err(failed.into());
         }
-        telemetry::session_opened(address);
+        telemetry::session_opened(self.stats.name(), address);
         Ok(logged_in)
     }
 
@@ -187,7 +188,7 @@ impl Connector {
         found
             .inspect_err(|err| {
                 if !self.warned_of_passfile.swap(true, Ordering::Relaxed) {
-                    telemetry::passfile_not_used(err);
+                    telemetry::passfile_not_used(self.stats.name(), err);
                 }
             })
             .ok()?
@@ -211,6 +212,13 @@ impl Connector {
     /// What is known and counted of the sessions and their statements.
     pub(crate) fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Gives the database a name, for its lines of the log, unless it has one.
+    pub(crate) fn set_name(&self, name: &'static str) {
+        if self.stats.set_name(name) {
+            telemetry::database_named(name, &servers(&self.settings), namespace(&self.settings));
+        }
     }
 
     /// The number of sessions whose driver runs, with those that are lent and those that are about to end.
@@ -239,6 +247,12 @@ impl Connector {
     }
 }
 
+/// The servers, with commas between them.
+fn servers(settings: &Settings) -> String {
+    let servers = settings.server.hosts.iter().map(|server| format!("{}:{}", server.host, server.port));
+    servers.collect::<Vec<_>>().join(",")
+}
+
 /// The database that a session works in: as in libpq, that of the user's name if none is named.
 fn namespace(settings: &Settings) -> &str {
     let driver = &settings.server.driver;
@@ -252,9 +266,7 @@ fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
     #[cfg(feature = "metrics")]
     let recorder = {
         let namespace = namespace(settings);
-        let hosts: Vec<_> =
-            settings.server.hosts.iter().map(|server| format!("{}:{}", server.host, server.port)).collect();
-        let pool = format!("{}/{namespace}", hosts.join(","));
+        let pool = format!("{}/{namespace}", servers(settings));
         // With several hosts a statement's is not known here.
         let (address, port) = match &*settings.server.hosts {
             [one] => (Some(one.host.to_string()), Some(one.port).filter(|port| *port != 5432)),

@@ -14,6 +14,7 @@ use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::notices::{self, Heard};
 use super::stream::Address;
+use crate::stats::Stats;
 use crate::telemetry;
 use crate::tokio_postgres::config::TargetSessionAttrs;
 use crate::tokio_postgres::{Client, Connection, Error, SimpleQueryMessage};
@@ -35,6 +36,7 @@ impl LoggedIn {
         (client, connection): (Client, Connection<S, T>),
         address: &Address,
         moved: Arc<AtomicBool>,
+        stats: &Arc<Stats>,
         drivers: &TaskTracker,
         alive: Option<Alive>,
         heard: Option<Heard>,
@@ -43,18 +45,19 @@ impl LoggedIn {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let stats = Arc::clone(stats);
         let driver = Driver::start(moved, |dropped| {
             drivers.track_future(async move {
                 let _alive = alive;
-                let connection = pin!(notices::driven(connection, heard));
+                let connection = pin!(notices::driven(connection, &stats, heard));
                 let ended = match select(connection, dropped).await {
                     Either::Left((ended, _)) => Ok(ended),
                     Either::Right((_, connection)) => timeout(GOODBYE, connection).await,
                 };
                 match ended {
-                    Ok(Ok(())) => telemetry::session_closed(),
-                    Ok(Err(err)) => telemetry::session_lost(&err),
-                    Err(_) => telemetry::session_abandoned(),
+                    Ok(Ok(())) => telemetry::session_closed(stats.name()),
+                    Ok(Err(err)) => telemetry::session_lost(stats.name(), &err),
+                    Err(_) => telemetry::session_abandoned(stats.name()),
                 }
             })
         });

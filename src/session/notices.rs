@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::yield_now;
 
+use crate::stats::Stats;
 use crate::telemetry;
 use crate::tokio_postgres::{AsyncMessage, Connection, Error, Notification};
 
@@ -18,7 +19,11 @@ const AT_ONCE: u64 = 128;
 /// Drives a connection to its end, and logs the server's notices as we log.
 ///
 /// The driver's own future logs them as they are, on as many lines as they have.
-pub(super) async fn driven<S, T>(mut connection: Connection<S, T>, heard: Option<Heard>) -> Result<(), Error>
+pub(super) async fn driven<S, T>(
+    mut connection: Connection<S, T>,
+    stats: &Stats,
+    heard: Option<Heard>,
+) -> Result<(), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     T: AsyncRead + AsyncWrite + Unpin,
@@ -26,7 +31,7 @@ where
     let mut passed_on = 0_u64;
     while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await.transpose()? {
         match (message, &heard) {
-            (AsyncMessage::Notice(said), _) => telemetry::notice(&said),
+            (AsyncMessage::Notice(said), _) => telemetry::notice(stats.name(), &said),
             (AsyncMessage::Notification(notification), Some(heard)) => {
                 heard(notification);
                 passed_on += 1;

@@ -79,7 +79,7 @@ pub(crate) async fn cancel_until_quiet(
     loop {
         let token = session.client().cancel_token();
         if let Err(err) = connector.cancel(&token, session.address()).await {
-            telemetry::cancel_failed(&err);
+            telemetry::cancel_failed(session.stats().name(), &err);
             return false;
         }
         match timeout(patience, probe(session, asked)).await {

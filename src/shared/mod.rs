@@ -93,6 +93,11 @@ impl SharedReads {
         self.pool.session_settings().echo
     }
 
+    /// The name of the database.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        self.pool.stats().name()
+    }
+
     /// The worker that the caller runs on.
     fn here(self: &Arc<Self>) -> Option<Arc<Worker>> {
         let runtime = Handle::try_current().ok()?;

@@ -37,14 +37,14 @@ impl Places {
     }
 
     /// Takes a place. Logs the first time that there is none.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, database: Option<&'static str>) -> Option<Place> {
         let most = self.most.load(Ordering::Relaxed);
         let more = |taken: u32| (taken < most).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(_) => Some(Place(Arc::clone(self))),
             Err(_) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
-                    telemetry::no_room_to_share(most);
+                    telemetry::no_room_to_share(database, most);
                 }
                 None
             }

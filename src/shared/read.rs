@@ -271,7 +271,8 @@ impl Watched<'_> {
             observed.succeeded(Some(rows));
         }
         if let Some(since) = self.since {
-            telemetry::echo(self.read.sql, self.params(), Some(rows), since.elapsed());
+            let (name, took) = (self.read.shared.name(), since.elapsed());
+            telemetry::echo(name, self.read.sql, self.params(), Some(rows), took);
         }
     }
 
@@ -281,7 +282,8 @@ impl Watched<'_> {
         }
         let err = err.of_statement(Some(self.read.sql), self.echo);
         if let Some(since) = self.since {
-            telemetry::echo_failed(self.read.sql, self.params(), &err, err.code(), Some(since.elapsed()));
+            let (name, took) = (self.read.shared.name(), since.elapsed());
+            telemetry::echo_failed(name, self.read.sql, self.params(), &err, err.code(), Some(took));
         }
         err
     }

@@ -215,11 +215,11 @@ impl SharedSession {
                 // It may still be on its way, and must not find the next borrower's statement.
                 Ok(Err(err)) => {
                     session.fail();
-                    telemetry::cancel_failed(&err);
+                    telemetry::cancel_failed(pool.stats().name(), &err);
                 }
                 Err(late) => {
                     session.fail();
-                    telemetry::cancel_failed(&late);
+                    telemetry::cancel_failed(pool.stats().name(), &late);
                 }
             }
         });

@@ -145,7 +145,7 @@ impl Worker {
 
     fn open(self: &Arc<Self>) {
         let opening = Opening(Arc::clone(self));
-        let Some(place) = self.places.take() else { return };
+        let Some(place) = self.places.take(self.pool.stats().name()) else { return };
         tokio::spawn(async move {
             let worker = &opening.0;
             match SharedSession::open(&worker.pool, worker.limits, place).await {

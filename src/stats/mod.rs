@@ -60,6 +60,7 @@ pub(crate) struct Stats {
     /// The durations of the waits for a session.
     pub(crate) waits: Histogram,
     warnings: OnceLock<broadcast::Sender<Warning>>,
+    name: OnceLock<&'static str>,
 }
 
 impl Stats {
@@ -67,8 +68,19 @@ impl Stats {
         Self { recorder, ..Self::default() }
     }
 
+    /// Gives the database a name, for its lines of the log. `false` if it has one.
+    pub(crate) fn set_name(&self, name: &'static str) -> bool {
+        self.name.set(name).is_ok()
+    }
+
+    /// The name that the application has given to the database.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        self.name.get().copied()
+    }
+
     /// Logs a warning, and shows it to those who watch.
-    pub(crate) fn warn(&self, warning: Warning) {
+    pub(crate) fn warn(&self, mut warning: Warning) {
+        warning.database = self.name();
         telemetry::warning(&warning);
         if let Some(sender) = self.warnings.get() {
             // Nobody may be there any more.

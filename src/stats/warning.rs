@@ -30,6 +30,8 @@ pub struct Warning {
     pub caller: Option<String>,
     /// The route of the request, such as `/users/{id}`.
     pub route: Option<String>,
+    /// The type that [names](crate::Database::named) the database, such as `shop::Reports`.
+    pub database: Option<&'static str>,
 }
 
 /// Which threshold was passed.
@@ -64,6 +66,7 @@ impl Warning {
             statement: None,
             caller: place.caller.map(line),
             route: place.route.as_deref().map(str::to_owned),
+            database: None,
         }
     }
 }
@@ -90,9 +93,13 @@ impl fmt::Display for Warning {
         if let Some(doing) = self.doing {
             write!(f, " doing={doing:?}")?;
         }
-        for (name, value) in
-            [("statement", &self.statement), ("caller", &self.caller), ("route", &self.route)]
-        {
+        let named = [
+            ("statement", self.statement.as_deref()),
+            ("caller", self.caller.as_deref()),
+            ("route", self.route.as_deref()),
+            ("database", self.database),
+        ];
+        for (name, value) in named {
             if let Some(value) = value {
                 write!(f, " {name}=\"{}\"", Escaped(value))?;
             }

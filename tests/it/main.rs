@@ -35,6 +35,8 @@ mod sessions_follow_their_borrowers;
 mod server_outages;
 mod silent_servers;
 mod several_databases;
+mod transactions_on_several_databases;
+mod a_log_of_several_databases;
 mod several_hosts;
 mod sessions_come_back_clean;
 mod statements_are_cached;
