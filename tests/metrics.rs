@@ -82,6 +82,8 @@ async fn an_exporter_serves_opentelemetrys_names() {
         ("actix_pg_cancels", &[pool], 0.0),
         ("actix_pg_transactions_retries", &[pool], 0.0),
         ("actix_pg_plans_renewed", &[pool], 0.0),
+        ("actix_pg_reads_shared", &[pool], 0.0),
+        ("actix_pg_reads_asked_again", &[pool], 0.0),
     ] {
         assert_eq!(value(&rendered, name, labels), Some(expected), "{name} {labels:?}\n{rendered}");
     }

@@ -103,12 +103,14 @@ impl Metrics {
 }
 
 /// The events that have a metric.
-const EVENTS: [(Event, &str); 5] = [
+const EVENTS: [(Event, &str); 7] = [
     (Event::Timeout, "db.client.connection.timeouts"),
     (Event::Reset, "actix_pg.resets"),
     (Event::Cancel, "actix_pg.cancels"),
     (Event::Retry, "actix_pg.transactions.retries"),
     (Event::Renewal, "actix_pg.plans.renewed"),
+    (Event::SharedRead, "actix_pg.reads.shared"),
+    (Event::AskedAgain, "actix_pg.reads.asked_again"),
 ];
 
 fn describe() {
@@ -141,6 +143,16 @@ fn describe() {
         "actix_pg.plans.renewed",
         Unit::Count,
         "The cached statements that were prepared anew."
+    );
+    describe_counter!(
+        "actix_pg.reads.shared",
+        Unit::Count,
+        "The statements that were sent on a shared session."
+    );
+    describe_counter!(
+        "actix_pg.reads.asked_again",
+        Unit::Count,
+        "Those that were asked again elsewhere, because one before them took too long."
     );
     describe_counter!(
         "actix_pg.sessions.ended",
