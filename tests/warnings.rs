@@ -200,6 +200,50 @@ async fn the_same_statement_over_and_over_is_named_once() {
     assert!(timeout(Duration::from_millis(50), warnings.next()).await.is_err(), "a second warning");
 }
 
+/// A read that a shared session could not answer, and that ran again on a session of its own, is one statement.
+#[actix_web::test]
+async fn a_shared_read_that_ran_again_counts_once() {
+    let config = Config { repeated_statement: Some(3), shared_reads: 1, ..Config::default() };
+    let (_database, db) = connected(config).await;
+    let schema = "CREATE SEQUENCE draws; CREATE VIEW drawn AS SELECT nextval('draws') AS number";
+    db.connection().batch_execute(schema).await.expect("a view");
+    let watch = db.watch();
+    let mut warnings = pin!(watch.warnings());
+    let sql = "SELECT number FROM drawn";
+    // The request in which the server refuses it on the shared session.
+    let conn = timeout(Duration::from_secs(10), async {
+        loop {
+            let conn = db.connection();
+            for _ in 0..2 {
+                conn.query(sql, &[]).await.expect("a number");
+            }
+            if db.status().counters.shared_reads == 1 {
+                return conn;
+            }
+        }
+    });
+    let conn = conn.await.expect("a shared read");
+    assert_eq!(warnings.next().now_or_never(), None);
+    conn.query(sql, &[]).await.expect("a number");
+    let warning = next(&mut warnings).await;
+    assert_eq!((warning.kind, warning.times), (WarningKind::RepeatedStatement, Some(3)));
+    // One that a shared session does answer counts as well.
+    let answered = "SELECT 'shared'";
+    eventually("a read is shared", async || {
+        let conn = db.connection();
+        conn.query(answered, &[]).await.expect("a row");
+        db.status().counters.shared_reads > 1
+    })
+    .await;
+    let conn = db.connection();
+    for _ in 0..3 {
+        conn.query(answered, &[]).await.expect("a row");
+        conn.release().expect("nothing runs");
+    }
+    let warning = next(&mut warnings).await;
+    assert_eq!((warning.kind, warning.times), (WarningKind::RepeatedStatement, Some(3)));
+}
+
 /// A text that is too long to be known is told from others, and known again, by what it says.
 #[actix_web::test]
 async fn long_statements_are_told_apart() {

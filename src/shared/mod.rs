@@ -15,8 +15,10 @@
 //! [`SharedSession`]: shared_session::SharedSession
 
 mod read;
+mod watched;
 mod worker;
 mod reader;
+mod parse;
 mod shared_session;
 mod queue;
 mod encoded;
@@ -91,11 +93,6 @@ impl SharedReads {
     /// Whether statements are echoed, and how.
     pub(crate) fn echo(&self) -> Echo {
         self.pool.session_settings().echo
-    }
-
-    /// The name of the database.
-    pub(crate) fn name(&self) -> Option<&'static str> {
-        self.pool.stats().name()
     }
 
     /// The worker that the caller runs on.

@@ -25,8 +25,11 @@ pub(super) struct Queue {
     pub(super) head_since: Option<Instant>,
     /// The head is overdue.
     pub(super) late: bool,
-    /// When a Parse was sent that is not answered.
-    pub(super) preparing: Option<Instant>,
+    /// The Parse that is not answered.
+    pub(super) parse: Option<Parse>,
+    /// The numbers of messages that were sent, and that were answered.
+    pub(super) sent: u64,
+    pub(super) answered: u64,
     /// Takes no new ones, and goes back to the pool after the last answer.
     pub(super) retired: bool,
     /// A cancel request was sent. It may hit any of those that are in flight.
@@ -37,6 +40,15 @@ pub(super) struct Queue {
     pub(super) reset: Option<Instant>,
     /// The reader, while there is nothing to read.
     pub(super) reader: Option<Waker>,
+}
+
+/// A Parse that was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Parse {
+    /// The number of messages that were sent before it.
+    behind: u64,
+    /// When it was sent, or the last of those before it was answered.
+    since: Instant,
 }
 
 /// A message that was sent.
@@ -87,8 +99,19 @@ impl Queue {
             return false;
         }
         self.behind.push_back(message);
+        self.sent += 1;
         self.wake_reader();
         true
+    }
+
+    /// Records that a Parse is sent.
+    pub(super) fn parses(&mut self, now: Instant) {
+        self.parse = Some(Parse { behind: self.sent, since: now });
+    }
+
+    /// Since when the Parse has been the oldest message that is not answered, as far as the queue can see. `None` if it is not.
+    pub(super) fn parse_is_oldest_since(&self) -> Option<Instant> {
+        self.parse.filter(|parse| parse.behind == self.answered).map(|parse| parse.since)
     }
 
     /// The next message to be read, for the reader.
@@ -110,6 +133,10 @@ impl Queue {
     pub(super) fn answered(&mut self, head: &InFlight, now: Instant) -> bool {
         self.head_since = Some(now);
         self.used = Some(now);
+        self.answered += 1;
+        if let Some(parse) = self.parse.as_mut().filter(|parse| parse.behind == self.answered) {
+            parse.since = now;
+        }
         mem::take(&mut self.late) && head.blamed.is_none()
     }
 
@@ -120,8 +147,8 @@ impl Queue {
     ) -> Vec<(oneshot::Sender<Told>, oneshot::Receiver<Told>)> {
         self.late = true;
         let mut late = Vec::new();
-        // It may be the Parse that takes long.
-        if self.preparing.is_some() {
+        // It is the Parse that takes long.
+        if self.parse_is_oldest_since().is_some() {
             late.extend(head.is_late());
         } else if let Some(asker) = &head.asker {
             head.blamed = Some(Overdue::new(asker.info.sharing()));
@@ -132,7 +159,7 @@ impl Queue {
 
     /// Gives up all answers. To drop them tells their askers.
     pub(super) fn fail(&mut self) -> VecDeque<InFlight> {
-        self.broken |= self.oldest().is_some() || self.preparing.is_some();
+        self.broken |= self.oldest().is_some() || self.parse.is_some();
         self.retire();
         mem::take(&mut self.behind)
     }

@@ -21,16 +21,14 @@ use tokio::time::timeout;
 use super::SharedReads;
 use super::queue::{Rows, Told};
 use super::shared_session::{SharedSession, is_lost};
+use super::watched::Watched;
 use super::worker::{Question, Sent, Worker};
-use crate::config::Echo;
-use crate::lease::{
-    Borrower, Bound, Deadline, Observed, Params, RequestInfo, SessionUse, bounded, warn_when_repeated,
-};
+use crate::lease::{Borrower, Bound, Deadline, Params, RequestInfo, SessionUse, bounded};
 use crate::row::Plan;
 use crate::stats::StatementInfo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{self, Row};
-use crate::{Error, Result, telemetry};
+use crate::{Error, Result};
 
 /// A read of a request that holds no session.
 #[derive(Clone, Copy)]
@@ -95,7 +93,8 @@ impl Read<'_> {
         let Some((worker, sent)) = sent else {
             return self.alone(enter().await?, run).await;
         };
-        let mut watched = self.watch(&sent);
+        let Self { request, caller, sql, params, .. } = self;
+        let mut watched = Watched::new(&self.shared.pool, Borrower { request, caller }, sql, params, &sent);
         let outcome = bounded(bound, async || wait(worker, question, sent, &enter).await).await;
         match outcome {
             Ok(Outcome::Rows(rows)) => {
@@ -104,13 +103,13 @@ impl Read<'_> {
             }
             Ok(Outcome::Run(session_use)) => {
                 watched.dismiss();
-                self.alone(session_use, run).await
+                self.alone(session_use, run).await.map_err(was_sent)
             }
             Ok(Outcome::Alone) => {
                 watched.dismiss();
-                self.alone(enter().await?, run).await
+                self.alone(enter().await.map_err(was_sent)?, run).await.map_err(was_sent)
             }
-            Err(err) => Err(watched.failed(err)),
+            Err(err) => Err(watched.failed(was_sent(err))),
         }
     }
 
@@ -131,18 +130,13 @@ impl Read<'_> {
         }
         Ok(rows)
     }
+}
 
-    /// Has the read observed, if somebody wants to know.
-    fn watch(&self, sent: &Sent) -> Watched<'_> {
-        let pool = &self.shared.pool;
-        let place = || Borrower { request: self.request, caller: self.caller }.place();
-        let echo = pool.session_settings().echo;
-        warn_when_repeated(pool, self.request, &sent.info, place);
-        let observed = (pool.is_observed() || self.request.sums().is_some()).then(|| {
-            let slow = pool.warnings().slow_statement;
-            Observed::begin(sent.session.session(), self.sql, false, slow, place(), self.request)
-        });
-        Watched { read: *self, observed, echo, since: (echo != Echo::Off).then(Instant::now) }
+/// A read that was sent once counts as sent, whatever became of it later.
+fn was_sent(err: Error) -> Error {
+    match err {
+        Error::TimedOut { bound, .. } => Error::TimedOut { bound, sent: true },
+        err => err,
     }
 }
 
@@ -254,48 +248,5 @@ fn verdict(
         _ if is_lost(&err) => Verdict::Repeat(err.into()),
         _ if session.session().forget(sql, &err) => Verdict::Alone,
         _ => Verdict::Final(Err(err.into())),
-    }
-}
-
-/// A read as those see it who observe statements.
-struct Watched<'a> {
-    read: Read<'a>,
-    observed: Option<Box<Observed>>,
-    echo: Echo,
-    since: Option<Instant>,
-}
-
-impl Watched<'_> {
-    fn succeeded(&mut self, rows: u64) {
-        if let Some(observed) = self.observed.take() {
-            observed.succeeded(Some(rows));
-        }
-        if let Some(since) = self.since {
-            let (name, took) = (self.read.shared.name(), since.elapsed());
-            telemetry::echo(name, self.read.sql, self.params(), Some(rows), took);
-        }
-    }
-
-    fn failed(&mut self, err: Error) -> Error {
-        if let Some(observed) = self.observed.take() {
-            observed.failed(&err);
-        }
-        let err = err.of_statement(Some(self.read.sql), self.echo);
-        if let Some(since) = self.since {
-            let (name, took) = (self.read.shared.name(), since.elapsed());
-            telemetry::echo_failed(name, self.read.sql, self.params(), &err, err.code(), Some(took));
-        }
-        err
-    }
-
-    /// Says nothing, because the statement is run, and observed, elsewhere.
-    fn dismiss(&mut self) {
-        if let Some(observed) = self.observed.take() {
-            observed.dismiss();
-        }
-    }
-
-    fn params(&self) -> Option<Params<'_>> {
-        (self.echo == Echo::Full).then_some(self.read.params)
     }
 }

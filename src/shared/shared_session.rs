@@ -38,9 +38,6 @@ const DEPTH: usize = 256;
 /// A session in use is reset when this has passed, before the next read.
 const RESET_EVERY: Duration = Duration::from_secs(1);
 
-/// A Parse that takes longer waits for a lock, and is cancelled: nobody waits for it.
-const PARSE_PATIENCE: Duration = Duration::from_millis(100);
-
 /// A session rests here for at least this long, even where every session is checked before it is lent.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 
@@ -125,7 +122,7 @@ impl SharedSession {
     }
 
     /// Whether it may be sent on.
-    fn takes(&self, queue: &mut Queue, now: Instant) -> bool {
+    pub(super) fn takes(&self, queue: &mut Queue, now: Instant) -> bool {
         if queue.retired {
             return false;
         }
@@ -157,28 +154,6 @@ impl SharedSession {
 
     fn has_hook(&self) -> bool {
         self.pool().connector().hooks().after_connect.is_some()
-    }
-
-    /// Prepares a statement for later reads, if nothing else is being prepared. Nobody waits for it.
-    pub(super) fn prepare(self: &Arc<Self>, info: Arc<StatementInfo>, now: Instant) {
-        let mut queue = self.queue();
-        if queue.preparing.is_some() || !self.takes(&mut queue, now) {
-            return;
-        }
-        queue.preparing = Some(now);
-        drop(queue);
-        let preparing = Preparing(Arc::clone(self));
-        tokio::spawn(async move {
-            let session = &preparing.0;
-            match timeout(PARSE_PATIENCE, session.session().prepare(info.sql())).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => info.sharing().ran_too_long(session.limits.slow),
-                Err(_) => {
-                    info.sharing().ran_too_long(session.limits.slow);
-                    session.cancel();
-                }
-            }
-        });
     }
 
     /// The number of messages that are not answered.
@@ -283,7 +258,7 @@ impl SharedSession {
         settings.test_after_idle.min(idle_timeout).max(SHORTEST_REST)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,15 +278,6 @@ impl Drop for SharedSession {
 impl fmt::Debug for SharedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedSession").field("depth", &self.depth()).finish_non_exhaustive()
-    }
-}
-
-/// A Parse that was sent.
-struct Preparing(Arc<SharedSession>);
-
-impl Drop for Preparing {
-    fn drop(&mut self) {
-        self.0.queue().preparing = None;
     }
 }
 

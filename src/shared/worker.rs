@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::brake::Brake;
 use super::encoded::{Encoded, encode};
+use super::parse;
 use super::places::Places;
 use super::queue::Told;
 use super::reader;
@@ -104,7 +105,7 @@ impl Worker {
                 if !self.shares(&info) {
                     return None;
                 }
-                session.prepare(info, now);
+                parse::prepare(&session, info, now);
                 continue;
             };
             let fits = question.wanted.is_none_or(|plan| plan.fits(prepared.statement.columns()));
@@ -118,6 +119,9 @@ impl Worker {
             };
             let info = Arc::clone(&prepared.info);
             if let Some(told) = session.send(prepared, params, question.most, now) {
+                if not.is_none() {
+                    self.state().brake.read(now.into_std());
+                }
                 self.pool.stats().count(Event::SharedRead);
                 return Some(Sent { session, info, told });
             }
@@ -128,7 +132,6 @@ impl Worker {
     /// The sessions that there are. Has one more opened, if one is missed.
     fn sessions(self: &Arc<Self>, now: Instant) -> SmallVec<[Arc<SharedSession>; 1]> {
         let mut state = self.state();
-        state.brake.read(now.into_std());
         let missed = state.sessions.len() < self.limits.sessions as usize && !state.closed && !state.opening;
         let tries = missed && now >= state.next_try;
         if tries {

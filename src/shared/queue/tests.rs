@@ -73,9 +73,10 @@ impl World {
                     asker.told = None;
                 }
             }
-            Step::Parse => {
-                self.queue.preparing = self.queue.preparing.xor(Some(Instant::now()));
-            }
+            Step::Parse => match self.queue.parse.take() {
+                Some(_) => {}
+                None => self.queue.parses(Instant::now()),
+            },
             Step::Lose => {
                 self.lost = true;
                 self.head = None;
@@ -176,7 +177,7 @@ fn every_schedule_tells_everybody_what_is_his() {
     }
 }
 
-/// P26: those behind an overdue head are told once each, and the head is to blame, unless a Parse may be.
+/// P26: those behind an overdue head are told once each, and the head is to blame, unless a Parse before it is.
 #[test]
 fn who_is_late_and_who_is_to_blame() {
     let info = crate::stats::Register::default().get("SELECT 1");
@@ -195,4 +196,23 @@ fn who_is_late_and_who_is_to_blame() {
         world.step(Step::Answer);
         assert!(!world.queue.late && info.sharing().allows(Duration::from_millis(5)));
     }
+}
+
+/// P26: a Parse is to blame only from when all before it is answered, until what was sent after it is.
+#[test]
+fn a_parse_is_not_to_blame_for_what_was_sent_before_it() {
+    let info = crate::stats::Register::default().get("SELECT 1");
+    let mut world = World::new(&info);
+    [Step::Send, Step::Parse, Step::Send, Step::Overdue].map(|step| world.step(step));
+    let late: Vec<bool> = world.askers.iter().map(|asker| asker.was_late).collect();
+    assert_eq!(late, [false, true]);
+    assert!(!info.sharing().allows(Duration::from_millis(5)), "the head is to blame");
+    assert_eq!(world.queue.parse_is_oldest_since(), None);
+    let before = Instant::now();
+    world.step(Step::Answer);
+    assert!(world.queue.parse_is_oldest_since().is_some_and(|since| since >= before));
+    world.step(Step::Overdue);
+    assert!(info.sharing().allows(Duration::from_millis(5)), "the Parse is to blame");
+    world.step(Step::Answer);
+    assert_eq!(world.queue.parse_is_oldest_since(), None);
 }
