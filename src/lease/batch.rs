@@ -94,7 +94,8 @@ fn side_effects<'s>(
     Ok(all)
 }
 
-/// Runs statements in the transaction that is open, or else in one of their own. Where SQL has begun one, that is a savepoint in it. Counts the rows that each of them affected.
+/// Runs statements in the transaction that is open, or else in one of their own. Where SQL has begun one, that is a savepoint in it.
+/// Counts the rows that each of them affected.
 ///
 /// Cancellation safety: dropped before its end, a transaction of its own is rolled back, and one that was open before can only
 /// be rolled back.
