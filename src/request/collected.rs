@@ -4,8 +4,8 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 
-use super::generic::sealed::Executor;
 use super::scope::Caller;
+use super::sealed::Executor;
 use crate::config::Echo;
 use crate::lease::{self, Params, SessionUse};
 use crate::row::{self, FromRow, Plan};

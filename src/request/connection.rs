@@ -10,9 +10,9 @@ use std::time::Instant;
 use actix_web::HttpRequest;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor, Shares};
 use super::request_connections::RequestConnections;
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor, Shares};
 use super::verbs::verbs;
 use super::{ClientGuard, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::database::{Main, Untyped};

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor, Shares};
 use super::{Scope, Transaction, TransactionBuilder};
 use crate::Result;
 use crate::database::Untyped;

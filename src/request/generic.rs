@@ -6,75 +6,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use self::sealed::Executor;
 use super::collected::{Reading, all_rows, one_row};
+use super::sealed::Executor;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::lease::{self, Params};
 use crate::row::{FromRow, Plan};
 use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
-
-#[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
-pub(crate) mod sealed {
-    use std::borrow::Cow;
-    use std::future::Future;
-    use std::sync::Arc;
-
-    use crate::Result;
-    use crate::config::Echo;
-    use crate::lease::{Deadline, Params, RequestInfo, SessionUse};
-    use crate::request::Transaction;
-    use crate::request::scope::Caller;
-    use crate::row::Plan;
-    use crate::shared::{Read, SharedReads};
-
-    /// What statements can run on.
-    pub trait Executor: Sync {
-        /// Becomes a user of the session. Borrows one, or begins the transaction, if that has not been done.
-        fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send;
-
-        /// Where a read needs no session of its own, if it does not.
-        fn shares(&self) -> Option<Shares<'_>> {
-            None
-        }
-
-        /// Begins a transaction, or a savepoint in the one that this is.
-        fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send;
-    }
-
-    /// The use of a session, for one statement.
-    #[derive(Debug)]
-    pub struct Acquired(pub(crate) SessionUse);
-
-    /// The shared sessions, and the request that may use them.
-    #[derive(Debug)]
-    pub struct Shares<'a> {
-        pub(crate) shared: &'a Arc<SharedReads>,
-        pub(crate) request: Cow<'a, Arc<RequestInfo>>,
-        /// When the call has to be over, if that was said.
-        pub(crate) until: Option<Deadline>,
-    }
-
-    impl Shares<'_> {
-        pub(crate) fn echo(&self) -> Echo {
-            self.shared.echo()
-        }
-
-        /// A read that keeps so many rows at most, and whose columns have to fit the plan, if there is one.
-        pub(crate) fn read<'a>(
-            &'a self,
-            caller: Caller,
-            sql: &'a str,
-            params: Params<'a>,
-            most: usize,
-            wanted: Option<&'a Plan>,
-        ) -> Read<'a> {
-            let Self { shared, request, until } = self;
-            Read { shared, request, caller, sql, params, most, until: *until, wanted }
-        }
-    }
-}
 
 /// What a [`Connection`](crate::Connection), a [`Transaction`], a [`RequestTransaction`](crate::RequestTransaction) and a
 /// [`Database`](crate::Database) have in common, so that a function can take any of them. It cannot be implemented elsewhere.

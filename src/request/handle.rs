@@ -4,8 +4,8 @@ use std::future::Future;
 use std::panic::Location;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor, Shares};
 use super::verbs::verbs;
 use super::{Connection, CopyIn, CopyOut, RowStream, Scope, Transaction, TransactionBuilder};
 use crate::database::Untyped;

@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor};
 use super::{Scope, Transaction};
 use crate::lease::{After, Callback, TransactionGuard, commit, run_after_commit, run_after_rollback};
 use crate::{Error, Result};

@@ -24,6 +24,8 @@ mod executors;
 mod extract;
 mod generic;
 mod collected;
+#[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
+pub(crate) mod sealed;
 mod verbs;
 mod with_timeout;
 mod client;

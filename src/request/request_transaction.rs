@@ -7,9 +7,9 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
 use super::lazy_transaction::LazyTransaction;
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::Result;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Transaction;
-use super::generic::sealed::Executor;
 use super::scope::{Caller, Scope};
+use super::sealed::Executor;
 use crate::config::IsolationLevel;
 use crate::database::Untyped;
 use crate::lease::{NotCommitted, TransactionGuard, finish};

@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor};
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;

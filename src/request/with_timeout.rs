@@ -5,8 +5,8 @@ use std::panic::Location;
 use std::time::Duration;
 
 use super::generic::GenericClient;
-use super::generic::sealed::{Acquired, Executor, Shares};
 use super::scope::Caller;
+use super::sealed::{Acquired, Executor, Shares};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::Result;
