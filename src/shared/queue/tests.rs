@@ -203,7 +203,9 @@ fn who_is_late_and_who_is_to_blame() {
 fn a_parse_is_not_to_blame_for_what_was_sent_before_it() {
     let info = crate::stats::Register::default().get("SELECT 1");
     let mut world = World::new(&info);
-    [Step::Send, Step::Parse, Step::Send, Step::Overdue].map(|step| world.step(step));
+    for step in [Step::Send, Step::Parse, Step::Send, Step::Overdue] {
+        world.step(step);
+    }
     let late: Vec<bool> = world.askers.iter().map(|asker| asker.was_late).collect();
     assert_eq!(late, [false, true]);
     assert!(!info.sharing().allows(Duration::from_millis(5)), "the head is to blame");
