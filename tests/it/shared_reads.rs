@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use test_support::{Observer, assert_whole, connected, database, elsewhere, eventually, sized, soon, within};
 
+mod faults;
 mod policies;
 mod who_is_to_blame;
 
