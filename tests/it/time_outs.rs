@@ -128,9 +128,14 @@ async fn the_shorter_time_holds() {
     let minute = Duration::from_secs(60);
     let late = db.with_timeout(minute).query(SLOW, &[]).await.unwrap_err();
     assert!(matches!(late, Error::CommandTimeout(SHORT)), "{late:?}");
+    // The only session has to be back each time: the time bounds the wait for it too.
+    assert_whole(&db).await;
     assert_eq!(sent(db.with_timeout(SHORT / 2).query(SLOW, &[]).await), Some(true));
+    assert_whole(&db).await;
     assert_eq!(sent(db.with_timeout(minute).with_timeout(SHORT / 2).query(SLOW, &[]).await), Some(true));
+    assert_whole(&db).await;
     assert_eq!(sent(db.with_timeout(SHORT / 2).with_timeout(minute).query(SLOW, &[]).await), Some(true));
+    assert_whole(&db).await;
     let conn = db.connection();
     conn.set_deadline(Instant::now() + SHORT / 2);
     assert_eq!(sent(conn.with_timeout(minute).query(SLOW, &[]).await), Some(true));
