@@ -25,6 +25,8 @@ pub(super) struct Queue {
     pub(super) head_since: Option<Instant>,
     /// The head is overdue.
     pub(super) late: bool,
+    /// How long those in flight take together on the average.
+    pub(super) load: Duration,
     /// The Parse that is not answered.
     pub(super) parse: Option<Parse>,
     /// The numbers of messages that were sent, and that were answered.
@@ -59,6 +61,8 @@ pub(super) struct InFlight {
     pub(super) since: Instant,
     /// Who asked. `None` for a reset.
     pub(super) asker: Option<Asker>,
+    /// How long it takes on the average.
+    expected: Duration,
     /// Keeps its text from being shared, while it is overdue.
     pub(super) blamed: Option<Overdue>,
 }
@@ -98,6 +102,7 @@ impl Queue {
             self.retire();
             return false;
         }
+        self.load += message.expected;
         self.behind.push_back(message);
         self.sent += 1;
         self.wake_reader();
@@ -134,6 +139,7 @@ impl Queue {
         self.head_since = Some(now);
         self.used = Some(now);
         self.answered += 1;
+        self.load = self.load.saturating_sub(head.expected);
         if let Some(parse) = self.parse.as_mut().filter(|parse| parse.behind == self.answered) {
             parse.since = now;
         }
@@ -196,7 +202,8 @@ impl Queue {
 
 impl InFlight {
     pub(super) fn new(answer: BoxFuture<'static, Answered>, since: Instant, asker: Option<Asker>) -> Self {
-        Self { answer, since, asker, blamed: None }
+        let expected = asker.as_ref().map_or(Duration::ZERO, |asker| asker.info.sharing().average());
+        Self { answer, since, asker, expected, blamed: None }
     }
 
     /// What its asker is to be told, unless it has been. The answer is told through another channel then.

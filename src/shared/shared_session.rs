@@ -35,6 +35,10 @@ use crate::tokio_postgres::{Error, Statement};
 /// The most messages that are unanswered at a time.
 const DEPTH: usize = 256;
 
+/// Those that are unanswered take together at most so many times the limit of a slow one, on the average: the longest that many
+/// quick ones hold up a stranger.
+const LOAD: u32 = 4;
+
 /// A session in use is reset when this has passed, before the next read.
 const RESET_EVERY: Duration = Duration::from_secs(1);
 
@@ -131,7 +135,7 @@ impl SharedSession {
             queue.retire();
             return false;
         }
-        !queue.late && queue.depth() < DEPTH
+        !queue.late && queue.depth() < DEPTH && queue.load < self.limits.slow.saturating_mul(LOAD)
     }
 
     /// Sends a reset, if one is due. `false` if it goes back to the pool for that.

@@ -61,6 +61,11 @@ impl Sharing {
         }
     }
 
+    /// How long a run takes on the average. Zero before the first.
+    pub(crate) fn average(&self) -> Duration {
+        Duration::from_nanos(self.average.load(Ordering::Relaxed))
+    }
+
     /// Never shares the statement again.
     pub(crate) fn refuse(&self) {
         self.refused.store(true, Ordering::Relaxed);

@@ -332,9 +332,10 @@ async fn a_batch_that_is_cancelled_or_cut_off_keeps_nothing() {
     for (at_commit, rows) in [(true, 3), (false, 3), (false, 1_000)] {
         for how in ["cancel", "terminate", "cut"] {
             let pid = backend(&conn).await;
-            let (text, running) = if at_commit { ("COMMIT", "COMMIT") } else { ("row", "slow") };
+            let running = if at_commit { "COMMIT" } else { "slow" };
             let hit = async {
-                eventually(text, async || observer.running(running).await == 1).await;
+                eventually(running, async || observer.running(running).await == 1).await;
+                eventually("it sleeps", async || observer.sleeping().await == 1).await;
                 match how {
                     "cancel" => {
                         _ = observer.connection().execute("SELECT pg_cancel_backend($1)", &[&pid]).await

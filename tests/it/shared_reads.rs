@@ -504,6 +504,26 @@ async fn what_is_slow_or_large_is_not_shared() {
     assert_eq!(shared(&db), before, "it was slow from the start");
 }
 
+/// P26: those that are quick one by one hold nobody up together.
+#[actix_web::test]
+async fn many_that_take_a_little_have_sessions_of_their_own() {
+    let (_database, db) = patiently_sharing(8, 1).await;
+    db.connection().execute("UPDATE naps SET seconds = 0.08", &[]).await.expect("a change");
+    until_shared(&db, NAP, &[]).await;
+    let before = shared(&db);
+    let naps = (0..30).map(|_| {
+        let conn = db.connection();
+        actix_web::rt::spawn(async move { conn.query(NAP, &[]).await.map(|rows| rows.len()) })
+    });
+    let naps: Vec<_> = naps.collect();
+    eventually("they use the pool", async || db.status().used >= 7).await;
+    for nap in naps {
+        assert_eq!(soon("an answer", nap).await.expect("no panic").expect("a row"), 1);
+    }
+    let shared = shared(&db) - before;
+    assert!((1..=15).contains(&shared), "{shared} of 30");
+}
+
 /// P26: a stale plan is made anew.
 #[actix_web::test]
 async fn a_plan_that_ddl_made_stale_is_made_anew() {

@@ -33,6 +33,12 @@ impl Observer {
         self.0.connection().query_one_scalar(sql, &[&part]).await.expect("a count")
     }
 
+    /// How many backends are in `pg_sleep`. PostgreSQL ignores a cancel that comes earlier, between two messages of a statement.
+    pub async fn sleeping(&self) -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        self.0.connection().query_one_scalar(sql, &[]).await.expect("a count")
+    }
+
     /// Waits until a statement with this text runs.
     pub async fn sees(&self, part: &str) {
         eventually(part, async || self.running(part).await > 0).await;
