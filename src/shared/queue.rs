@@ -25,7 +25,7 @@ pub(super) struct Queue {
     pub(super) head_since: Option<Instant>,
     /// The head is overdue.
     pub(super) late: bool,
-    /// How long those in flight take together on the average.
+    /// How long those in flight take together at least.
     pub(super) load: Duration,
     /// The Parse that is not answered.
     pub(super) parse: Option<Parse>,
@@ -61,7 +61,7 @@ pub(super) struct InFlight {
     pub(super) since: Instant,
     /// Who asked. `None` for a reset.
     pub(super) asker: Option<Asker>,
-    /// How long it takes on the average.
+    /// How long it takes at least.
     expected: Duration,
     /// Keeps its text from being shared, while it is overdue.
     pub(super) blamed: Option<Overdue>,
@@ -202,7 +202,7 @@ impl Queue {
 
 impl InFlight {
     pub(super) fn new(answer: BoxFuture<'static, Answered>, since: Instant, asker: Option<Asker>) -> Self {
-        let expected = asker.as_ref().map_or(Duration::ZERO, |asker| asker.info.sharing().average());
+        let expected = asker.as_ref().map_or(Duration::ZERO, |asker| asker.info.sharing().least());
         Self { answer, since, asker, expected, blamed: None }
     }
 

@@ -35,8 +35,8 @@ use crate::tokio_postgres::{Error, Statement};
 /// The most messages that are unanswered at a time.
 const DEPTH: usize = 256;
 
-/// Those that are unanswered take together at most so many times the limit of a slow one, on the average: the longest that many
-/// quick ones hold up a stranger.
+/// No more is sent while those that are unanswered take more than so many times the limit of a slow one together. So many that take a
+/// little hold nobody up for long.
 const LOAD: u32 = 4;
 
 /// A session in use is reset when this has passed, before the next read.

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// A run counts for this part of the average. So one that was held up by the machine, and not by its own work, does not count much.
 const WEIGHT: u64 = 16;
 
+/// The least duration rises by this part of what a run takes longer.
+const FORGETS: u64 = 64;
+
 /// A run counts for at most this many times the limit, so that the average of a statement that is fast again falls below the limit
 /// within some [`WEIGHT`] runs.
 const MOST: u32 = 64;
@@ -24,6 +27,8 @@ pub(crate) struct Sharing {
     overdue: AtomicU32,
     /// The running average of the durations, in nanoseconds. 0 before the first.
     average: AtomicU64,
+    /// The least duration of late, in nanoseconds: what is left of a run without the time in which the worker was busy. 0 before the first.
+    least: AtomicU64,
     trial: Mutex<Trial>,
 }
 
@@ -61,9 +66,9 @@ impl Sharing {
         }
     }
 
-    /// How long a run takes on the average. Zero before the first.
-    pub(crate) fn average(&self) -> Duration {
-        Duration::from_nanos(self.average.load(Ordering::Relaxed))
+    /// How long a run takes at least. Zero before the first.
+    pub(crate) fn least(&self) -> Duration {
+        Duration::from_nanos(self.least.load(Ordering::Relaxed))
     }
 
     /// Never shares the statement again.
@@ -77,6 +82,10 @@ impl Sharing {
         let most = if before == 0 { 2 } else { MOST };
         let elapsed = nanoseconds(elapsed.min(limit.saturating_mul(most)));
         let limit = nanoseconds(limit);
+        let least = self.least.load(Ordering::Relaxed);
+        let least =
+            if least == 0 { elapsed } else { elapsed.min(least + elapsed.saturating_sub(least) / FORGETS) };
+        self.least.store(least.max(1), Ordering::Relaxed);
         let average = match before {
             0 => elapsed,
             // A trial that went well: two of them are enough.
