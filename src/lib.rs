@@ -146,7 +146,7 @@ pub mod __private {
 /// | argument of the attribute | what it does |
 /// |---|---|
 /// | `schema = "…"` | runs SQL in the database: once for each text, databases are copied from the result |
-/// | `migrations = "folder"` | runs the `.sql` files of a folder of the crate, in the order of the numbers in front of their names: `V1__…`, `0002_…`. Files that end with `.down.sql` are left out |
+/// | `migrations = "folder"` | runs the `.sql` files of a folder of the crate, in the order of the versions in front of their names: `V1__…`, `V1.2__…`, `0002_…`. Files without one run last; those that undo others, `U1__…` and `….down.sql`, are left out |
 /// | `sandbox` | gives a [sandbox](Database::sandbox) instead: the tests share one database, and each is rolled back |
 ///
 /// A test that returns an error fails, as with `#[test]`. The compiler does not see that a file has been added to the folder: touch the test,

@@ -69,10 +69,10 @@ pub(crate) fn test(arguments: &Arguments, function: &ItemFn) -> Result<TokenStre
     Ok(quote! {
         #[::core::prelude::v1::test]
         #(#attrs)*
-        #vis fn #name() #output {
+        #vis fn #name() {
             async fn #name(#inputs) #output #block
             let setup = ::actix_pg::__private::test::Setup { migrations: &[#migrations], sandbox: #sandbox };
-            ::actix_pg::__private::test::run(setup, async |world| #name(#(#taken),*).await)
+            ::actix_pg::__private::test::run(setup, async |world| #name(#(#taken),*).await);
         }
     })
 }
@@ -87,7 +87,7 @@ fn files(folder: &LitStr) -> Result<TokenStream> {
     for entry in entries {
         let name = entry.map_err(|err| failed(err.to_string()))?.file_name();
         let name = name.into_string().map_err(|name| failed(format!("{name:?} is not UTF-8")))?;
-        if name.ends_with(".sql") && !name.ends_with(".down.sql") {
+        if name.ends_with(".sql") && !undoes(&name) {
             names.push(name);
         }
     }
@@ -99,36 +99,48 @@ fn files(folder: &LitStr) -> Result<TokenStream> {
     Ok(quote! { #(::core::include_str!(#paths)),* })
 }
 
-/// Where a file stands: by the number in front of its name, if it has one.
-fn order(name: &str) -> (Option<u128>, String) {
-    let digits = name.trim_start_matches(['V', 'v']);
-    let end = digits.find(|character: char| !character.is_ascii_digit()).unwrap_or(digits.len());
-    (digits[..end].parse().ok(), name.to_owned())
+/// Whether the file undoes what another one does: `0001_users.down.sql`, `U1__users.sql`.
+fn undoes(name: &str) -> bool {
+    let undo =
+        name.strip_prefix('U').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    undo || name.ends_with(".down.sql")
+}
+
+/// Where a file stands: by the version in front of its name, `V1.2__…` or `0002_…`. Files without one come last.
+fn order(name: &str) -> (bool, Vec<u128>, String) {
+    let version: Option<Vec<u128>> =
+        match name.strip_prefix(['V', 'v']).and_then(|rest| rest.split_once("__")) {
+            Some((version, _)) => version.split(['.', '_']).map(|part| part.parse().ok()).collect(),
+            None => {
+                let end = name.find(|character: char| !character.is_ascii_digit()).unwrap_or(name.len());
+                name[..end].parse().ok().map(|version| vec![version])
+            }
+        };
+    (version.is_none(), version.unwrap_or_default(), name.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::order;
+    use super::{order, undoes};
+
+    fn sorted<const N: usize>(mut names: [&str; N]) -> [&str; N] {
+        names.sort_by_cached_key(|name| order(name));
+        names
+    }
 
     #[test]
-    fn files_are_run_in_the_order_of_their_numbers() {
-        let mut names = [
-            "V10__tenth.sql",
-            "V2__second.sql",
-            "V1__first.sql",
-            "20251126_last.sql",
-            "0003_third.sql",
-            "other.sql",
-        ];
-        names.sort_by_cached_key(|name| order(name));
-        let expected = [
-            "other.sql",
-            "V1__first.sql",
-            "V2__second.sql",
-            "0003_third.sql",
-            "V10__tenth.sql",
-            "20251126_last.sql",
-        ];
-        assert_eq!(names, expected);
+    fn files_are_run_in_the_order_of_their_versions() {
+        let names = ["R__view.sql", "V1.10__d.sql", "V2__e.sql", "V1.2__c.sql", "V1_1__b.sql", "V1__a.sql"];
+        let expected =
+            ["V1__a.sql", "V1_1__b.sql", "V1.2__c.sql", "V1.10__d.sql", "V2__e.sql", "R__view.sql"];
+        assert_eq!(sorted(names), expected);
+        let names = ["other.sql", "20251126_last.sql", "0003_b.sql", "0001_a.sql", "9_c.sql"];
+        assert_eq!(sorted(names), ["0001_a.sql", "0003_b.sql", "9_c.sql", "20251126_last.sql", "other.sql"]);
+    }
+
+    #[test]
+    fn what_undoes_is_left_out() {
+        assert!(undoes("U1__users.sql") && undoes("0001_users.down.sql"));
+        assert!(!undoes("V1__users.sql") && !undoes("Users.sql") && !undoes("0001_users.up.sql"));
     }
 }

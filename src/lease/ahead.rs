@@ -75,9 +75,11 @@ async fn carried_out(
     if let Some((_, frame, _)) = &begin {
         // Nobody else may send before the answer to BEGIN is recorded below.
         let mut state = lease.state();
-        match failed {
-            true => state.transactions.fail(Some(*frame)),
-            false => state.transactions.stage(*frame, Stage::Open),
+        match &begun {
+            // SQL has begun one, which is not to be held up by a frame that the server does not know.
+            Some(Err(Error::Busy(_))) => state.transactions.leave(*frame),
+            _ if failed => state.transactions.fail(Some(*frame)),
+            _ => state.transactions.stage(*frame, Stage::Open),
         }
     }
     let applied = match (settings, applied) {

@@ -24,7 +24,10 @@ pub(super) async fn begin(lease: &Lease, frame: FrameId, start: &str, probes: bo
             Err(err) if is_outside(&err) => {}
             Err(err) => return Err(begin(err)),
         }
-        lease.state().transactions.stage(frame, Stage::Beginning);
+        // Its guard may be gone meanwhile. Nobody would end what is begun then.
+        let mut state = lease.state();
+        state.transactions.check(frame)?;
+        state.transactions.stage(frame, Stage::Beginning);
     }
     client.batch_execute(start).await.map_err(begin)
 }

@@ -19,6 +19,7 @@ use crate::lease::Params;
 use crate::pool::Pool;
 use crate::row::Plan;
 use crate::stats::{Event, StatementInfo};
+use crate::tokio_postgres::Statement;
 
 /// The shortest pause between two attempts to have one more shared session.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -95,7 +96,7 @@ impl Worker {
         if sessions.len() > 1 {
             sessions.sort_by_cached_key(|session| session.depth());
         }
-        let mut encoded: Option<Encoded> = None;
+        let mut encoded: Option<(Statement, Encoded)> = None;
         for session in sessions {
             if not.is_some_and(|not| Arc::ptr_eq(not, &session)) {
                 continue;
@@ -113,9 +114,16 @@ impl Worker {
                 return None;
             }
             let params = match &encoded {
-                Some(params) => params.clone(),
+                // The text may have been prepared there before a table has changed.
+                Some((statement, params)) if statement.params() == prepared.statement.params() => {
+                    params.clone()
+                }
                 // What does not fit is refused where it has a session of its own.
-                None => encoded.insert(encode(question.params, prepared.statement.params())?).clone(),
+                _ => {
+                    let params = encode(question.params, prepared.statement.params())?;
+                    encoded = Some((prepared.statement.clone(), params.clone()));
+                    params
+                }
             };
             let info = Arc::clone(&prepared.info);
             if let Some(told) = session.send(prepared, params, question.most, now) {

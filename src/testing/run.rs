@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::fmt;
 use std::iter;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -37,20 +38,38 @@ pub trait Argument: Sized {
     fn take(world: &World) -> impl Future<Output = Self>;
 }
 
+/// What a test may return.
+pub trait Outcome {
+    /// Fails the test if this is an error.
+    fn check(self);
+}
+
+impl Outcome for () {
+    fn check(self) {}
+}
+
+impl<T, E: fmt::Debug> Outcome for Result<T, E> {
+    fn check(self) {
+        if let Err(err) = self {
+            panic!("the test has returned an error: {err:?}");
+        }
+    }
+}
+
 /// Runs a test on a runtime of its own, as `#[actix_web::test]` does, and drops its database.
 ///
 /// # Panics
 ///
-/// If there is no server or the schema fails, which fails the test.
-pub fn run<R>(setup: Setup, test: impl AsyncFnOnce(&World) -> R) -> R {
+/// If there is no server, the schema fails or the test returns an error, which fails the test: while its database is there, so that
+/// `TEST_KEEP_FAILED` keeps it.
+pub fn run<R: Outcome>(setup: Setup, test: impl AsyncFnOnce(&World) -> R) {
     rt::System::new().block_on(async {
         let world = World::new(setup).await;
-        let result = test(&world).await;
+        test(&world).await.check();
         for database in world.opened.take() {
             database.close().await;
         }
-        result
-    })
+    });
 }
 
 impl World {

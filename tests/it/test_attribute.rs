@@ -84,6 +84,13 @@ async fn a_test_that_panics_fails(db: Database) {
     panic!("as the test says");
 }
 
+/// It fails while its database is there, which `TEST_KEEP_FAILED` then keeps.
+#[actix_pg::test]
+#[should_panic = "the test has returned an error: the query returned no row"]
+async fn a_test_that_returns_an_error_fails(db: Database) -> Result<()> {
+    db.query_one("SELECT 1 WHERE false", &[]).await.map(drop)
+}
+
 #[actix_pg::test(schema = "CREATE TABLE twice (); CREATE TABLE twice ()")]
 #[should_panic = "already exists"]
 async fn a_schema_that_fails_is_named(_db: Database) {}
@@ -99,11 +106,13 @@ async fn nothing_stays_behind() {
 
     let (name, kept) = web::block(|| {
         let setup = Setup { migrations: &[USERS], sandbox: false };
+        let mut seen = None;
         run(setup, async |world: &World| {
             let db = Database::take(world).await;
             let name: String = db.query_one_scalar("SELECT current_database()::text", &[]).await.unwrap();
-            (name, db)
-        })
+            seen = Some((name, db));
+        });
+        seen.expect("it has run")
     })
     .await
     .unwrap();

@@ -1,5 +1,8 @@
 //! A transaction that SQL has begun belongs to that SQL: nothing here commits it or rolls it back.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_pg::testing::TestDatabase;
@@ -188,8 +191,9 @@ async fn a_begin_that_overtakes_a_transaction_is_seen() {
         let tx = conn.transaction().await.unwrap();
         let refused = tx.execute(INSERT, &[&1]).await;
         assert!(matches!(refused, Err(Error::Busy(BusyWith::Transaction))), "{refused:?}");
-        assert!(matches!(conn.execute(INSERT, &[&2]).await, Err(Error::TransactionFailed)));
-        assert!(tx.commit().await.is_err());
+        assert!(matches!(tx.execute(INSERT, &[&1]).await, Err(Error::TransactionEnded)));
+        conn.execute(INSERT, &[&2]).await.unwrap();
+        assert!(matches!(tx.commit().await, Err(Error::TransactionEnded)));
     };
     let (begun, ()) = soon("both", async { tokio::join!(conn.execute("BEGIN", &[]), beside) }).await;
     begun.unwrap();
@@ -197,7 +201,45 @@ async fn a_begin_that_overtakes_a_transaction_is_seen() {
     assert_eq!(ids(&observer.connection()).await, [0; 0]);
     conn.batch_execute("COMMIT").await.unwrap();
     conn.release().unwrap();
-    assert_eq!(ids(&db.connection()).await, [3]);
+    assert_eq!(ids(&db.connection()).await, [2, 3]);
+}
+
+/// A transaction that is given up while the server is asked begins nothing: what follows is not in it.
+#[tokio::test]
+async fn one_that_is_given_up_while_the_server_is_asked_begins_nothing() {
+    let (database, _db, conn) = table().await;
+    let observer = Observer::of(&database).await;
+    for polls in 1..40 {
+        conn.execute("DELETE FROM t", &[]).await.unwrap();
+        conn.release().unwrap();
+        conn.query("SELECT 1", &[]).await.unwrap();
+        // New to the session each time, so that it is being prepared while the transaction is put off.
+        let rollback = format!("ROLLBACK /* {polls} */");
+        let beside = async {
+            let tx = conn.transaction().await.unwrap();
+            let mut insert = pin!(conn.execute(INSERT, &[&1]));
+            let mut left = polls;
+            let given_up = poll_fn(|cx| {
+                left -= 1;
+                match insert.as_mut().poll(cx) {
+                    Poll::Ready(_) => Poll::Ready(false),
+                    Poll::Pending if left == 0 => Poll::Ready(true),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            let given_up = given_up.await;
+            drop(tx);
+            if given_up {
+                let _ = insert.await;
+            }
+        };
+        let (rolled_back, ()) =
+            soon("both", async { tokio::join!(conn.execute(&rollback, &[]), beside) }).await;
+        rolled_back.unwrap();
+        conn.execute(INSERT, &[&2]).await.unwrap();
+        let seen = ids(&observer.connection()).await;
+        assert!(seen.contains(&2), "{polls}: {seen:?}");
+    }
 }
 
 async fn create(conn: Connection, tx: RequestTransaction) -> Result<HttpResponse> {
