@@ -107,14 +107,14 @@ async fn a_connection_that_is_kept_is_named_as_one() {
     assert_eq!(warning.doing, Some(doing), "{warning}");
 }
 
+/// A pool of one session, for which a slow wait is that long.
+fn one_session(slow_acquire: Duration) -> Config {
+    Config { pool_min_size: 1, pool_max_size: 1, slow_acquire: Some(slow_acquire), ..Config::default() }
+}
+
 #[actix_web::test]
 async fn a_wait_for_a_session_is_named_while_it_lasts() {
-    let config = Config {
-        pool_min_size: 1,
-        pool_max_size: 1,
-        slow_acquire: Some(Duration::from_millis(40)),
-        ..Config::default()
-    };
+    let config = one_session(Duration::from_millis(40));
     let (_database, db) = connected(config).await;
     let watch = db.watch();
     let warnings = watch.warnings();
@@ -133,12 +133,7 @@ async fn a_wait_for_a_session_is_named_while_it_lasts() {
 
 #[actix_web::test]
 async fn a_ping_that_waits_is_named_while_it_does() {
-    let config = Config {
-        pool_min_size: 1,
-        pool_max_size: 1,
-        slow_acquire: Some(Duration::from_millis(40)),
-        ..Config::default()
-    };
+    let config = one_session(Duration::from_millis(40));
     let (_database, db) = connected(config).await;
     let watch = db.watch();
     let mut warnings = pin!(watch.warnings());
@@ -163,12 +158,7 @@ async fn a_ping_that_waits_is_named_while_it_does() {
 /// What looks whether a wait is slow ends with the wait, and keeps no pool that has been dropped.
 #[actix_web::test]
 async fn a_wait_that_is_over_keeps_nothing() {
-    let config = Config {
-        pool_min_size: 1,
-        pool_max_size: 1,
-        slow_acquire: Some(Duration::from_secs(3600)),
-        ..Config::default()
-    };
+    let config = one_session(Duration::from_secs(3600));
     let (database, db) = connected(config).await;
     let (first, second) = (db.connection(), db.connection());
     first.execute("SELECT 1", &[]).await.expect("a session");

@@ -14,15 +14,15 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::{FutureExt, TryFutureExt};
 
-use super::Lease;
 use super::deadline::bounded;
 use super::own_transaction::OwnTransaction;
 use super::pipeline::{Failed, Pipeline};
 use super::probe::is_outside;
 use super::session_use::SessionUse;
 use super::stage::Stage;
-use super::statement::{Params, Started};
+use super::started::Started;
 use super::transaction::is_refusal;
+use super::{Lease, Params};
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::SideEffects;

@@ -30,6 +30,8 @@ mod probe;
 mod deadline;
 mod admission;
 mod ahead;
+mod echoed;
+mod started;
 mod statement;
 mod transaction;
 mod ending;
@@ -44,6 +46,7 @@ mod sandbox;
 pub(crate) use batch::{execute_batch, execute_many};
 pub(crate) use callbacks::{After, Callback};
 pub(crate) use deadline::{Bound, Deadline, bounded};
+pub(crate) use echoed::Echoed;
 pub(crate) use ending::{NotCommitted, commit, finish, run_after_commit, run_after_rollback};
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
@@ -52,7 +55,7 @@ pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use reset::{READ_ONLY, RESET, give_back_shared, reset_at_once};
 pub(crate) use session_use::{SessionUse, warn_when_repeated};
-pub(crate) use statement::{Params, batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
+pub(crate) use statement::{batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use transaction::TransactionGuard;
 
 use std::mem;
@@ -66,10 +69,14 @@ use crate::error::BusyWith;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Session, cancel_until_quiet};
 use crate::stats::{Activity, Doing, Holder};
+use crate::tokio_postgres::types::ToSql;
 use crate::{Error, Result, telemetry};
 use lender::Loan;
 use state::{Health, LeaseState, Repair, Reply};
 use transaction_stack::FrameId;
+
+/// The parameters of a statement, as tokio-postgres takes them.
+pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// One borrow of one session. Everyone who uses it holds a [`SessionUse`]; the last to let go returns it.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::request_info::RequestInfo;
 use crate::Error;
+use crate::pool::Pool;
 use crate::session::Session;
 use crate::sql::without_literals;
 use crate::stats::{Place, StatementInfo, Stats, Warning, WarningKind};
@@ -27,16 +28,21 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
+    /// Whether somebody wants to know of a request's statements.
+    pub(crate) fn is_wanted(pool: &Pool, request: &RequestInfo) -> bool {
+        pool.is_observed() || request.sums().is_some()
+    }
+
     /// Begins to observe a statement. Boxed, because most statements are not observed and each has room for one.
     pub(crate) fn begin(
+        pool: &Pool,
         session: &Session,
         sql: &str,
         batch: bool,
-        slow: Option<Duration>,
         place: Place,
         request: &Arc<RequestInfo>,
     ) -> Box<Self> {
-        let request = Arc::clone(request);
+        let (slow, request) = (pool.warnings().slow_statement, Arc::clone(request));
         let info = match batch {
             true => session.stats().register.get(&without_literals(sql)),
             false => session.info(sql),

@@ -106,6 +106,11 @@ impl SessionUse {
         self.lease.pool().session_settings().echo
     }
 
+    /// The name of the database, for the log.
+    pub(super) fn database(&self) -> Option<&'static str> {
+        self.session().stats().name()
+    }
+
     /// Observes a statement, if somebody wants to know.
     ///
     /// `batch` says that it is not prepared: such a text may have values in it, and is known by what is left without them.
@@ -114,14 +119,13 @@ impl SessionUse {
         self.lease.loan().runs(sql);
         let (pool, request) = (self.lease.pool(), self.lease.request());
         if self.is_observed() {
-            let slow = pool.warnings().slow_statement;
-            self.observed = Some(Observed::begin(self.session(), sql, batch, slow, self.place(), request));
+            self.observed = Some(Observed::begin(pool, self.session(), sql, batch, self.place(), request));
         }
     }
 
     /// Whether somebody wants to know of the statement.
     pub(crate) fn is_observed(&self) -> bool {
-        self.lease.pool().is_observed() || self.lease.request().sums().is_some()
+        Observed::is_wanted(self.lease.pool(), self.lease.request())
     }
 
     /// Tells those who observe the statement that it has ended well.
@@ -159,7 +163,7 @@ impl SessionUse {
         let err = self.of_statement(err);
         let sql = self.info.as_ref().map(|info| info.sql());
         if let Some(sql) = sql.filter(|_| self.echo() != Echo::Off) {
-            telemetry::echo_failed(self.session().stats().name(), sql, None, &err, err.code(), None);
+            telemetry::echo_failed(self.database(), sql, None, &err, err.code(), None);
         }
         err
     }

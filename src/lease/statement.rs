@@ -1,26 +1,22 @@
 //! One statement on a leased session: cached, timed, echoed, and accounted for until its last answer.
 
 use std::pin::pin;
-use std::time::Instant;
 
 use actix_web::web::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
 
+use super::Params;
 use super::ahead::{Ahead, Failed};
 use super::deadline::bounded;
 use super::session_use::SessionUse;
+use super::started::Started;
 use super::state::Reply;
-use crate::config::Echo;
 use crate::row::Plan;
 use crate::session::Prepared;
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::error::SqlState;
-use crate::tokio_postgres::types::ToSql;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream, Statement};
-use crate::{Error, Result, telemetry};
-
-/// The parameters of a statement, as tokio-postgres takes them.
-pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+use crate::{Error, Result};
 
 /// Runs a statement and collects its rows. It is not sent if its columns do not fit the plan, where there is one.
 #[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
@@ -274,72 +270,4 @@ async fn prepare(session_use: &mut SessionUse, sql: &str) -> Result<Prepared> {
         },
     };
     prepared.map_err(|err| session_use.refused(err))
-}
-
-/// A statement that has started. Its end is told to whoever observes it, and echoed if `echo` is on.
-pub(super) struct Started<'a> {
-    echo: Echo,
-    sql: &'a str,
-    params: Option<Params<'a>>,
-    at: Option<Instant>,
-}
-
-impl<'a> Started<'a> {
-    fn new(session_use: &mut SessionUse, sql: &'a str, params: Params<'a>) -> Self {
-        session_use.observe(sql, false);
-        Self::begin(session_use, sql, Some(params))
-    }
-
-    /// One that runs with many rows of parameters, which are not shown.
-    pub(super) fn with_rows(session_use: &mut SessionUse, sql: &'a str) -> Self {
-        session_use.observe(sql, false);
-        Self::begin(session_use, sql, None)
-    }
-
-    /// One that is not prepared.
-    fn batch(session_use: &mut SessionUse, sql: &'a str) -> Self {
-        session_use.observe(sql, true);
-        Self::begin(session_use, sql, Some(&[]))
-    }
-
-    /// Several that are prepared.
-    pub(super) fn several(session_use: &mut SessionUse, sql: &'a str) -> Self {
-        session_use.observe(sql, true);
-        Self::begin(session_use, sql, None)
-    }
-
-    fn begin(session_use: &SessionUse, sql: &'a str, params: Option<Params<'a>>) -> Self {
-        let echo = session_use.echo();
-        Self { echo, sql, params, at: (echo != Echo::Off).then(Instant::now) }
-    }
-
-    pub(super) fn finished(self, session_use: &mut SessionUse, rows: Option<u64>) {
-        session_use.succeeded(rows);
-        self.echo(session_use, rows);
-    }
-
-    /// The first answer has come. Whoever reads the others records the end.
-    fn streams(self, session_use: &SessionUse) {
-        self.echo(session_use, None);
-    }
-
-    pub(super) fn failed(&self, session_use: &mut SessionUse, err: Error) -> Error {
-        session_use.observe_error(&err);
-        let err = err.of_statement(Some(self.sql), self.echo);
-        if let Some(at) = self.at {
-            let (name, took) = (session_use.session().stats().name(), at.elapsed());
-            telemetry::echo_failed(name, self.sql, self.shown(), &err, err.code(), Some(took));
-        }
-        err
-    }
-
-    fn echo(&self, session_use: &SessionUse, rows: Option<u64>) {
-        if let Some(at) = self.at {
-            telemetry::echo(session_use.session().stats().name(), self.sql, self.shown(), rows, at.elapsed());
-        }
-    }
-
-    fn shown(&self) -> Option<Params<'a>> {
-        self.params.filter(|_| self.echo == Echo::Full)
-    }
 }

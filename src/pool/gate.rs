@@ -160,10 +160,10 @@ impl<S> Gate<S> {
             let Some(call) = next else {
                 state.lanes.rest(runtime, session);
                 drop(state);
-                return refuse_if_any(refused);
+                return refused.into_iter().for_each(refuse);
             };
             drop(state);
-            refuse_if_any(refused);
+            refused.into_iter().for_each(refuse);
             match call.send(Ok(self.grant(runtime, session))) {
                 Ok(()) => return,
                 // The waiter has just given up.
@@ -294,7 +294,7 @@ impl<S> Gate<S> {
         let refused = state.shed();
         let waits = state.lanes.waiting() > 0;
         drop(state);
-        refuse_if_any(refused);
+        refused.into_iter().for_each(refuse);
         waits
     }
 
@@ -359,13 +359,6 @@ impl<S> Gate<S> {
 }
 
 /// Ends waits. A waiter that has given up meanwhile need not know.
-#[inline]
-fn refuse_if_any<S>(refused: Option<Vec<Refused<S>>>) {
-    if let Some(refused) = refused {
-        refuse(refused);
-    }
-}
-
 fn refuse<S>(refused: impl IntoIterator<Item = Refused<S>>) {
     for (call, refusal) in refused {
         let _ = call.send(Err(refusal));

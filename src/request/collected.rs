@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_util::FutureExt;
 
 use super::scope::Caller;
-use super::sealed::Executor;
+use super::sealed::{Executor, Shares};
 use crate::config::Echo;
 use crate::lease::{self, Params, SessionUse};
 use crate::row::{self, FromRow, Plan};
@@ -46,15 +46,13 @@ pub(super) fn all_rows<C: Executor + ?Sized, const READING: usize>(
 ) -> impl Future<Output = Result<Vec<Row>>> + Send {
     async move {
         if let Some(shares) = client.shares() {
-            let mut reading = reading.into_iter().next();
-            let wanted = reading.as_deref().map(|reading| reading.plan.anew());
-            let asked = shares.read(caller, sql, params, usize::MAX, wanted.as_ref());
-            let plan = plan_of(reading.as_deref_mut(), shares.echo());
-            let run = move |session_use| lease::query(session_use, sql, params, plan);
+            let question =
+                Question { caller, sql, params, most: usize::MAX, reading: reading.into_iter().next() };
+            let run = async |session_use, plan: Option<&mut Plan>| {
+                lease::query(session_use, sql, params, plan).await
+            };
             // Boxed, because most applications share nothing and every query's future contains it.
-            let rows = read(client, asked, run).boxed().await?;
-            reading.map_or(Ok(()), |reading| reading.find(rows.first(), sql))?;
-            return Ok(rows);
+            return on_a_shared_session(client, &shares, question, run).boxed().await;
         }
         let session_use = client.enter(caller).await?.0;
         let plan = plan_of(reading.into_iter().next(), session_use.echo());
@@ -73,19 +71,11 @@ pub(super) fn one_row<C: Executor + ?Sized, const READING: usize>(
 ) -> impl Future<Output = Result<Option<Row>>> + Send {
     async move {
         if let Some(shares) = client.shares() {
-            let mut reading = reading.into_iter().next();
-            let wanted = reading.as_deref().map(|reading| reading.plan.anew());
-            let asked = shares.read(caller, sql, params, 2, wanted.as_ref());
-            let plan = plan_of(reading.as_deref_mut(), shares.echo());
-            let run = async move |session_use| {
+            let question = Question { caller, sql, params, most: 2, reading: reading.into_iter().next() };
+            let run = async |session_use, plan: Option<&mut Plan>| {
                 Ok(Vec::from_iter(lease::query_opt(session_use, sql, params, plan).await?))
             };
-            let mut rows = read(client, asked, run).boxed().await?;
-            if rows.len() > 1 {
-                return Err(Error::TooManyRows);
-            }
-            reading.map_or(Ok(()), |reading| reading.find(rows.first(), sql))?;
-            return Ok(rows.pop());
+            return Ok(on_a_shared_session(client, &shares, question, run).boxed().await?.pop());
         }
         let session_use = client.enter(caller).await?.0;
         let plan = plan_of(reading.into_iter().next(), session_use.echo());
@@ -98,6 +88,35 @@ fn plan_of(reading: Option<&mut Reading>, echo: Echo) -> Option<&mut Plan> {
         reading.echo = echo;
         &mut reading.plan
     })
+}
+
+/// A query that may share a session.
+struct Question<'a> {
+    caller: Caller,
+    sql: &'a str,
+    params: Params<'a>,
+    /// So many rows are kept: one more than there may be.
+    most: usize,
+    reading: Option<&'a mut Reading>,
+}
+
+/// Runs a query on a shared session, or as `run` does on one of its own.
+async fn on_a_shared_session<C: Executor + ?Sized>(
+    client: &C,
+    shares: &Shares<'_>,
+    question: Question<'_>,
+    run: impl AsyncFnOnce(SessionUse, Option<&mut Plan>) -> Result<Vec<Row>>,
+) -> Result<Vec<Row>> {
+    let Question { caller, sql, params, most, mut reading } = question;
+    let wanted = reading.as_deref().map(|reading| reading.plan.anew());
+    let asked = shares.read(caller, sql, params, most, wanted.as_ref());
+    let plan = plan_of(reading.as_deref_mut(), shares.echo());
+    let rows = read(client, asked, async move |session_use| run(session_use, plan).await).await?;
+    if rows.len() >= most {
+        return Err(Error::TooManyRows);
+    }
+    reading.map_or(Ok(()), |reading| reading.find(rows.first(), sql))?;
+    Ok(rows)
 }
 
 /// Runs a read on a shared session, or as `run` does on one of its own.

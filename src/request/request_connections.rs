@@ -83,26 +83,30 @@ impl RequestConnections {
     fn entry<T>(req: &HttpRequest, database: &Untyped, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
         let new = |timed| PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None };
         let mut extensions = req.extensions_mut();
-        let Some(Self { connections, timed }) = extensions.get_mut() else {
+        let Some(of_request) = extensions.get_mut::<Self>() else {
             let mut entry = new(false);
             let taken = take(&mut entry);
             extensions.insert(Self { connections: smallvec![entry], timed: false });
             return taken;
         };
-        let at = connections.iter().position(|entry| entry.scope.is_of(database.lender()));
-        let at = at.unwrap_or_else(|| {
-            connections.push(new(*timed));
-            connections.len() - 1
+        let at = of_request.position(database).unwrap_or_else(|| {
+            of_request.connections.push(new(of_request.timed));
+            of_request.connections.len() - 1
         });
-        take(&mut connections[at])
+        take(&mut of_request.connections[at])
+    }
+
+    /// Which of them is the connection to a database.
+    fn position(&self, database: &Untyped) -> Option<usize> {
+        self.connections.iter().position(|entry| entry.scope.is_of(database.lender()))
     }
 
     /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
     pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
-        let ended = req.extensions_mut().get_mut::<Self>().and_then(|connections| {
+        let ended = req.extensions_mut().get_mut::<Self>().and_then(|of_request| {
             let Served(database) = data.get()?;
-            let entry =
-                connections.connections.iter_mut().find(|entry| entry.scope.is_of(database.lender()))?;
+            let at = of_request.position(database)?;
+            let entry = &mut of_request.connections[at];
             Some((Arc::clone(&entry.scope), entry.transaction.take()))
         });
         // Outside of the borrow of the extensions, because what is dropped now may look at them.
@@ -133,7 +137,7 @@ impl RequestConnections {
     pub(super) fn time(req: &ServiceRequest) {
         let mut extensions = req.extensions_mut();
         match extensions.get_mut::<Self>() {
-            Some(connections) => connections.timed = true,
+            Some(of_request) => of_request.timed = true,
             None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: true }),
         }
     }
@@ -142,12 +146,8 @@ impl RequestConnections {
     pub(super) fn server_timing(req: &HttpRequest, data: &Extensions) -> Option<String> {
         let Served(database) = data.get()?;
         let extensions = req.extensions();
-        let entry = extensions
-            .get::<Self>()?
-            .connections
-            .iter()
-            .find(|entry| entry.scope.is_of(database.lender()))?;
-        entry.scope.server_timing()
+        let of_request = extensions.get::<Self>()?;
+        of_request.connections[of_request.position(database)?].scope.server_timing()
     }
 }
 

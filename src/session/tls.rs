@@ -17,3 +17,6 @@ pub(crate) use stream::Tls;
 mod plain;
 #[cfg(not(feature = "rustls-no-provider"))]
 pub(crate) use plain::Tls;
+
+#[cfg(all(test, not(feature = "rustls-no-provider")))]
+mod tests;

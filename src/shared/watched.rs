@@ -1,27 +1,21 @@
 //! A shared read, as those see it who observe statements.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::worker::Sent;
 use crate::Error;
-use crate::config::Echo;
-use crate::lease::{Borrower, Observed, Params, warn_when_repeated};
+use crate::lease::{Borrower, Echoed, Observed, Params, warn_when_repeated};
 use crate::pool::Pool;
 use crate::stats::StatementInfo;
-use crate::telemetry;
 
 /// A read that was sent, until it is over. Its asker holds it.
 pub(super) struct Watched<'a> {
     pool: &'a Pool,
     borrower: Borrower<'a>,
-    sql: &'a str,
-    params: Params<'a>,
+    echoed: Echoed<'a>,
     /// `Some` if somebody wants to know which statements are repeated.
     info: Option<Arc<StatementInfo>>,
     observed: Option<Box<Observed>>,
-    echo: Echo,
-    since: Option<Instant>,
 }
 
 impl<'a> Watched<'a> {
@@ -33,14 +27,12 @@ impl<'a> Watched<'a> {
         params: Params<'a>,
         sent: &Sent,
     ) -> Self {
-        let echo = pool.session_settings().echo;
-        let observed = (pool.is_observed() || borrower.request.sums().is_some()).then(|| {
-            let slow = pool.warnings().slow_statement;
-            Observed::begin(sent.session.session(), sql, false, slow, borrower.place(), borrower.request)
-        });
+        let request = borrower.request;
+        let observed = Observed::is_wanted(pool, request)
+            .then(|| Observed::begin(pool, sent.session.session(), sql, false, borrower.place(), request));
         let info = pool.warnings().repeated_statement.map(|_| Arc::clone(&sent.info));
-        let since = (echo != Echo::Off).then(Instant::now);
-        Self { pool, borrower, sql, params, info, observed, echo, since }
+        let echoed = Echoed::begin(pool.session_settings().echo, sql, Some(params));
+        Self { pool, borrower, echoed, info, observed }
     }
 
     pub(super) fn succeeded(&mut self, rows: u64) {
@@ -48,9 +40,7 @@ impl<'a> Watched<'a> {
         if let Some(observed) = self.observed.take() {
             observed.succeeded(Some(rows));
         }
-        if let Some(since) = self.since {
-            telemetry::echo(self.pool.stats().name(), self.sql, self.params(), Some(rows), since.elapsed());
-        }
+        self.echoed.succeeded(self.pool.stats().name(), Some(rows));
     }
 
     pub(super) fn failed(&mut self, err: Error) -> Error {
@@ -58,12 +48,7 @@ impl<'a> Watched<'a> {
         if let Some(observed) = self.observed.take() {
             observed.failed(&err);
         }
-        let err = err.of_statement(Some(self.sql), self.echo);
-        if let Some(since) = self.since {
-            let (name, took) = (self.pool.stats().name(), since.elapsed());
-            telemetry::echo_failed(name, self.sql, self.params(), &err, err.code(), Some(took));
-        }
-        err
+        self.echoed.failed(self.pool.stats().name(), err)
     }
 
     /// Counts the statement, once it is over: one that is run elsewhere is counted there.
@@ -78,9 +63,5 @@ impl<'a> Watched<'a> {
         if let Some(observed) = self.observed.take() {
             observed.dismiss();
         }
-    }
-
-    fn params(&self) -> Option<Params<'_>> {
-        (self.echo == Echo::Full).then_some(self.params)
     }
 }

@@ -50,9 +50,6 @@ impl Span {
 
     /// The span of one statement, a child of the current one. A text without parameters is shown without its literals.
     pub(crate) fn statement(summary: &str, sql: &str, peer: &Peer) -> Self {
-        if !is_traced() {
-            return Self::none();
-        }
         Self::guarded(|| {
             let name = if summary.is_empty() { "postgresql" } else { summary };
             let span = info_span!(
@@ -81,10 +78,6 @@ impl Span {
     /// The span of something else that happens to a session, a child of the current one.
     #[inline]
     pub(crate) fn session(name: &'static str, peer: Option<&Peer>) -> Self {
-        if is_traced() { Self::of_session(name, peer) } else { Self::none() }
-    }
-
-    fn of_session(name: &'static str, peer: Option<&Peer>) -> Self {
         Self::guarded(|| {
             info_span!(
                 target: TARGET,
@@ -105,10 +98,9 @@ impl Span {
     /// The current span, if it has a field for what a request costs.
     #[inline]
     pub(crate) fn of_request() -> Option<Self> {
-        if is_traced() { Self::current_with_fields() } else { None }
-    }
-
-    fn current_with_fields() -> Option<Self> {
+        if !is_traced() {
+            return None;
+        }
         let span = Self::guarded(tracing::Span::current);
         REQUEST_FIELDS.iter().any(|field| span.0.has_field(*field)).then_some(span)
     }
@@ -138,7 +130,12 @@ impl Span {
         });
     }
 
+    #[inline]
     fn guarded(make: impl FnOnce() -> tracing::Span) -> Self {
+        if is_traced() { Self::made(make) } else { Self::none() }
+    }
+
+    fn made(make: impl FnOnce() -> tracing::Span) -> Self {
         catch_unwind(AssertUnwindSafe(make)).map_or_else(|_| Self::none(), Self)
     }
 
