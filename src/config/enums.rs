@@ -51,7 +51,8 @@ pub enum Reset {
     Auto,
     /// Resets every session that was used.
     Always,
-    /// Resets a session only where settings of the request were applied, or a `COPY` may have been started.
+    /// Resets a session only where settings of the request were applied that the next borrower cannot reset with its own, or a `COPY` may have
+    /// been started.
     Never,
 }
 

@@ -152,7 +152,6 @@ impl LeaseState {
         if configures {
             self.in_flight += 1;
             self.configured = true;
-            self.side_effects.session = true;
         }
         let probes = begins && self.may_be_in_transaction();
         let begin = if begins { self.transactions.take_start(probes) } else { None };
@@ -189,11 +188,5 @@ impl LeaseState {
     /// Records that the server has refused the settings.
     pub(crate) fn settings_refused(&mut self, version: u64) {
         self.refused = version;
-    }
-
-    /// Starts a new generation: the settings have to be applied again.
-    pub(crate) fn invalidate_settings(&mut self) {
-        self.generation += 1;
-        self.applied = 0;
     }
 }

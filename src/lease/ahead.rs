@@ -65,8 +65,10 @@ async fn carried_out(
     begin: Option<(Sent, FrameId, Box<str>)>,
     probes: bool,
 ) -> Result<()> {
-    let client = lease.session().client();
-    let apply: OptionFuture<_> = settings.is_some().then(|| lease.settings().apply(client)).into();
+    // Whoever sends what nobody knows may also have the server forget its prepared statements.
+    let keeps = !lease.state().has_unknown_effects();
+    let apply: OptionFuture<_> =
+        settings.is_some().then(|| lease.settings().apply(lease.session(), keeps)).into();
     let start = begin.as_ref().map(|(_, frame, start)| probe::begin(&lease, *frame, start, probes));
     let start: OptionFuture<_> = start.into();
     let (applied, begun) = join(apply, start).await;

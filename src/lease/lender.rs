@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::Lease;
 use super::owned_session::OwnedSession;
 use super::request_info::RequestInfo;
+use super::request_settings::RequestSettings;
 use super::reset;
 #[cfg(feature = "testing")]
 use super::sandbox::{Sandbox, Turn};
@@ -102,6 +103,7 @@ impl Lender {
                     Some(pooled) => pooled,
                     None => self.within_acquire_timeout(borrower, wait_for_session(pool)).await?,
                 };
+                let pooled = reset::without_settings(pooled).await?;
                 Ok(OwnedSession::new(pooled, borrower.place()))
             }
             #[cfg(feature = "testing")]
@@ -210,7 +212,11 @@ impl Loan {
         match self {
             Self::Pooled(pooled) => {
                 pooled.session().driver().adopt();
-                LeaseState::default()
+                if pooled.session().settings_left().is_empty() {
+                    LeaseState::default()
+                } else {
+                    LeaseState::with_settings_left()
+                }
             }
             #[cfg(feature = "testing")]
             Self::Turn(_) => LeaseState::nested(),
@@ -246,9 +252,9 @@ impl Loan {
         }
     }
 
-    pub(super) fn give_back(self, state: &LeaseState) {
+    pub(super) fn give_back(self, state: &LeaseState, settings: &RequestSettings) {
         match self {
-            Self::Pooled(pooled) => reset::give_back(pooled, state),
+            Self::Pooled(pooled) => reset::give_back(pooled, state, settings),
             #[cfg(feature = "testing")]
             Self::Turn(turn) => turn.end(state),
         }

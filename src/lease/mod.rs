@@ -297,7 +297,7 @@ impl Drop for Lease {
             }
             let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
             loan.tell_of_end(mem::take(&mut state.told_of_end));
-            loan.give_back(state);
+            loan.give_back(state, &self.request.settings);
         }
     }
 }

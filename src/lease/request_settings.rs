@@ -4,13 +4,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::tokio_postgres::types::Type;
-use crate::tokio_postgres::{self, Client};
-use crate::{Error, Result};
+use smallvec::SmallVec;
 
-/// One round trip for all of them; none of them is applied when one is refused.
-const APPLY: &str = "SELECT pg_catalog.set_config(name, value, false) \
-    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
+use crate::session::Session;
+use crate::tokio_postgres::error::SqlState;
+use crate::{Error, Result};
 
 /// What a request wants to be set on its session.
 #[derive(Default)]
@@ -43,20 +41,33 @@ impl RequestSettings {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Applies the settings and returns their version.
-    pub(crate) async fn apply(&self, client: &Client) -> Result<u64> {
-        let (version, names, values) = {
+    /// Applies the settings, resets what earlier requests have left on the session, and returns the version.
+    pub(crate) async fn apply(&self, session: &Session, keeps: bool) -> Result<u64> {
+        let (version, settings) = {
             let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            let (names, values): (Vec<_>, Vec<_>) = settings.iter().cloned().unzip();
-            (self.version(), names, values)
+            (self.version(), settings.clone())
         };
-        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-            [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)];
-        match client.query_typed(APPLY, &params).await {
-            Ok(_) => Ok(version),
-            Err(err) if err.as_db_error().is_some() => Err(Error::Setting(err.into())),
-            Err(err) => Err(err.into()),
+        let left = session.settings_left();
+        let is_left = |name: &&str| !settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
+        let reset = left.names().filter(is_left).map(|name| (name, None));
+        let own = settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
+        let all: SmallVec<[_; 4]> = reset.chain(own).collect();
+        match left.apply(session.client(), &all, keeps && session.keeps_statements()).await {
+            Ok(()) => Ok(version),
+            Err(err) => {
+                if err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) {
+                    session.retire();
+                }
+                Err(if err.as_db_error().is_some() { Error::Setting(err.into()) } else { err.into() })
+            }
         }
+    }
+
+    /// Leaves the settings on a session for its next borrower to reset, and says whether they may stay there until then.
+    #[must_use]
+    pub(crate) fn leave(&self, session: &mut Session) -> bool {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        session.settings_left_mut().leave(settings.iter().map(|(name, _)| name.as_str()))
     }
 }
 

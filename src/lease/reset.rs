@@ -3,6 +3,7 @@
 //! ```text
 //!                    known to be clean
 //!   give_back ──────────────────────────────────────> rest
+//!       │ only settings: the next borrower resets them ──> rest
 //!       │ dirty                    answered, in step
 //!       ├────────> ROLLBACK; RESET … ───────────────> rest
 //!       │                          │ an error, late, or out of step
@@ -16,13 +17,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::request_settings::RequestSettings;
 use super::state::{Health, LeaseState};
 use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, HookFailed, Session, answer, ask, cancel_until_quiet};
 use crate::stats::{EndReason, Event};
 use crate::telemetry::{self, Span};
-use crate::tokio_postgres::Error;
+use crate::{Error, tokio_postgres};
 
 /// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for prepared statements: the
 /// cache needs those of the protocol, and [`reset`] removes those made with SQL's `PREPARE`.
@@ -43,7 +45,7 @@ const GRACE: Duration = Duration::from_millis(10);
 
 /// Returns a session to the pool: at once if it is known to be clean, else after a reset in the background. The session keeps
 /// its place meanwhile.
-pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
+pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings: &RequestSettings) {
     let pool = Arc::clone(pooled.pool());
     if state.used {
         pooled.used();
@@ -51,7 +53,9 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
     if !pool.connector().hooks().accepts_release(pooled.session().client()) {
         return pooled.discard(EndReason::Refused);
     }
-    let cleaning = Cleaning::needed(pool.session_settings().reset, state);
+    let leaves_settings =
+        state.configured && may_leave_settings(&pool, state) && settings.leave(pooled.session_mut());
+    let cleaning = Cleaning::needed(pool.session_settings().reset, state, leaves_settings);
     let untracked = state.untracked;
     match (state.health, pooled.retire_reason()) {
         (Health::Sound, None) if pool.is_closed() => pooled.end_in_background(EndReason::Closed),
@@ -72,7 +76,12 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState) {
                     }
                 };
                 match (cleaned, pooled.retire_reason()) {
-                    (Ok(()), None) => pooled.rest(),
+                    (Ok(()), None) => {
+                        if cleaning.is_some_and(|cleaning| cleaning.reset) {
+                            pooled.session_mut().settings_left_mut().clear();
+                        }
+                        pooled.rest();
+                    }
                     (Ok(()), Some(reason)) => pooled.end_in_background(reason),
                     (Err(reason), _) => pooled.discard(reason),
                 }
@@ -96,7 +105,30 @@ pub(crate) fn give_back_shared(pooled: PooledSession) {
     let mut state = LeaseState::default();
     state.used = true;
     state.mark_untracked();
-    give_back(pooled, &state);
+    give_back(pooled, &state, &RequestSettings::default());
+}
+
+/// Resets what requests have left on a session, for a borrower who applies no settings. Fails where the session is lost.
+pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<PooledSession, Error> {
+    if pooled.session().settings_left().is_empty() {
+        return Ok(pooled);
+    }
+    let bound = pooled.pool().session_settings().reset_timeout;
+    match timeout(bound, reset(pooled.session(), RESET)).await {
+        Ok(Ok(true)) => {
+            pooled.session_mut().settings_left_mut().clear();
+            Ok(pooled)
+        }
+        _ => Err(Error::SessionLost),
+    }
+}
+
+/// Whether the settings of a request may stay on the session until its next borrower applies other ones. Not where more was done to it
+/// than is known, nor where a hook could see them, or its own would be reset.
+fn may_leave_settings(pool: &Pool, state: &LeaseState) -> bool {
+    let hooks = pool.connector().hooks();
+    let seen = hooks.after_connect.is_some() || hooks.before_acquire.is_some();
+    pool.session_settings().reset != Reset::Always && !state.has_unknown_effects() && !seen
 }
 
 /// The statements that a session needs before it may be lent again.
@@ -107,14 +139,17 @@ struct Cleaning {
 }
 
 impl Cleaning {
-    fn needed(reset: Reset, state: &LeaseState) -> Option<Self> {
+    fn needed(reset: Reset, state: &LeaseState, leaves_settings: bool) -> Option<Self> {
+        let rollback = state.side_effects.transaction || state.in_transaction();
+        // A rollback may bring back what was in force before.
+        let settings = state.configured && (rollback || !leaves_settings);
         let cleaning = Self {
-            rollback: state.side_effects.transaction || state.in_transaction(),
+            rollback,
             reset: match reset {
-                Reset::Auto => state.side_effects.session,
+                Reset::Auto => state.side_effects.session || settings,
                 Reset::Always => state.used,
                 // A tenant is never handed to the next request, nor is the answer to a COPY.
-                Reset::Never => state.configured || state.side_effects.copies,
+                Reset::Never => settings || state.side_effects.copies,
             },
         };
         (cleaning.rollback || cleaning.reset).then_some(cleaning)
@@ -137,7 +172,7 @@ async fn clean(
     let bound = pool.session_settings().reset_timeout;
     let cleaned = timeout(bound, async {
         if untracked && !cancel_until_quiet(session, pool.connector(), Abandoned::Ending).await {
-            return Ok::<_, Error>(false);
+            return Ok::<_, tokio_postgres::Error>(false);
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
@@ -166,7 +201,7 @@ async fn clean(
 }
 
 /// Runs a [`RESET`], possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
-pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, Error> {
+pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, tokio_postgres::Error> {
     let mut sql = sql.to_owned();
     loop {
         let Some(row) = answer(session, &sql, DEALLOCATE).await? else {

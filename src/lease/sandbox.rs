@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::callbacks::{Callback, run};
 use super::request_info::RequestInfo;
+use super::request_settings::RequestSettings;
 use super::reset::{self, RESET};
 use super::state::{Health, LeaseState};
 use crate::pool::{AcquireError, Pool, PooledSession};
@@ -58,7 +59,7 @@ pub(crate) struct Turn {
 impl Sandbox {
     /// Begins the transaction. Cancel safety: a session that did not get there is discarded.
     pub(super) async fn begin(pool: &Arc<Pool>) -> Result<Arc<Self>> {
-        let pooled = pool.acquire().await?;
+        let pooled = reset::without_settings(pool.acquire().await?).await?;
         let client = pooled.session().client();
         for sql in ["BEGIN", "SAVEPOINT actix_pg_turn"] {
             client.batch_execute(sql).await.map_err(|err| Error::Begin(err.into()))?;
@@ -154,7 +155,7 @@ impl Sandbox {
 
     fn roll_back(&self) {
         if let Some(Resting { pooled, .. }) = self.resting().take() {
-            reset::give_back(pooled, &LeaseState::unknown());
+            reset::give_back(pooled, &LeaseState::unknown(), &RequestSettings::default());
         }
     }
 
@@ -197,7 +198,7 @@ impl Turn {
     pub(super) fn end(self, state: &LeaseState) {
         let pool = Arc::clone(&self.sandbox.pool);
         let (sound, untracked) = (state.health == Health::Sound, state.untracked);
-        let marked_by = state.side_effects.session.then(|| self.whose.clone());
+        let marked_by = (state.side_effects.session || state.configured).then(|| self.whose.clone());
         let home = Arc::clone(&pool);
         home.home().spawn(async move {
             // The permit too is for the end.

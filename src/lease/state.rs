@@ -42,8 +42,10 @@ pub(crate) struct LeaseState {
     pub(crate) untracked: bool,
     /// Settings of the request have been sent.
     pub(crate) configured: bool,
-    /// The version of the request's settings that is in force. 0 means none.
+    /// The version of the request's settings that is in force. 0 means none, `LEFT` those of an earlier request.
     pub(super) applied: u64,
+    /// What is in force before settings are applied, and may be again when they are undone: 0 or `LEFT`.
+    unapplied: u64,
     /// The version of the request's settings that the server has refused. 0 means none.
     pub(super) refused: u64,
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
@@ -91,7 +93,15 @@ pub(crate) struct Repair {
     pub(crate) rollback: Option<String>,
 }
 
+/// Stands for the version of settings that an earlier request has left on the session.
+const LEFT: u64 = u64::MAX;
+
 impl LeaseState {
+    /// The state of a session on which an earlier request has left its settings.
+    pub(crate) fn with_settings_left() -> Self {
+        Self { applied: LEFT, unapplied: LEFT, ..Self::default() }
+    }
+
     /// The state inside of a transaction that is not ours to end: a sandbox.
     #[cfg(feature = "testing")]
     pub(crate) fn nested() -> Self {
@@ -176,6 +186,17 @@ impl LeaseState {
     pub(crate) fn mark_untracked(&mut self) {
         self.untracked = true;
         self.side_effects = self.side_effects.union(SideEffects::UNKNOWN);
+    }
+
+    /// Records that what was applied may have been undone: the settings have to be applied again.
+    pub(crate) fn invalidate_settings(&mut self) {
+        self.generation += 1;
+        self.applied = self.unapplied;
+    }
+
+    /// Whether statements may have done to the session what nobody knows.
+    pub(crate) fn has_unknown_effects(&self) -> bool {
+        self.untracked || self.side_effects.session
     }
 
     /// Says whether a repair has to start. If so, nobody else may send from now on.

@@ -211,8 +211,8 @@ impl<D> Connection<D> {
     /// Borrows nothing and never waits. The setting is recorded, and applied before the request's next statement: everything that was
     /// set at once, in the same round trip as a query that changes nothing or a statement in a transaction, else, and with `reset =
     /// "always"`, in one of its own. It is applied again to every session that is borrowed later on (after
-    /// [`release`](Self::release), or by a handle that outlives the request), and after a rollback. It is gone when the session
-    /// goes back, whatever the option `reset` says. The last value of a name counts.
+    /// [`release`](Self::release), or by a handle that outlives the request), and after a rollback. No other
+    /// request meets it, whatever the option `reset` says. The last value of a name counts.
     ///
     /// A custom setting, one with a dot in its name, is NULL in `current_setting('app.tenant', true)` on a new session. Once a
     /// session has had it, PostgreSQL leaves the empty string, which is no number. A policy has to take both:

@@ -13,6 +13,7 @@ mod login;
 mod cancel;
 mod notices;
 mod quiet;
+mod settings_left;
 
 pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
@@ -37,6 +38,7 @@ use crate::telemetry::Peer;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
+use settings_left::SettingsLeft;
 
 /// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(crate) struct Session {
     stats: Arc<Stats>,
     cell: Arc<Cell>,
     peer: Peer,
+    settings_left: SettingsLeft,
     /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     stale: AtomicBool,
     /// Nobody has used it yet.
@@ -77,6 +80,7 @@ impl Session {
             stats: Arc::clone(stats),
             cell: stats.board.add(),
             peer,
+            settings_left: SettingsLeft::default(),
             stale: AtomicBool::new(false),
             is_new: true,
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
@@ -110,6 +114,20 @@ impl Session {
     /// The server, as spans name it.
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// What requests have set on it, which is not reset yet.
+    pub(crate) fn settings_left(&self) -> &SettingsLeft {
+        &self.settings_left
+    }
+
+    pub(crate) fn settings_left_mut(&mut self) -> &mut SettingsLeft {
+        &mut self.settings_left
+    }
+
+    /// Whether it keeps statements prepared.
+    pub(crate) fn keeps_statements(&self) -> bool {
+        self.statements.is_some()
     }
 
     /// The driver of the connection.
@@ -173,6 +191,7 @@ impl Session {
 
     /// Ends the session at its next return.
     pub(crate) fn retire(&self) {
+        self.settings_left.forget();
         self.stale.store(true, Ordering::Relaxed);
     }
 

@@ -67,7 +67,9 @@ impl SharedSession {
         pooled.session().driver().adopt();
         pooled.session().cell().enter(Phase::Used, pooled.taken());
         let bound = pool.session_settings().reset_timeout;
-        match timeout(bound, lease::reset_at_once(pooled.session(), READ_ONLY)).await {
+        let left_nothing = pooled.session().settings_left().is_empty();
+        let set_up = if left_nothing { READ_ONLY.to_owned() } else { format!("{RESET};{READ_ONLY}") };
+        match timeout(bound, lease::reset_at_once(pooled.session(), &set_up)).await {
             Ok(true) => {
                 let now = Instant::now();
                 let queue = Queue { used: Some(now), reset: Some(now), ..Queue::default() };

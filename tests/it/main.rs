@@ -21,6 +21,7 @@ mod round_trips;
 mod after_a_transaction;
 mod batches;
 mod settings;
+mod settings_left;
 mod streams;
 mod copies;
 mod sandbox;

@@ -50,7 +50,8 @@ impl Line {
 
     /// Makes the next settings fail, and nothing else.
     fn break_settings(&self) {
-        self.proxy.replace("pg_catalog.set_config", "pg_catalog.set_konfig");
+        // The name, because the statement may be prepared.
+        self.proxy.replace("app.tenant", "app tenant");
     }
 
     /// The session goes back and is lent again: it is in no transaction, and the connection goes on.
@@ -327,7 +328,7 @@ async fn the_options_of_a_transaction_are_in_force_for_its_first_read() {
 
 fn is_refused_setting<T>(answer: &Result<T>) -> bool {
     let refused =
-        |err: &Error| matches!(err, Error::Setting(_)) && err.code() == Some(&SqlState::UNDEFINED_FUNCTION);
+        |err: &Error| matches!(err, Error::Setting(_)) && err.code() == Some(&SqlState::UNDEFINED_OBJECT);
     answer.as_ref().is_err_and(refused)
 }
 
