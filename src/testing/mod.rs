@@ -20,6 +20,9 @@
 //! Where the environment variable `TEST_DATABASE_URL` is set, no server is started, and the databases are made on that one. A
 //! server of our own trusts whoever connects: while it runs, every user of the machine is a superuser of it.
 //!
+//! [`Cluster`] is a primary with standbys, one of which can be promoted: for tests of a failover. Its [`dsn()`](Cluster::dsn) names
+//! all the hosts.
+//!
 //! All of this is the crate [`actix_pg_testing`], with a `config()` beside each DSN. Its page says more of both, and where the
 //! server's files are.
 
@@ -29,7 +32,7 @@ mod postgres;
 #[doc(hidden)]
 pub mod run;
 
-pub use actix_pg_testing::Error;
+pub use actix_pg_testing::{Cluster, ClusterBuilder, Error};
 pub use builder::Builder;
 pub use database::TestDatabase;
 pub use postgres::Postgres;

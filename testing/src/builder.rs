@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::cluster::{Cluster, TRUSTING_HBA};
+use crate::folder::{Folder, TRUSTING_HBA};
 use crate::server::Server;
+use crate::supervisor::Supervisor;
 use crate::{Error, Postgres, binaries};
 
 /// A throwaway server that is configured unlike the others; made by [`Postgres::builder`].
@@ -77,16 +78,31 @@ impl Builder {
     /// the server's log when it does not start, for instance because of a setting it does not
     /// know.
     pub fn start(self) -> Result<Postgres, Error> {
-        let Self { settings, files, hba, binaries } = self;
-        let (cluster, mut supervisor) =
-            Cluster::new(binaries.map_or_else(binaries::search_path, |folder| vec![folder]))?;
-        cluster.initialize(&mut supervisor)?;
-        cluster.configure(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        match hba {
-            Some(lines) => cluster.hba(&lines)?,
-            None => cluster.hba(&TRUSTING_HBA)?,
+        let (folder, mut supervisor) = self.folder()?;
+        folder.initialize(&mut supervisor)?;
+        self.configure(&folder)?;
+        match &self.hba {
+            Some(lines) => folder.hba(lines)?,
+            None => folder.hba(&TRUSTING_HBA)?,
         }
-        files.iter().try_for_each(|(name, contents)| cluster.write(name, contents))?;
-        Postgres::ours(Server::start(cluster, supervisor)?)
+        self.files.iter().try_for_each(|(name, contents)| folder.write(name, contents))?;
+        Postgres::ours(Server::start(folder, supervisor)?)
+    }
+
+    /// Starts a copy of `primary` that follows it, with these settings on top of the primary's own.
+    pub(crate) fn start_standby(self, primary: &Postgres) -> Result<Postgres, Error> {
+        let (folder, mut supervisor) = self.folder()?;
+        folder.copy(&mut supervisor, primary.folder()?, primary.port())?;
+        self.configure(&folder)?;
+        folder.write("standby.signal".as_ref(), b"")?;
+        Postgres::ours(Server::start(folder, supervisor)?)
+    }
+
+    fn folder(&self) -> Result<(Folder, Supervisor), Error> {
+        Folder::new(self.binaries.as_ref().map_or_else(binaries::search_path, |path| vec![path.clone()]))
+    }
+
+    fn configure(&self, folder: &Folder) -> Result<(), Error> {
+        folder.configure(self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 }

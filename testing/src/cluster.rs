@@ -1,162 +1,175 @@
-//! The files of a throwaway server: its data directory, its sockets, its log.
+//! A primary and its standbys.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+mod builder;
 
-use crate::owner::Owner;
-use crate::places::places;
-use crate::supervisor::{End, Supervised, Supervisor};
-use crate::{Error, binaries, settings};
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// How much of a log an error quotes.
-const LOG_TAIL: u64 = 4096;
+use crate::{Error, Postgres, TestDatabase, dsn};
 
-/// Ours always gets in, whatever the caller's lines say: through the socket that only the server's
-/// user and root can reach.
-const OUR_HBA: &str = "local all postgres trust\n";
+pub use builder::ClusterBuilder;
 
-pub(crate) const TRUSTING_HBA: [&str; 3] =
-    ["local all all trust", "host all all 127.0.0.1/32 trust", "host replication all 127.0.0.1/32 trust"];
+/// Waits for a minute.
+const PROMOTE: &str = "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_promote() ELSE true END)::text";
 
+const ASK: &str = "ask how far a standby is";
+
+/// Bound on the wait for a standby to catch up.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A primary with standbys that follow it by streaming replication; gone when it is dropped, as a
+/// [`Postgres`] is.
+///
+/// Each of the servers can be stopped, crashed and started again. What each was at the start is its
+/// name: [`primary`](Self::primary) still names the same server when a standby was promoted.
+/// `TEST_DATABASE_URL` is not looked at.
+///
+/// ```
+/// use actix_pg_testing::Cluster;
+/// use tokio_postgres::NoTls;
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let cluster = Cluster::start()?;
+/// let database = cluster.primary().database_with("CREATE TABLE users (name text)").await?;
+/// cluster.caught_up(0)?;
+///
+/// cluster.primary().crash()?;
+/// cluster.promote(0)?;
+/// // All hosts are in the DSN: the client finds the one that takes writes.
+/// let dsn = format!("{}?target_session_attrs=read-write", cluster.dsn_of(&database));
+/// let (client, connection) = tokio_postgres::connect(&dsn, NoTls).await?;
+/// tokio::spawn(connection);
+/// assert_eq!(client.execute("INSERT INTO users VALUES ('Ada')", &[]).await?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct Cluster {
-    folder: PathBuf,
-    owner: Owner,
-    binaries: PathBuf,
+pub struct Cluster {
+    primary: Postgres,
+    standbys: Vec<Postgres>,
+    dsn: String,
 }
 
 impl Cluster {
-    /// An empty folder that the server's user owns, and the supervisor that removes it.
-    pub(crate) fn new(search_path: Vec<PathBuf>) -> Result<(Self, Supervisor), Error> {
-        let Some(binaries) = binaries::find(&search_path).map(Path::to_owned) else {
-            return Err(Error::NoBinaries { searched: search_path });
-        };
-        let owner = Owner::find()?;
-        let (supervisor, folder) = Supervisor::start_in(places(owner)).map_err(Error::Folder)?;
-        let cluster = Self { folder, owner, binaries };
-        owner.give(&cluster.folder).map_err(Error::Folder)?;
-        fs::create_dir(cluster.sockets())
-            .and_then(|()| owner.give(&cluster.sockets()))
-            .map_err(Error::Folder)?;
-        Ok((cluster, supervisor))
+    /// Start a primary and one standby. Blocks for about a second.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoBinaries`] when the machine has no PostgreSQL, [`Error::Copy`] when
+    /// `pg_basebackup` fails; the others as they say.
+    pub fn start() -> Result<Self, Error> {
+        Self::builder().start()
     }
 
-    pub(crate) fn initialize(&self, supervisor: &mut Supervisor) -> Result<(), Error> {
-        let data = self.data().display().to_string();
-        let arguments = [
-            "-D",
-            &data,
-            "--username=postgres",
-            "--auth=trust",
-            "--no-sync",
-            "--no-locale",
-            "--encoding=UTF8",
-        ];
-        let mut initdb = self.spawn(supervisor, "initdb", &arguments, End::Finish)?;
-        let status = initdb.wait().and_then(|status| supervisor.forget().map(|()| status));
-        match status.map_err(|source| self.program_error("initdb", source))?.success() {
-            true => Ok(()),
-            false => Err(Error::Init { log: self.log_since(0) }),
+    /// A cluster that is configured in another way than [`start`](Self::start) does it.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// The server that was started as the primary.
+    pub fn primary(&self) -> &Postgres {
+        &self.primary
+    }
+
+    /// A server that was started as a standby; the first one is 0.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    pub fn standby(&self, index: usize) -> &Postgres {
+        &self.standbys[index]
+    }
+
+    /// How many servers were started as standbys.
+    pub fn standbys(&self) -> usize {
+        self.standbys.len()
+    }
+
+    /// The DSN of all hosts, the primary first, of the superuser `postgres` and the database
+    /// `postgres`. What comes behind it begins with `?`.
+    pub fn dsn(&self) -> &str {
+        &self.dsn
+    }
+
+    /// The DSN of all hosts and this database of the primary. What comes behind it begins with `?`.
+    pub fn dsn_of(&self, database: &TestDatabase) -> String {
+        dsn::with_database(&self.dsn, database.name())
+    }
+
+    /// Have a standby become a primary, and come back when it takes writes. The other standbys
+    /// follow it from then on.
+    ///
+    /// The primary that was is left as it is: running, and taking writes, unless it was stopped.
+    /// Nothing happens when the server is no standby any more.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] when it cannot be asked to, [`Error::Behind`] when it is none after a minute.
+    pub fn promote(&self, index: usize) -> Result<(), Error> {
+        let promoted = self.standby(index);
+        if promoted.keeper().ask("promote a standby", PROMOTE)? != "true" {
+            return Err(Error::Behind { log: promoted.folder()?.log_since(0) });
         }
+        let conninfo = builder::follow(promoted)?;
+        for other in self.standbys.iter().filter(|standby| standby.port() != promoted.port()) {
+            other.folder()?.configure([("primary_conninfo", conninfo.as_str())])?;
+            other.reload()?;
+        }
+        Ok(())
     }
 
-    pub(crate) fn configure<'a>(
-        &self,
-        own: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<(), Error> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(self.data().join("postgresql.conf"))
-            .map_err(Error::Folder)?;
-        file.write_all(settings::lines(own).as_bytes()).map_err(Error::Folder)
+    /// Stop the primary in an orderly way, promote a standby, and start what was the primary as a
+    /// standby of it: what is called a switchover.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many.
+    ///
+    /// # Errors
+    ///
+    /// As [`promote`](Self::promote) and [`Postgres::stop`].
+    pub fn switch_over(&self, index: usize) -> Result<(), Error> {
+        self.primary.stop()?;
+        self.promote(index)?;
+        let conninfo = builder::follow(self.standby(index))?;
+        // It would wait at each commit for standbys of its own.
+        let settings = [("primary_conninfo", conninfo.as_str()), ("synchronous_standby_names", "")];
+        self.primary.folder()?.configure(settings)?;
+        self.primary.write("standby.signal", "")?;
+        self.primary.start_again()
     }
 
-    pub(crate) fn hba(&self, lines: &[impl AsRef<str>]) -> Result<(), Error> {
-        let lines = lines.iter().flat_map(|line| [line.as_ref(), "\n"]);
-        self.write("pg_hba.conf".as_ref(), [OUR_HBA].into_iter().chain(lines).collect::<String>().as_bytes())
+    /// Wait until a standby has replayed what the primary has written so far, for at most a minute.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many standbys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Database`] when either cannot be asked, [`Error::Behind`] when the standby does not
+    /// follow.
+    pub fn caught_up(&self, index: usize) -> Result<(), Error> {
+        let standby = self.standby(index);
+        // What nobody waits for is written a little later: the switch of the file writes it now.
+        let written = self.primary.keeper().ask(ASK, "SELECT pg_switch_wal()::text")?;
+        wait_for(standby, &format!("SELECT (pg_last_wal_replay_lsn() >= '{written}')::text"))
     }
+}
 
-    /// A file in the data directory that the server's user owns and nobody else reads: what
-    /// PostgreSQL asks of a key.
-    pub(crate) fn write(&self, name: &Path, contents: &[u8]) -> Result<(), Error> {
-        let path = self.data().join(name);
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.write_all(contents)?;
-            self.owner.give(&path)
-        };
-        write().map_err(Error::Folder)
+/// Asks until the answer is `true`.
+fn wait_for(postgres: &Postgres, query: &str) -> Result<(), Error> {
+    let start = Instant::now();
+    while postgres.keeper().ask(ASK, query)? != "true" {
+        if start.elapsed() > TIMEOUT {
+            return Err(Error::Behind { log: postgres.folder()?.log_since(0) });
+        }
+        thread::sleep(Duration::from_millis(5));
     }
-
-    pub(crate) fn spawn(
-        &self,
-        supervisor: &mut Supervisor,
-        program: &str,
-        arguments: &[&str],
-        at_the_end: End,
-    ) -> Result<std::process::Child, Error> {
-        let log = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(self.log())
-            .map_err(Error::Folder)?;
-        let supervised = Supervised {
-            program: &self.binaries.join(program),
-            arguments,
-            folder: &self.folder,
-            owner: self.owner.ids(),
-            log,
-            at_the_end,
-        };
-        supervisor.spawn(supervised).map_err(|source| self.program_error(program, source))
-    }
-
-    /// The process and the state that the server has written down, once it has.
-    pub(crate) fn pid_file(&self) -> Option<(u32, String)> {
-        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
-        let mut lines = text.lines();
-        let process = lines.next()?.trim().parse().ok()?;
-        Some((process, lines.nth(6)?.trim().to_owned()))
-    }
-
-    pub(crate) fn log_length(&self) -> u64 {
-        fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
-    }
-
-    /// What the log has got since it was `start` bytes long, or the last lines of it.
-    pub(crate) fn log_since(&self, start: u64) -> String {
-        let read = || {
-            let mut file = File::open(self.log())?;
-            file.seek(SeekFrom::Start(start.max(self.log_length().saturating_sub(LOG_TAIL))))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            io::Result::Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
-        };
-        read().unwrap_or_else(|err| format!("(the log cannot be read: {err})"))
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub(crate) fn data(&self) -> PathBuf {
-        self.folder.join("data")
-    }
-
-    pub(crate) fn sockets(&self) -> PathBuf {
-        self.folder.join("run")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.join("server.log")
-    }
-
-    fn program_error(&self, program: &str, source: io::Error) -> Error {
-        Error::Program { program: self.binaries.join(program).display().to_string(), source }
-    }
+    Ok(())
 }

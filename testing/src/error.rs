@@ -34,6 +34,11 @@ pub enum Error {
         /// The end of what it printed.
         log: String,
     },
+    /// `pg_basebackup` made no copy of the primary.
+    Copy {
+        /// The end of what it printed.
+        log: String,
+    },
     /// The server ended while it started.
     Start {
         /// The end of its log.
@@ -43,6 +48,11 @@ pub enum Error {
     StartTimedOut {
         /// How long it was waited for.
         waited: Duration,
+        /// The end of its log.
+        log: String,
+    },
+    /// A standby did not catch up, or was not promoted, within a minute.
+    Behind {
         /// The end of its log.
         log: String,
     },
@@ -87,12 +97,16 @@ impl fmt::Display for Error {
             }
             Self::Program { program, .. } => write!(out, "{program} cannot be run"),
             Self::Init { log } => write!(out, "initdb failed:\n{log}"),
+            Self::Copy { log } => write!(out, "pg_basebackup failed:\n{log}"),
             Self::Start { log } => {
                 write!(out, "the server ended while it started; the end of its log:\n{log}")
             }
             Self::StartTimedOut { waited, log } => {
                 let waited = waited.as_secs();
                 write!(out, "the server was not ready after {waited} s; the end of its log:\n{log}")
+            }
+            Self::Behind { log } => {
+                write!(out, "the standby is behind after a minute; the end of its log:\n{log}")
             }
             Self::NotOurs => out.write_str(
                 "the server is that of TEST_DATABASE_URL: it has no folder here and cannot be \
@@ -113,6 +127,8 @@ impl error::Error for Error {
             Self::NoBinaries { .. }
             | Self::NoUser
             | Self::Init { .. }
+            | Self::Copy { .. }
+            | Self::Behind { .. }
             | Self::Start { .. }
             | Self::StartTimedOut { .. }
             | Self::NotOurs
@@ -140,6 +156,12 @@ mod tests {
             (Error::Folder(io()), "the folder of the throwaway server cannot be made or written to", true),
             (Error::Program { program: "initdb".into(), source: io() }, "initdb cannot be run", true),
             (Error::Init { log: "why".into() }, "initdb failed:\nwhy", false),
+            (Error::Copy { log: "why".into() }, "pg_basebackup failed:\nwhy", false),
+            (
+                Error::Behind { log: "why".into() },
+                "the standby is behind after a minute; the end of its log:\nwhy",
+                false,
+            ),
             (
                 Error::Start { log: "why".into() },
                 "the server ended while it started; the end of its log:\nwhy",

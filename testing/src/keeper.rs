@@ -82,10 +82,10 @@ impl Keeper {
         self.origin == Origin::Ours
     }
 
-    /// When the server last read its configuration, in its own words.
-    pub(crate) fn load_time(&self) -> Result<String, Error> {
+    /// The one value that a query has, a text.
+    pub(crate) fn ask(&self, action: &'static str, query: impl Into<String>) -> Result<String, Error> {
         let (reply, answer) = mpsc::channel();
-        self.requests.send(Request::LoadTime(reply)).map_err(|_| Error::Ended)?;
+        self.requests.send(Request::Ask(action, query.into(), reply)).map_err(|_| Error::Ended)?;
         answer.recv().unwrap_or(Err(Error::Ended))
     }
 

@@ -20,6 +20,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Cluster`] is a primary with standbys, for tests of what happens when one is promoted.
+//!
 //! `actix_pg::testing` is this crate with a `config()` beside each `dsn()`.
 //!
 //! Where the environment variable `TEST_DATABASE_URL` is set, [`Postgres::start`] and
@@ -63,8 +65,9 @@ mod readme {}
 mod postgres;
 mod builder;
 mod database;
-mod server;
 mod cluster;
+mod server;
+mod folder;
 mod places;
 mod settings;
 mod port;
@@ -77,6 +80,7 @@ mod dsn;
 mod error;
 
 pub use builder::Builder;
+pub use cluster::{Cluster, ClusterBuilder};
 pub use database::TestDatabase;
 pub use error::Error;
 pub use postgres::Postgres;

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::folder::Folder;
 use crate::keeper::{Keeper, Origin};
 use crate::server::{Server, Shutdown};
 use crate::{Builder, Error, TestDatabase, dsn};
@@ -129,7 +130,7 @@ impl Postgres {
     ///
     /// [`Error::NotOurs`], as with all that follows.
     pub fn data_dir(&self) -> Result<PathBuf, Error> {
-        Ok(self.server()?.cluster().data())
+        Ok(self.folder()?.data())
     }
 
     /// The directory of the Unix socket, which can stand as the host in a DSN.
@@ -138,7 +139,7 @@ impl Postgres {
     ///
     /// [`Error::NotOurs`].
     pub fn socket_dir(&self) -> Result<PathBuf, Error> {
-        Ok(self.server()?.cluster().sockets())
+        Ok(self.folder()?.sockets())
     }
 
     /// Put a file into the data directory, owned by the server's user and readable by no other.
@@ -147,7 +148,7 @@ impl Postgres {
     ///
     /// [`Error::NotOurs`], or [`Error::Folder`].
     pub fn write(&self, name: impl AsRef<Path>, contents: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.server()?.cluster().write(name.as_ref(), contents.as_ref())
+        self.folder()?.write(name.as_ref(), contents.as_ref())
     }
 
     /// Say who may connect from now on, and how, in lines of `pg_hba.conf`; see [`Builder::hba`].
@@ -156,7 +157,7 @@ impl Postgres {
     ///
     /// [`Error::NotOurs`], and as [`reload`](Self::reload).
     pub fn hba(&self, lines: &[impl AsRef<str>]) -> Result<(), Error> {
-        self.server()?.cluster().hba(lines)?;
+        self.folder()?.hba(lines)?;
         self.reload()
     }
 
@@ -168,12 +169,12 @@ impl Postgres {
     /// [`Error::NotOurs`], or [`Error::Database`] when it cannot be asked whether it has.
     pub fn reload(&self) -> Result<(), Error> {
         let server = self.server()?;
-        let before = self.keeper.load_time();
+        let before = self.load_time();
         if !server.hang_up()? {
             return Ok(());
         }
         let (before, start) = (before?, Instant::now());
-        while self.keeper.load_time()? == before && start.elapsed() < RELOAD_TIMEOUT {
+        while self.load_time()? == before && start.elapsed() < RELOAD_TIMEOUT {
             thread::sleep(Duration::from_millis(2));
         }
         Ok(())
@@ -214,7 +215,7 @@ impl Postgres {
         let port = server.port();
         let dsn = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let mut admin = tokio_postgres::Config::new();
-        admin.host_path(server.cluster().sockets()).port(port).user("postgres").dbname("postgres");
+        admin.host_path(server.folder().sockets()).port(port).user("postgres").dbname("postgres");
         Ok(Self { dsn, port, keeper: Keeper::start(admin, Origin::Ours)?, server: Some(server) })
     }
 
@@ -222,6 +223,19 @@ impl Postgres {
         let admin: tokio_postgres::Config = url.parse().map_err(Error::Url)?;
         let port = admin.get_ports().first().copied().unwrap_or(5432);
         Ok(Self { dsn: url, port, keeper: Keeper::start(admin, Origin::Given)?, server: None })
+    }
+
+    /// When the server last read its configuration, in its own words.
+    fn load_time(&self) -> Result<String, Error> {
+        self.keeper.ask("ask when it was configured", "SELECT pg_conf_load_time()::text")
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(crate) fn folder(&self) -> Result<&Folder, Error> {
+        Ok(self.server()?.folder())
     }
 
     fn server(&self) -> Result<&Server, Error> {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Error;
-use crate::cluster::Cluster;
+use crate::folder::Folder;
 use crate::port::Reservation;
 use crate::supervisor::{End, Supervisor};
 
@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
 pub(crate) struct Server {
-    cluster: Cluster,
+    folder: Folder,
     port: u16,
     state: Mutex<State>,
 }
@@ -54,14 +54,14 @@ pub(crate) enum Shutdown {
 }
 
 impl Server {
-    pub(crate) fn start(cluster: Cluster, mut supervisor: Supervisor) -> Result<Self, Error> {
+    pub(crate) fn start(folder: Folder, mut supervisor: Supervisor) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
             let port = Reservation::any().map_err(Error::NoPort)?.release();
-            match launch(&cluster, &mut supervisor, port) {
+            match launch(&folder, &mut supervisor, port) {
                 Ok(child) => {
                     let process = Process::Running(child);
-                    return Ok(Self { cluster, port, state: Mutex::new(State { process, supervisor }) });
+                    return Ok(Self { folder, port, state: Mutex::new(State { process, supervisor }) });
                 }
                 Err(err) if attempt == PORT_ATTEMPTS || !is_port_taken(&err) => return Err(err),
                 Err(_) => attempt += 1,
@@ -73,8 +73,8 @@ impl Server {
         self.port
     }
 
-    pub(crate) fn cluster(&self) -> &Cluster {
-        &self.cluster
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     pub(crate) fn start_again(&self) -> Result<(), Error> {
@@ -86,7 +86,7 @@ impl Server {
         drop(reservation.take());
         let mut attempt = 1;
         let child = loop {
-            match launch(&self.cluster, supervisor, self.port) {
+            match launch(&self.folder, supervisor, self.port) {
                 Err(err) if attempt < PORT_ATTEMPTS && is_port_taken(&err) => attempt += 1,
                 result => break result?,
             }
@@ -137,37 +137,37 @@ impl Drop for Server {
             }
         }
         supervisor.wait();
-        let _ = fs::remove_dir_all(self.cluster.folder());
+        let _ = fs::remove_dir_all(self.folder.path());
     }
 }
 
-fn launch(cluster: &Cluster, supervisor: &mut Supervisor, port: u16) -> Result<Child, Error> {
-    let log = cluster.log_length();
-    let (data, sockets) = (cluster.data().display().to_string(), cluster.sockets().display().to_string());
+fn launch(folder: &Folder, supervisor: &mut Supervisor, port: u16) -> Result<Child, Error> {
+    let log = folder.log_length();
+    let (data, sockets) = (folder.data().display().to_string(), folder.sockets().display().to_string());
     let arguments = ["-D", &data, "-k", &sockets, "-p", &port.to_string()];
-    let mut child = cluster.spawn(supervisor, "postgres", &arguments, End::Stop)?;
-    let ready = wait_until_ready(cluster, &mut child, log);
+    let mut child = folder.spawn(supervisor, "postgres", &arguments, End::Stop)?;
+    let ready = wait_until_ready(folder, &mut child, log);
     if ready.is_err() {
         end(&mut child, &["QUIT", "KILL"]).and_then(|()| supervisor.forget()).map_err(kill_error)?;
     }
     ready.map(|()| child)
 }
 
-fn wait_until_ready(cluster: &Cluster, child: &mut Child, log: u64) -> Result<(), Error> {
+fn wait_until_ready(folder: &Folder, child: &mut Child, log: u64) -> Result<(), Error> {
     let start = Instant::now();
     loop {
         if !matches!(child.try_wait(), Ok(None)) {
-            return Err(Error::Start { log: cluster.log_since(log) });
+            return Err(Error::Start { log: folder.log_since(log) });
         }
         // A server that crashed leaves a file in which it is ready.
-        if let Some((process, state)) = cluster.pid_file()
+        if let Some((process, state)) = folder.pid_file()
             && process == child.id()
             && ["ready", "standby"].contains(&state.as_str())
         {
             return Ok(());
         }
         if start.elapsed() > START_TIMEOUT {
-            return Err(Error::StartTimedOut { waited: START_TIMEOUT, log: cluster.log_since(log) });
+            return Err(Error::StartTimedOut { waited: START_TIMEOUT, log: folder.log_since(log) });
         }
         thread::sleep(POLL);
     }

@@ -33,7 +33,8 @@ const ORPHANS: &str = r"
 pub(crate) enum Request {
     Create(Source, oneshot::Sender<Result<String, Error>>),
     Drop(String, Option<mpsc::Sender<()>>),
-    LoadTime(mpsc::Sender<Result<String, Error>>),
+    /// What is asked for, and the query.
+    Ask(&'static str, String, mpsc::Sender<Result<String, Error>>),
     Finish(mpsc::Sender<()>),
 }
 
@@ -134,7 +135,7 @@ impl Work {
                 let _ = self.drop_database(&name).await;
                 let _ = done.send(());
             }
-            Request::LoadTime(reply) => drop(reply.send(self.load_time().await)),
+            Request::Ask(action, query, reply) => drop(reply.send(self.ask(action, &query).await)),
             Request::Finish(done) => {
                 let templates: Vec<String> = self.templates.drain().map(|(_, template)| template).collect();
                 for name in templates {
@@ -219,12 +220,11 @@ impl Work {
 
     /// Asks a process of the server that was forked just now: an older one learns of a change a
     /// little later.
-    async fn load_time(&self) -> Result<String, Error> {
+    async fn ask(&self, action: &'static str, query: &str) -> Result<String, Error> {
         let (client, connection) = self.admin.connect(NoTls).await.map_err(connect_error)?;
         tokio::spawn(connection);
-        let row = client.query_one("SELECT pg_conf_load_time()::text", &[]).await;
-        row.map(|row| row.get(0))
-            .map_err(|source| Error::Database { action: "ask when it was configured", source })
+        let row = client.query_one(query, &[]).await;
+        row.map(|row| row.get(0)).map_err(|source| Error::Database { action, source })
     }
 
     /// Once more when the connection turns out to have been lost: tests stop and start their
