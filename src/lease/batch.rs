@@ -21,7 +21,7 @@ use super::probe::is_outside;
 use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::started::Started;
-use super::transaction::is_refusal;
+use super::transaction::{is_refusal, is_refused_commit};
 use super::{Lease, Params};
 use crate::config::Echo;
 use crate::session::Prepared;
@@ -211,8 +211,9 @@ async fn prepared<'a, C: FnMut(u64)>(
 /// What it means that a statement of a batch has failed, or the commit behind it if one was sent.
 fn meaning(failed: Failed<'_>, commit: Option<usize>, is_savepoint: bool, echo: Echo) -> Error {
     let Failed { index, sql, error } = failed;
-    let may_be_committed = commit.is_some() && !is_savepoint && !is_refusal(&error);
     let is_commit = commit == Some(index);
+    let is_refused = if is_commit { is_refused_commit(&error) } else { is_refusal(&error) };
+    let may_be_committed = commit.is_some() && !is_savepoint && !is_refused;
     let error = error.of_statement(sql, echo);
     let error = if is_commit { error } else { Error::Batch { index, source: Box::new(error) } };
     match error {

@@ -148,7 +148,7 @@ impl TransactionGuard {
         })
         .await;
         match committed.map_err(|err| session_use.failed(err)) {
-            Err(err) if asked && !self.is_savepoint() && !is_refusal(&err) => {
+            Err(err) if asked && !self.is_savepoint() && !is_refused_commit(&err) => {
                 self.forget_callbacks();
                 Err(Error::OutcomeUnknown(Box::new(err)))
             }
@@ -244,7 +244,15 @@ impl Drop for TransactionGuard {
     }
 }
 
-/// Whether the server has said that it did not commit. A server that shuts down may have committed all the same.
+/// Whether the server has answered COMMIT by saying that it did not commit.
+///
+/// Class 08 says nothing of it: a server that spreads a transaction over others reports so that it has lost one of them.
+pub(super) fn is_refused_commit(err: &Error) -> bool {
+    is_refusal(err) && err.code().is_some_and(|code| !code.code().starts_with("08"))
+}
+
+/// Whether the server has refused a statement, so that a COMMIT behind it is not run. A server that shuts down may have run it all
+/// the same.
 pub(super) fn is_refusal(err: &Error) -> bool {
     err.as_db_error().is_some_and(|said| {
         said.parsed_severity() == Some(Severity::Error)

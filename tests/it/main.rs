@@ -20,6 +20,7 @@ mod request_transaction;
 mod round_trips;
 mod after_a_transaction;
 mod batches;
+mod outcomes;
 mod settings;
 mod settings_left;
 mod streams;
