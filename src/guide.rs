@@ -18,7 +18,8 @@
 //! 16. [`operating`]: who holds what, and what is slow
 //! 17. [`pooler`]: behind PgBouncer
 //! 18. [`shared_reads`]: queries without a session of their own
-//! 19. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 19. [`past_one_machine`]: passwords that change, many applications on one server, distributed PostgreSQL
+//! 20. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -75,6 +76,9 @@ pub mod pooler {}
 
 #[doc = include_str!("../docs/guide/shared-reads.md")]
 pub mod shared_reads {}
+
+#[doc = include_str!("../docs/guide/past-one-machine.md")]
+pub mod past_one_machine {}
 
 #[doc = include_str!("../docs/guide/coming-from.md")]
 pub mod coming_from {}

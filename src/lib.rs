@@ -185,7 +185,7 @@ pub use request::{
     GenericClient, OrNotFound, RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
 };
 pub use row::{FromRow, FromRowError, FromRowErrorKind};
-pub use session::ConnectError;
+pub use session::{ConnectError, Login};
 #[cfg(feature = "metrics")]
 pub use stats::DURATION_BUCKETS;
 pub use stats::{Durations, Warning, WarningKind};

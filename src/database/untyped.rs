@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError, OptionSource};
 use crate::lease::Lender;
 use crate::listen::Listening;
 use crate::pool::Pool;
@@ -26,6 +26,10 @@ pub(crate) struct Untyped {
 impl Untyped {
     pub(super) async fn start(config: Config, hooks: Hooks) -> Result<Self> {
         let settings = config.settings()?;
+        if hooks.password.is_some() && settings.server.driver.get_password().is_some() {
+            let problem = "has no effect beside a password source; give one of them";
+            return Err(ConfigError::conflict(OptionSource::option("password"), problem).into());
+        }
         let tls = Tls::new(settings.server.ssl.clone())?;
         let limit = settings.start.retry_limit;
         let mut attempt = 1;

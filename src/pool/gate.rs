@@ -339,6 +339,12 @@ impl<S> Gate<S> {
         self.state().open()
     }
 
+    /// Whether no session is being opened or ended, or should be opened.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state();
+        state.opening + state.ending == 0 && !state.is_session_wanted()
+    }
+
     /// The number of sessions that rest.
     pub(crate) fn resting(&self) -> u32 {
         count(self.state().lanes.resting())

@@ -65,10 +65,15 @@ impl PooledSession {
         self.held.as_mut().expect("only its end takes the session").lent.session_mut()
     }
 
-    /// Why the session must not stay in the pool, if so. A session that is too old stays during an outage.
+    /// Why the session must not stay in the pool, if so.
+    ///
+    /// Sessions that are too old end one at a time, and none during an outage: whether there will be others is known only when one
+    /// has been opened.
     pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         self.session().retire_reason().or_else(|| {
-            let too_old = self.session().was_too_old() && self.pool.outage.cause().is_none();
+            let too_old = self.session().was_too_old()
+                && self.pool.outage.cause().is_none()
+                && self.pool.gate.is_settled();
             too_old.then_some(EndReason::Lifetime)
         })
     }

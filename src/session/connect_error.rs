@@ -17,7 +17,7 @@ use crate::tokio_postgres::error::{DbError, SqlState};
 /// It stands behind [`Error::Connect`](crate::Error::Connect) at the start and behind
 /// [`AcquireError::Unavailable`](crate::AcquireError::Unavailable) later on. `{err}` names the address, `{err:#}` and `{err:?}`
 /// append the cause, on one line. Causes are: nothing listens there, no route, a name that does not resolve, `connect_timeout`, a
-/// TLS handshake that fails, a refusal of the server ([`postgres`](Self::postgres)), or a server that is not what
+/// TLS handshake that fails, a refusal of the server ([`postgres`](Self::postgres)), a password source that fails, or a server that is not what
 /// `target_session_attrs` asks for.
 ///
 /// ```
@@ -46,6 +46,8 @@ pub(crate) enum Cause {
     NoAddress,
     WrongTarget,
     Interrupted,
+    /// The application's source of passwords has given none.
+    Password(Told),
     /// The hook after the login panicked or was late.
     Hook,
     Closed,
@@ -94,6 +96,7 @@ impl ConnectError {
     /// | refusal | final |
     /// |---|---|
     /// | nothing listens, no route, a time-out, a name that does not resolve (yet) | no |
+    /// | the [password source](crate::DatabaseBuilder::password_source) fails | no |
     /// | 57P03 the server is starting up or shutting down, 53300 too many connections, 57P01 … 57P02 | no |
     /// | class 28: wrong password, unknown role, no line in `pg_hba.conf` | yes |
     /// | 3D000 no such database, 42501 no right to connect, 42704 and class 22: a wrong setting | yes |
@@ -107,24 +110,36 @@ impl ConnectError {
                 None => !is_transport(err.driver()),
             },
             Cause::Io(kind, _) => *kind == io::ErrorKind::InvalidInput,
-            Cause::TimedOut(_) | Cause::NoAddress | Cause::WrongTarget | Cause::Interrupted | Cause::Hook => {
-                false
-            }
+            Cause::TimedOut(_)
+            | Cause::NoAddress
+            | Cause::WrongTarget
+            | Cause::Interrupted
+            | Cause::Password(_)
+            | Cause::Hook => false,
             Cause::Closed => true,
         }
     }
 }
 
 impl Cause {
-    /// Whether a server has answered with a refusal that is not for this moment only (57P03).
+    /// Whether the next host need not be tried: a server has answered with a refusal that is not for this moment only (57P03), or
+    /// there is no password.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
+            Self::Password(_) => true,
             Self::Postgres(err) => match err.code() {
                 Some(code) => *code != SqlState::CANNOT_CONNECT_NOW,
                 None => !is_transport(err.driver()),
             },
             _ => false,
         }
+    }
+
+    /// Whether another password may help: 28P01, and 28000 as of a server that asks somebody else about it.
+    pub(super) fn is_password_refused(&self) -> bool {
+        let Self::Postgres(err) = self else { return false };
+        let refusals = [&SqlState::INVALID_PASSWORD, &SqlState::INVALID_AUTHORIZATION_SPECIFICATION];
+        err.code().is_some_and(|code| refusals.contains(&code))
     }
 }
 
@@ -174,6 +189,7 @@ impl fmt::Display for ConnectError {
             }
             Cause::NoAddress => write!(f, "the server's name has no address"),
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
+            Cause::Password(_) => write!(f, "no password for {server}"),
             Cause::Interrupted => write!(f, "a panic interrupted the login"),
             Cause::Hook => {
                 write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
@@ -187,7 +203,7 @@ impl fmt::Display for ConnectError {
 impl error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &self.0.cause {
-            Cause::Io(_, err) => Some(err),
+            Cause::Io(_, err) | Cause::Password(err) => Some(err),
             Cause::Postgres(err) => Some(err),
             Cause::TimedOut(_)
             | Cause::NoAddress

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rand::seq::SliceRandom;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +15,7 @@ use super::connect_error::{Cause, ConnectError};
 use super::hooks::Hooks;
 use super::login::{Alive, LoggedIn};
 use super::notices::Heard;
-use super::passfile;
+use super::password::Passwords;
 use super::stream::{Address, Stream};
 use super::tls::Tls;
 use crate::config::{Server, Settings};
@@ -37,7 +36,7 @@ pub(crate) struct Connector {
     alive: Arc<AtomicU32>,
     drivers: TaskTracker,
     closed: AtomicBool,
-    warned_of_passfile: AtomicBool,
+    passwords: Passwords,
 }
 
 impl Connector {
@@ -46,12 +45,12 @@ impl Connector {
         Self {
             settings,
             tls,
+            passwords: Passwords::new(hooks.password.clone()),
             hooks,
             stats,
             alive: Arc::default(),
             drivers: TaskTracker::new(),
             closed: AtomicBool::new(false),
-            warned_of_passfile: AtomicBool::new(false),
         }
     }
 
@@ -118,7 +117,7 @@ impl Connector {
                 addresses.shuffle(&mut rand::rng());
             }
             for address in addresses {
-                let logged_in = timeout_at(deadline, self.log_in_at(&address, host, heard)).await;
+                let logged_in = timeout_at(deadline, self.log_in_at(&address, host, deadline, heard)).await;
                 let cause = match logged_in {
                     Ok(Ok(logged_in)) => return Ok(logged_in),
                     Ok(Err(cause)) => cause,
@@ -136,17 +135,38 @@ impl Connector {
         Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
     }
 
+    /// Logs in. Where the password is refused, and has changed since it was asked for, does so once more.
     async fn log_in_at(
         &self,
         address: &Address,
         host: &Server,
+        deadline: Instant,
+        heard: Option<&Heard>,
+    ) -> Result<LoggedIn, Cause> {
+        let server = &self.settings.server;
+        let password = self.passwords.ask(server, host, false, deadline, &self.stats).await;
+        let password = password.map_err(Cause::Password)?;
+        let refusal = match self.log_in_with(password.as_deref(), address, heard).await {
+            Err(cause) if password.is_some() && cause.is_password_refused() => cause,
+            done => return done,
+        };
+        match self.passwords.ask(server, host, true, deadline, &self.stats).await {
+            Ok(Some(changed)) if Some(&changed) != password.as_ref() => {
+                self.log_in_with(Some(&changed), address, heard).await
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    async fn log_in_with(
+        &self,
+        password: Option<&[u8]>,
+        address: &Address,
         heard: Option<&Heard>,
     ) -> Result<LoggedIn, Cause> {
         let server = &self.settings.server;
         let mut driver = server.driver.clone();
-        if driver.get_password().is_none()
-            && let Some(password) = self.password(host).await
-        {
+        if let Some(password) = password {
             driver.password(password);
         }
         let ssl_mode = ssl_mode(&self.tls, address);
@@ -175,23 +195,6 @@ impl Connector {
         }
         telemetry::session_opened(self.stats.name(), address);
         Ok(logged_in)
-    }
-
-    /// The password of the password file, if there is one. A file that cannot be used is warned of once, as libpq does at each login.
-    async fn password(&self, host: &Server) -> Option<Vec<u8>> {
-        let server = &self.settings.server;
-        let path = server.passfile.clone()?;
-        let user = server.driver.get_user().map(str::to_owned).or_else(|| whoami::username().ok())?;
-        let database = server.driver.get_dbname().unwrap_or(&user).to_owned();
-        let host = host.clone();
-        let found = spawn_blocking(move || passfile::password(&path, &host, &database, &user)).await.ok()?;
-        found
-            .inspect_err(|err| {
-                if !self.warned_of_passfile.swap(true, Ordering::Relaxed) {
-                    telemetry::passfile_not_used(self.stats.name(), err);
-                }
-            })
-            .ok()?
     }
 
     /// Asks the server to cancel what a session's backend runs, and returns when the backend has been signalled.

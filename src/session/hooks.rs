@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+use super::password::PasswordSource;
 use crate::tokio_postgres::{Client, Error};
 
 type AfterConnect = dyn for<'a> Fn(&'a Client) -> BoxFuture<'a, Result<(), Error>> + Send + Sync;
@@ -17,6 +18,7 @@ type Accepts = dyn Fn(&Client) -> bool + Send + Sync;
 /// The hooks of a database. The connector holds them.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
+    pub(crate) password: Option<Arc<PasswordSource>>,
     pub(crate) after_connect: Option<Arc<AfterConnect>>,
     pub(crate) before_acquire: Option<Arc<Accepts>>,
     pub(crate) after_release: Option<Arc<Accepts>>,
@@ -63,6 +65,7 @@ fn accepts(hook: Option<&Accepts>, client: &Client) -> bool {
 impl fmt::Debug for Hooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks")
+            .field("password", &self.password.is_some())
             .field("after_connect", &self.after_connect.is_some())
             .field("before_acquire", &self.before_acquire.is_some())
             .field("after_release", &self.after_release.is_some())
