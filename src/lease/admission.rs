@@ -46,14 +46,27 @@ pub(crate) enum Admission {
 /// What the server has to be told before the next statement.
 #[derive(Debug)]
 pub(crate) struct Due {
-    /// The generation that the request's settings are valid for, if they have to be applied.
-    pub(crate) settings: Option<u64>,
+    /// The settings of the request, if they have to be applied.
+    pub(crate) settings: Option<Settings>,
     /// What begins a transaction, if one has been put off.
     pub(crate) begin: Option<(FrameId, Box<str>)>,
     /// Whether the server is asked first if SQL has begun one.
     pub(crate) probes: bool,
     /// The transaction in which it is sent.
     pub(crate) within: Option<FrameId>,
+}
+
+/// How the settings of a request are applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// The generation that they are valid for.
+    pub(crate) generation: u64,
+    /// What an earlier request has left is reset with them.
+    pub(crate) resets_left: bool,
+    /// No transaction is open, whose rollback would undo it.
+    pub(crate) is_final: bool,
+    /// The server is known to keep what is prepared.
+    pub(crate) keeps: bool,
 }
 
 impl LeaseState {
@@ -148,7 +161,12 @@ impl LeaseState {
 
     /// Counts as sent what has to be sent ahead of a statement.
     fn send_ahead(&mut self, begins: bool, configures: bool) -> Due {
-        let settings = configures.then_some(self.generation);
+        let settings = configures.then(|| Settings {
+            generation: self.generation,
+            resets_left: self.has_settings_left(),
+            is_final: !self.may_be_in_transaction() && !self.transactions.is_told(),
+            keeps: !self.has_unknown_effects(),
+        });
         if configures {
             self.in_flight += 1;
             self.configured = true;
@@ -172,21 +190,5 @@ impl LeaseState {
     pub(crate) fn may_put_off(&self, settings: u64) -> bool {
         let known = !self.may_be_in_transaction() && !self.transactions.is_nested();
         known && self.health != Health::Broken && !self.has_refused(settings)
-    }
-
-    fn has_refused(&self, settings: u64) -> bool {
-        settings != 0 && settings == self.refused
-    }
-
-    /// Records that settings are in force, unless a new generation has begun meanwhile.
-    pub(crate) fn settings_applied(&mut self, version: u64, generation: u64) {
-        if self.generation == generation {
-            self.applied = version;
-        }
-    }
-
-    /// Records that the server has refused the settings.
-    pub(crate) fn settings_refused(&mut self, version: u64) {
-        self.refused = version;
     }
 }

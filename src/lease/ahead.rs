@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, OptionFuture, join};
 
-use super::admission::Due;
+use super::admission::{Due, Settings};
 use super::stage::Stage;
 use super::state::Reply;
 use super::transaction_stack::FrameId;
@@ -32,7 +32,7 @@ impl Ahead {
     pub(crate) fn send(due: Due, lease: &Arc<Lease>) -> Self {
         let Due { settings, begin, probes, within } = due;
         let sent = |reply| Sent { lease: Arc::clone(lease), reply: Some(reply), within };
-        let settings = settings.map(|generation| (sent(Reply::Whole), generation));
+        let settings = settings.map(|settings| (sent(Reply::Whole), settings));
         let begin = begin.map(|(frame, start)| (sent(Reply::Control), frame, start));
         Self(Box::pin(carried_out(Arc::clone(lease), settings, begin, probes)))
     }
@@ -61,14 +61,12 @@ impl fmt::Debug for Ahead {
 
 async fn carried_out(
     lease: Arc<Lease>,
-    settings: Option<(Sent, u64)>,
+    settings: Option<(Sent, Settings)>,
     begin: Option<(Sent, FrameId, Box<str>)>,
     probes: bool,
 ) -> Result<()> {
-    // Whoever sends what nobody knows may also have the server forget its prepared statements.
-    let keeps = !lease.state().has_unknown_effects();
-    let apply: OptionFuture<_> =
-        settings.is_some().then(|| lease.settings().apply(lease.session(), keeps)).into();
+    let apply = settings.as_ref().map(|(_, settings)| lease.settings().apply(lease.session(), *settings));
+    let apply: OptionFuture<_> = apply.into();
     let start = begin.as_ref().map(|(_, frame, start)| probe::begin(&lease, *frame, start, probes));
     let start: OptionFuture<_> = start.into();
     let (applied, begun) = join(apply, start).await;
@@ -85,10 +83,10 @@ async fn carried_out(
         }
     }
     let applied = match (settings, applied) {
-        (Some((sent, generation)), Some(applied)) => {
+        (Some((sent, settings)), Some(applied)) => {
             let applied = sent.answered(applied);
             match &applied {
-                Ok(version) => lease.state().settings_applied(*version, generation),
+                Ok(version) => lease.state().settings_applied(*version, settings),
                 Err(_) => lease.state().settings_refused(lease.settings().version()),
             }
             applied.map(drop)

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::admission::Settings;
 use crate::session::Session;
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
@@ -41,18 +42,18 @@ impl RequestSettings {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Applies the settings, resets what earlier requests have left on the session, and returns the version.
-    pub(crate) async fn apply(&self, session: &Session, keeps: bool) -> Result<u64> {
+    /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version.
+    pub(crate) async fn apply(&self, session: &Session, how: Settings) -> Result<u64> {
         let (version, settings) = {
             let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             (self.version(), settings.clone())
         };
         let left = session.settings_left();
         let is_left = |name: &&str| !settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
-        let reset = left.names().filter(is_left).map(|name| (name, None));
+        let reset = left.names().filter(|name| how.resets_left && is_left(name)).map(|name| (name, None));
         let own = settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
         let all: SmallVec<[_; 4]> = reset.chain(own).collect();
-        match left.apply(session.client(), &all, keeps && session.keeps_statements()).await {
+        match left.apply(session.client(), &all, how.keeps && session.keeps_statements()).await {
             Ok(()) => Ok(version),
             Err(err) => {
                 if err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) {
@@ -63,11 +64,11 @@ impl RequestSettings {
         }
     }
 
-    /// Leaves the settings on a session for its next borrower to reset, and says whether they may stay there until then.
+    /// Leaves the settings, which are in force, on a session for its next borrower to reset. Says whether they may stay there until then.
     #[must_use]
     pub(crate) fn leave(&self, session: &mut Session) -> bool {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        session.settings_left_mut().leave(settings.iter().map(|(name, _)| name.as_str()))
+        session.settings_left_mut().replace(settings.iter().map(|(name, _)| name.as_str()))
     }
 }
 

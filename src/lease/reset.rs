@@ -53,8 +53,14 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
     if !pool.connector().hooks().accepts_release(pooled.session().client()) {
         return pooled.discard(EndReason::Refused);
     }
-    let leaves_settings =
-        state.configured && may_leave_settings(&pool, state) && settings.leave(pooled.session_mut());
+    if state.has_unknown_effects() {
+        // Whoever sends what nobody knows may also have had the server drop its prepared statements.
+        pooled.session().settings_left().forget();
+    }
+    let leaves_settings = state.configured
+        && may_leave_settings(&pool, state)
+        && state.is_in_force(settings.version())
+        && settings.leave(pooled.session_mut());
     let cleaning = Cleaning::needed(pool.session_settings().reset, state, leaves_settings);
     let untracked = state.untracked;
     match (state.health, pooled.retire_reason()) {
@@ -113,6 +119,7 @@ pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<Pooled
     if pooled.session().settings_left().is_empty() {
         return Ok(pooled);
     }
+    pooled.session().driver().adopt();
     let bound = pooled.pool().session_settings().reset_timeout;
     match timeout(bound, reset(pooled.session(), RESET)).await {
         Ok(Ok(true)) => {

@@ -53,6 +53,8 @@ pub(crate) struct Turn {
     pooled: PooledSession,
     sandbox: Arc<Sandbox>,
     whose: Weak<RequestInfo>,
+    /// An earlier turn of the same request has left something on the session.
+    is_marked: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -85,9 +87,18 @@ impl Sandbox {
         let permit = permit.map_err(|_| AcquireError::DatabaseClosed)?;
         let resting = self.resting().take();
         let Resting { pooled, marked_by } = resting.ok_or(AcquireError::SandboxLost)?;
-        let turn = Turn { pooled, sandbox: Arc::clone(self), whose: Arc::downgrade(whose), _permit: permit };
-        let strange = marked_by.is_some_and(|owner| !owner.ptr_eq(&turn.whose));
-        if strange { self.cleaned(turn).await } else { Ok(turn) }
+        let turn = Turn {
+            pooled,
+            sandbox: Arc::clone(self),
+            whose: Arc::downgrade(whose),
+            is_marked: false,
+            _permit: permit,
+        };
+        match marked_by {
+            None => Ok(turn),
+            Some(owner) if owner.ptr_eq(&turn.whose) => Ok(Turn { is_marked: true, ..turn }),
+            Some(_) => self.cleaned(turn).await,
+        }
     }
 
     /// Cleans the session at home, because the waiter may give up.
@@ -198,11 +209,12 @@ impl Turn {
     pub(super) fn end(self, state: &LeaseState) {
         let pool = Arc::clone(&self.sandbox.pool);
         let (sound, untracked) = (state.health == Health::Sound, state.untracked);
-        let marked_by = (state.side_effects.session || state.configured).then(|| self.whose.clone());
+        let marks = self.is_marked || state.side_effects.session || state.configured;
+        let marked_by = marks.then(|| self.whose.clone());
         let home = Arc::clone(&pool);
         home.home().spawn(async move {
             // The permit too is for the end.
-            let Self { pooled, sandbox, whose: _, _permit } = self;
+            let Self { pooled, sandbox, _permit, .. } = self;
             let bound = pool.session_settings().reset_timeout;
             if sound && timeout(bound, ended(pooled.session(), &pool, untracked)).await == Ok(true) {
                 *sandbox.resting() = Some(Resting { pooled, marked_by });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::admission::Settings;
 use super::callbacks::Decided;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
@@ -44,10 +45,10 @@ pub(crate) struct LeaseState {
     pub(crate) configured: bool,
     /// The version of the request's settings that is in force. 0 means none, `LEFT` those of an earlier request.
     pub(super) applied: u64,
-    /// What is in force before settings are applied, and may be again when they are undone: 0 or `LEFT`.
+    /// What is in force where they are not, or are undone: 0, or `LEFT` until those of the earlier request have been reset.
     unapplied: u64,
-    /// The version of the request's settings that the server has refused. 0 means none.
-    pub(super) refused: u64,
+    /// The version of the request's settings that the server has refused.
+    refused: Option<u64>,
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
     pub(super) generation: u64,
     /// Dropped when the session has ended.
@@ -186,6 +187,36 @@ impl LeaseState {
     pub(crate) fn mark_untracked(&mut self) {
         self.untracked = true;
         self.side_effects = self.side_effects.union(SideEffects::UNKNOWN);
+    }
+
+    /// Whether an earlier request has left settings that have not been reset.
+    pub(crate) fn has_settings_left(&self) -> bool {
+        self.unapplied == LEFT
+    }
+
+    /// Whether these settings are in force, and no others.
+    pub(crate) fn is_in_force(&self, settings: u64) -> bool {
+        self.applied == settings && !self.has_settings_left()
+    }
+
+    /// Records that settings are in force, unless a new generation has begun meanwhile.
+    pub(crate) fn settings_applied(&mut self, version: u64, sent: Settings) {
+        if sent.resets_left && sent.is_final {
+            self.unapplied = 0;
+        }
+        if self.generation == sent.generation {
+            self.applied = version;
+        }
+    }
+
+    /// Records that the server has refused the settings. It may refuse to reset them, too.
+    pub(crate) fn settings_refused(&mut self, version: u64) {
+        self.refused = Some(version);
+        self.side_effects.session = true;
+    }
+
+    pub(crate) fn has_refused(&self, settings: u64) -> bool {
+        self.refused == Some(settings)
     }
 
     /// Records that what was applied may have been undone: the settings have to be applied again.

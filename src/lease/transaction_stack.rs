@@ -207,6 +207,11 @@ impl TransactionStack {
         self.open.iter().any(|frame| frame.failed)
     }
 
+    /// Whether the server has been told of a transaction.
+    pub(crate) fn is_told(&self) -> bool {
+        self.innermost().is_some() || self.own.is_some()
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty() || self.own.is_some()
     }

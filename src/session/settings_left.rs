@@ -40,15 +40,13 @@ impl SettingsLeft {
     /// Records what stays behind, unless that has to be reset now: because there is too much of it, or because the next borrower could be
     /// refused to reset it. Anybody may reset a custom setting, one with a dot in its name.
     #[must_use]
-    pub(crate) fn leave<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> bool {
-        for name in names {
-            if self.names().any(|known| known.eq_ignore_ascii_case(name)) {
-                continue;
-            }
-            if !name.contains('.') || self.names.len() == MOST_NAMES {
-                return false;
-            }
-            self.names.push(name.into());
+    pub(crate) fn replace<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
+        if names.len() > MOST_NAMES || !names.clone().all(|name| name.contains('.')) {
+            return false;
+        }
+        if !self.names().eq(names.clone()) {
+            self.names.clear();
+            self.names.extend(names.map(Box::from));
         }
         true
     }

@@ -6,7 +6,7 @@ use actix_pg::testing::TestDatabase;
 use actix_pg::tokio_postgres::types::ToSql;
 use actix_pg::{Config, Connection, Database, Error, Result};
 use futures_util::{FutureExt, TryStreamExt};
-use test_support::{database, eventually, sized};
+use test_support::{Proxy, database, eventually, sized};
 
 const SEEN: &str = "SELECT coalesce(current_setting('app.tenant', true), '')";
 
@@ -204,6 +204,57 @@ async fn where_a_hook_could_meet_them_they_are_reset() {
         assert_eq!(db.connection().query_one_scalar::<String>(SEEN, &[]).await.unwrap(), without);
         assert_eq!(db.status().counters.resets, 1);
     }
+}
+
+/// A name that the server refuses to set, it refuses to reset. Only who has set it sees that.
+#[tokio::test]
+async fn a_refused_setting_is_nobody_elses() {
+    let (_database, db) = one(|config| config).await;
+    for sent in [true, false] {
+        was_there(&db, "ada").await;
+        let conn = db.connection();
+        if !sent {
+            conn.query(SEEN, &[]).await.unwrap();
+        }
+        // Reserved for a language that is loaded.
+        conn.batch_execute("DO $$ BEGIN END $$").await.unwrap();
+        conn.set_config("plpgsql.nothing_of_this_name", "1").unwrap();
+        if sent {
+            assert!(matches!(conn.query(SEEN, &[]).await, Err(Error::Setting(_))));
+        }
+        conn.release().unwrap();
+        assert_eq!(db.connection().query_one_scalar::<String>(SEEN, &[]).await.unwrap(), "");
+        was_there(&db, "grace").await;
+    }
+}
+
+/// What was left is reset once, before any transaction: not in one of SQL's.
+#[tokio::test]
+async fn a_request_without_settings_is_not_disturbed_in_its_transaction() {
+    let (_database, db) = one(|config| config).await;
+    was_there(&db, "ada").await;
+    let conn = db.connection();
+    conn.batch_execute("BEGIN").await.unwrap();
+    conn.batch_execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE").await.unwrap();
+    assert!(conn.query("SELECT 1/0", &[]).await.is_err());
+    conn.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(conn.query_one_scalar::<String>(SEEN, &[]).await.unwrap(), "");
+}
+
+/// The list does not outlive its settings: a request that has reset them owes the next one nothing.
+#[tokio::test]
+async fn what_was_reset_is_forgotten() {
+    let (_database, proxied, db) = {
+        let database = database().await;
+        let (proxy, config) = Proxy::to(&database).await;
+        (database, proxy, Database::connect(sized(config, 1)).await.unwrap())
+    };
+    was_there(&db, "ada").await;
+    db.query(SEEN, &[]).await.unwrap();
+    db.execute("UPDATE pg_class SET relname = relname WHERE false", &[]).await.unwrap();
+    let before = proxied.round_trips();
+    db.execute("UPDATE pg_class SET relname = relname WHERE false", &[]).await.unwrap();
+    assert_eq!(proxied.round_trips() - before, 1);
 }
 
 /// A dropped statement may have taken what was to be applied ahead of it along.
