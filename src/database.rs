@@ -11,6 +11,7 @@ use crate::session::Hooks;
 mod listen;
 mod named;
 mod ping;
+mod renew;
 #[cfg(feature = "testing")]
 mod sandbox;
 mod session;

@@ -136,6 +136,10 @@ pub(crate) fn pool_resized(database: Name, min: u32, max: u32) {
     info!(database, min, max, "the pool has another size");
 }
 
+pub(crate) fn sessions_renewed(database: Name, sessions: u32, within: Duration) {
+    info!(database, sessions, ?within, "the sessions are being replaced");
+}
+
 pub(crate) fn database_closed(database: Name, left: u32) {
     match left {
         0 => info!(database, "the database is closed"),

@@ -37,6 +37,7 @@ const NOTES = {
   unusable: [(n) => `${count(n, "session")} ended: an abandoned statement did not stop`, true],
   dropped: [(n) => `${count(n, "session")} ended: the task that had it was cut off`, true],
   refused: [(n) => `${count(n, "session")} ended: a hook refused it`, true],
+  renewed: [(n) => `${count(n, "session")} ended: the application asked for others`, false],
   closed: [(n) => `${count(n, "session")} ended: the pool was closed`, false],
 };
 
@@ -72,6 +73,7 @@ const ENDED = {
   refused: "Ended: refused by a hook",
   sandbox: "Ended: sandbox over",
   resized: "Ended: pool made smaller",
+  renewed: "Ended: others were asked for",
   owned: "Ended: dropped by its owner",
   closed: "Ended: pool closed",
 };

@@ -89,6 +89,7 @@ fn counted(then: &Counters, now: &Counters) -> Vec<Note> {
         ("unusable", then.ended.unusable, now.ended.unusable),
         ("dropped", then.ended.dropped, now.ended.dropped),
         ("refused", then.ended.refused, now.ended.refused),
+        ("renewed", then.ended.renewed, now.ended.renewed),
         ("closed", then.ended.closed, now.ended.closed),
     ];
     let counts = kinds.map(|(kind, then, now)| (kind, now.saturating_sub(then)));

@@ -1,6 +1,7 @@
 //! A database without the type that names it, so that what it does is compiled once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::sleep;
@@ -66,6 +67,14 @@ impl Untyped {
             shared.resize(max);
         }
         Ok(())
+    }
+
+    pub(super) fn renew(&self, within: Duration) {
+        let pool = self.lender.pool();
+        pool.renew(within);
+        if let Some(shared) = &self.shared {
+            pool.home().spawn(SharedReads::give_back_old(Arc::downgrade(shared), within));
+        }
     }
 
     pub(super) async fn close(&self) {

@@ -17,6 +17,7 @@ mod backoff;
 mod check;
 mod refusals;
 mod resizing;
+mod renewal;
 mod upkeep;
 mod holds;
 mod overload;

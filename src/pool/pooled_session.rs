@@ -71,10 +71,9 @@ impl PooledSession {
     /// has been opened.
     pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         self.session().retire_reason().or_else(|| {
-            let too_old = self.session().was_too_old()
-                && self.pool.outage.cause().is_none()
-                && self.pool.gate.is_settled();
-            too_old.then_some(EndReason::Lifetime)
+            let too_old = self.session().was_too_old()?;
+            let may_go = self.pool.outage.cause().is_none() && self.pool.gate.is_settled();
+            may_go.then_some(too_old)
         })
     }
 

@@ -91,6 +91,8 @@ pub struct Ended {
     pub sandbox: u64,
     /// The pool was made smaller by [`Database::resize`](crate::Database::resize).
     pub resized: u64,
+    /// The session was replaced because of [`Database::renew`](crate::Database::renew).
+    pub renewed: u64,
     /// The application owned the session, by [`Database::session`](crate::Database::session), and has dropped it.
     pub owned: u64,
     /// The session was idle at [`Database::close`](crate::Database::close), or came back after it.
@@ -117,6 +119,7 @@ impl Counters {
                 refused: counts.ended(EndReason::Refused),
                 sandbox: counts.ended(EndReason::Sandbox),
                 resized: counts.ended(EndReason::Resized),
+                renewed: counts.ended(EndReason::Renewed),
                 owned: counts.ended(EndReason::Owned),
                 closed: counts.ended(EndReason::Closed),
             },

@@ -67,7 +67,8 @@ impl Pool {
             if self.outage.cause().is_some() {
                 break;
             }
-            let Some(grant) = self.gate.take_resting(1, |lent| lent.session().is_too_old()).pop() else {
+            let Some(grant) = self.gate.take_resting(1, |lent| lent.session().too_old().is_some()).pop()
+            else {
                 break;
             };
             self.replace(self.pooled(grant)).await;
@@ -85,7 +86,11 @@ impl Pool {
                 return pooled.rest();
             }
         }
-        pooled.end(EndReason::Lifetime).await;
+        let reason = pooled.session().too_old().unwrap_or(EndReason::Lifetime);
+        pooled.end(reason).await;
+        if let Some(permit) = self.gate.place_below(self.min_size()) {
+            self.open(permit).await;
+        }
         self.hold_floor();
     }
 }

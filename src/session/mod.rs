@@ -208,14 +208,22 @@ impl Session {
         }
     }
 
-    /// Whether it has reached its `max_lifetime`.
-    pub(crate) fn is_too_old(&self) -> bool {
-        self.retire_at.is_some_and(|at| at <= Instant::now())
+    /// Why it should be replaced by now: it has reached its `max_lifetime`, or the application has asked for another one.
+    pub(crate) fn too_old(&self) -> Option<EndReason> {
+        self.too_old_at(Instant::now())
     }
 
-    /// Whether it had reached its `max_lifetime` when it was last used. Reads no clock.
-    pub(crate) fn was_too_old(&self) -> bool {
-        self.retire_at.is_some_and(|at| at <= self.idle_since)
+    /// Why it should have been replaced when it was last used. Reads no clock.
+    pub(crate) fn was_too_old(&self) -> Option<EndReason> {
+        self.too_old_at(self.idle_since)
+    }
+
+    fn too_old_at(&self, then: Instant) -> Option<EndReason> {
+        if self.retire_at.is_some_and(|at| at <= then) {
+            Some(EndReason::Lifetime)
+        } else {
+            self.cell.is_to_be_renewed(then).then_some(EndReason::Renewed)
+        }
     }
 
     pub(crate) fn returned(&mut self) {

@@ -31,14 +31,20 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 
 use crate::config::{Echo, SharedReadSettings};
 use crate::pool::Pool;
 use places::Places;
 use worker::Worker;
+
+/// The pause between two looks for sessions that are to be replaced, and that after the last.
+const LOOK: Duration = Duration::from_secs(1);
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// The shared sessions of a pool, by worker. The [`Database`](crate::Database) holds it, if `shared_reads` is on.
 pub(crate) struct SharedReads {
@@ -85,9 +91,31 @@ impl SharedReads {
     /// there is room for are shared anew.
     pub(crate) fn resize(&self, pool_max_size: u32) {
         if self.places.resize(pool_max_size) {
-            let workers: Vec<_> = self.workers().iter().map(|(_, worker)| Arc::clone(worker)).collect();
-            workers.iter().for_each(|worker| worker.give_back());
+            self.all_workers().iter().for_each(|worker| worker.give_back());
         }
+    }
+
+    /// Has the sessions go back to the pool that are to be replaced within this time. One that is in use looks at its age by itself; one
+    /// that nobody asks would not.
+    pub(crate) async fn give_back_old(shared: Weak<Self>, within: Duration) {
+        let since = Instant::now();
+        loop {
+            let left = within.saturating_sub(since.elapsed());
+            sleep(if left.is_zero() { SHORTEST_LOOK } else { left.min(LOOK) }).await;
+            let is_last = since.elapsed() >= within;
+            let Some(shared) = shared.upgrade() else { return };
+            let mut found = false;
+            for worker in shared.all_workers() {
+                found |= worker.give_back_old();
+            }
+            if is_last && !found {
+                return;
+            }
+        }
+    }
+
+    fn all_workers(&self) -> Vec<Arc<Worker>> {
+        self.workers().iter().map(|(_, worker)| Arc::clone(worker)).collect()
     }
 
     /// Whether statements are echoed, and how.

@@ -146,7 +146,7 @@ impl SharedSession {
             return true;
         }
         // A hook may take several round trips, in which others would meet a session that is not set up.
-        if self.pooled().retire_reason().is_some() || self.session().is_too_old() || self.has_hook() {
+        if self.pooled().retire_reason().is_some() || self.is_too_old() || self.has_hook() {
             queue.retire();
             return false;
         }
@@ -156,6 +156,11 @@ impl SharedSession {
             Answered::Reset(lease::reset_at_once(session.session(), &format!("{RESET};{READ_ONLY}")).await)
         };
         queue.send(InFlight::new(answer.boxed(), now, None))
+    }
+
+    /// Whether it has to go back to the pool to be replaced.
+    pub(super) fn is_too_old(&self) -> bool {
+        self.session().too_old().is_some()
     }
 
     fn has_hook(&self) -> bool {

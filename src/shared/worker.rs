@@ -225,6 +225,14 @@ impl Worker {
         }
     }
 
+    /// The sessions that are too old go back to the pool after their last answers. Says whether there was one.
+    pub(super) fn give_back_old(&self) -> bool {
+        let mut sessions = self.state().sessions.clone();
+        sessions.retain(|session| session.is_too_old());
+        sessions.iter().for_each(|session| session.retire());
+        !sessions.is_empty()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

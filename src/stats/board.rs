@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Place, StatementInfo};
 
@@ -20,7 +20,12 @@ pub(crate) struct Cell {
     pub(crate) number: u64,
     pub(crate) opened: Instant,
     current: Mutex<Current>,
+    /// It has to be replaced so many nanoseconds after it was opened; [`NEVER`] unless the application has asked for that.
+    renew_after: AtomicU64,
 }
+
+/// The application has not asked for another session.
+const NEVER: u64 = u64::MAX;
 
 /// What a session is used for.
 #[derive(Debug, Clone)]
@@ -73,7 +78,12 @@ impl Board {
         let now = Instant::now();
         let current = Current { phase: Phase::Idle, since: now, holder: None, warned: false };
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let cell = Arc::new(Cell { number, opened: now, current: Mutex::new(current) });
+        let cell = Arc::new(Cell {
+            number,
+            opened: now,
+            current: Mutex::new(current),
+            renew_after: AtomicU64::new(NEVER),
+        });
         let mut cells = self.cells();
         cells.retain(|cell| cell.strong_count() > 0);
         cells.push(Arc::downgrade(&cell));
@@ -91,6 +101,18 @@ impl Board {
 }
 
 impl Cell {
+    /// The session has to be replaced after this time, if not before that.
+    pub(crate) fn renew_after(&self, time: Duration) {
+        let after = self.opened.elapsed().saturating_add(time).as_nanos();
+        self.renew_after.fetch_min(u64::try_from(after).unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    /// Whether the application has asked for another session, and that time had come `then`.
+    pub(crate) fn is_to_be_renewed(&self, then: Instant) -> bool {
+        let after = self.renew_after.load(Ordering::Relaxed);
+        after != NEVER && then.saturating_duration_since(self.opened) >= Duration::from_nanos(after)
+    }
+
     /// The session has been lent.
     pub(crate) fn lend(&self, holder: Holder, now: Instant) {
         self.change(Current { phase: Phase::Used, since: now, holder: Some(holder), warned: false });

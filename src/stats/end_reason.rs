@@ -27,6 +27,8 @@ pub(crate) enum EndReason {
     Sandbox,
     /// The pool was made smaller.
     Resized,
+    /// The application has asked for other sessions.
+    Renewed,
     /// The application owned it, and has dropped it.
     Owned,
     /// The pool was closed.
@@ -50,6 +52,7 @@ impl EndReason {
         Self::Refused,
         Self::Sandbox,
         Self::Resized,
+        Self::Renewed,
         Self::Owned,
         Self::Closed,
     ];
@@ -69,6 +72,7 @@ impl EndReason {
             Self::Refused => "refused",
             Self::Sandbox => "sandbox",
             Self::Resized => "resized",
+            Self::Renewed => "renewed",
             Self::Owned => "owned",
             Self::Closed => "closed",
         }
@@ -90,6 +94,7 @@ impl fmt::Display for EndReason {
             Self::Refused => "a hook of the application refused it",
             Self::Sandbox => "the sandbox has been left",
             Self::Resized => "the pool has been made smaller",
+            Self::Renewed => "the application has asked for another one",
             Self::Owned => "its owner has dropped it",
             Self::Closed => "the database has been closed",
         })

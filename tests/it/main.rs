@@ -31,6 +31,7 @@ mod test_attribute;
 mod waiting_for_a_session;
 mod overload;
 mod resizing;
+mod renewing;
 mod the_default_pool;
 mod workers_that_misbehave;
 mod sessions_follow_their_borrowers;
