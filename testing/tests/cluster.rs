@@ -35,7 +35,7 @@ async fn a_standby_follows_and_takes_over() -> TestResult {
     assert_eq!(value(&promoted, "SELECT count(*)::text FROM runs").await?, "2", "it was synchronous");
 
     // The other one follows the promoted.
-    promoted.batch_execute("SET synchronous_commit = local; INSERT INTO runs VALUES (3)").await?;
+    promoted.batch_execute("INSERT INTO runs VALUES (3)").await?;
     let other = connect(&mine(cluster.standby(1))).await?;
     soon(&other, "SELECT count(*)::text FROM runs", "3").await
 }

@@ -42,7 +42,7 @@ impl ClusterBuilder {
     /// Have each commit wait until as many standbys have received it. Defaults to 0: a standby that
     /// is promoted may lack what was written last.
     ///
-    /// A primary that is started again after a switchover does not ask for it any more.
+    /// Only the primary asks for it. A standby that is promoted takes writes without one of its own.
     pub fn synchronous(mut self, standbys: usize) -> Self {
         self.synchronous = standbys;
         self
@@ -78,8 +78,10 @@ impl ClusterBuilder {
         let primary = server.clone().start()?;
         let delay = format!("{}ms", apply_delay.as_millis());
         // The copy has the other settings, and those of the caller come last there too.
-        let standby =
-            server.setting("primary_conninfo", follow(&primary)?).setting("recovery_min_apply_delay", delay);
+        let standby = server
+            .setting("primary_conninfo", follow(&primary)?)
+            .setting("recovery_min_apply_delay", delay)
+            .setting("synchronous_standby_names", "");
         let standbys: Vec<_> =
             (0..count).map(|_| standby.clone().start_standby(&primary)).collect::<Result<_, _>>()?;
         let follow = "FROM pg_stat_replication WHERE state = 'streaming'";
