@@ -270,6 +270,17 @@ impl Error {
         }
     }
 
+    /// Marks a refused write as one that another attempt may not meet, because the server takes no writes for now.
+    pub(crate) fn of_read_only_server(self) -> Self {
+        match self {
+            Self::Postgres(said) => Self::Postgres(said.of_read_only_server()),
+            Self::Batch { index, source } => {
+                Self::Batch { index, source: Box::new(source.of_read_only_server()) }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the driver has read what is no answer to what it sent: it may take every later answer for the one before.
     pub(crate) fn is_out_of_step(&self) -> bool {
         match self {

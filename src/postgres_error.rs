@@ -39,6 +39,8 @@ struct Said {
     driver: tokio_postgres::Error,
     message: String,
     sql: Option<String>,
+    /// A write was refused, as far as is known because the server takes none for now.
+    of_read_only_server: bool,
 }
 
 impl PostgresError {
@@ -98,6 +100,15 @@ impl PostgresError {
         &self.0.driver
     }
 
+    pub(crate) fn of_read_only_server(mut self) -> Self {
+        self.0.of_read_only_server = true;
+        self
+    }
+
+    pub(crate) fn is_of_read_only_server(&self) -> bool {
+        self.0.of_read_only_server
+    }
+
     pub(crate) fn with_sql(mut self, sql: String) -> Self {
         self.0.sql = Some(sql);
         self
@@ -116,7 +127,7 @@ impl PostgresError {
 impl From<tokio_postgres::Error> for PostgresError {
     fn from(driver: tokio_postgres::Error) -> Self {
         let message = message(&driver);
-        Self(Box::new(Said { driver, message, sql: None }))
+        Self(Box::new(Said { driver, message, sql: None, of_read_only_server: false }))
     }
 }
 

@@ -30,6 +30,7 @@ const NOTES = {
   renewals: [(n) => `${count(n, "statement")} prepared anew after a change of the schema`, false],
   connection_lost: [(n) => `${count(n, "session")} ended: the connection was lost`, true],
   statements_dropped: [(n) => `${count(n, "session")} ended: prepared statements were dropped`, false],
+  read_only: [(n) => `${count(n, "session")} ended: the server takes no writes any more`, true],
   idle_timeout: [(n) => `${count(n, "session")} ended: idle for long`, false],
   max_lifetime: [(n) => `${count(n, "session")} ended: old enough to be replaced`, false],
   check_failed: [(n) => `${count(n, "session")} ended: no answer to a check`, true],
@@ -64,6 +65,7 @@ const COUNTERS = [
 const ENDED = {
   connection_lost: "Ended: connection lost",
   statements_dropped: "Ended: prepared statements dropped",
+  read_only: "Ended: its server takes no writes any more",
   idle_timeout: "Ended: idle for long",
   max_lifetime: "Ended: old enough",
   check_failed: "Ended: no answer to a check",

@@ -82,6 +82,7 @@ fn counted(then: &Counters, now: &Counters) -> Vec<Note> {
         ("renewals", then.renewals, now.renewals),
         ("connection_lost", then.ended.connection_lost, now.ended.connection_lost),
         ("statements_dropped", then.ended.statements_dropped, now.ended.statements_dropped),
+        ("read_only", then.ended.read_only, now.ended.read_only),
         ("idle_timeout", then.ended.idle_timeout, now.ended.idle_timeout),
         ("max_lifetime", then.ended.max_lifetime, now.ended.max_lifetime),
         ("check_failed", then.ended.check_failed, now.ended.check_failed),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::value::{FromValue, Value};
 use super::{ConfigError, OptionSource};
 use crate::tokio_postgres;
-use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation};
 
 /// The encryption of the connection to the server, and how the server proves who it is.
 ///
@@ -233,10 +233,4 @@ impl Choice for LoadBalanceHosts {
 
 impl Choice for SslNegotiation {
     const WORDS: &'static [(&'static str, Self)] = &[("postgres", Self::Postgres), ("direct", Self::Direct)];
-}
-
-/// libpq's other words need a question that this driver does not ask.
-impl Choice for TargetSessionAttrs {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("any", Self::Any), ("read-write", Self::ReadWrite), ("read-only", Self::ReadOnly)];
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::dsn::Parameters;
 use super::{
     ConfigError, Host, Keepalive, OptionSource, PemFile, RequireAuth, Server, ServerSettings, Ssl, SslMode,
-    defaults, files,
+    TargetSessionAttrs, defaults, files,
 };
 use crate::tokio_postgres;
-use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation, TargetSessionAttrs};
+use crate::tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslNegotiation};
 
 /// The largest values that Linux takes.
 const MOST_SECONDS: u64 = i16::MAX as u64;
@@ -66,7 +66,7 @@ pub(super) fn settings(
     Ok(ServerSettings {
         hosts,
         load_balance_hosts: order.is_some_and(|(order, _)| order == LoadBalanceHosts::Random),
-        target_session_attrs: attrs.map_or(TargetSessionAttrs::Any, |(attrs, _)| attrs),
+        target_session_attrs: attrs.map_or_else(TargetSessionAttrs::default, |(attrs, _)| attrs),
         driver,
         passfile: parameters.take_text("passfile").map(Into::into),
         require_auth,

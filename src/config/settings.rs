@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Echo, OptionSource, RequireAuth, Reset, SslMode};
+use super::{Echo, OptionSource, RequireAuth, Reset, SslMode, TargetSessionAttrs};
 use crate::tokio_postgres;
-use crate::tokio_postgres::config::{SslNegotiation, TargetSessionAttrs};
+use crate::tokio_postgres::config::SslNegotiation;
 
 /// All options; made by [`Config::settings`](super::Config).
 #[derive(Debug, Clone)]

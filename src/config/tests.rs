@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
-use crate::tokio_postgres::config::{ChannelBinding, SslNegotiation, TargetSessionAttrs};
+use crate::tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
 mod settings;
 mod dsn;

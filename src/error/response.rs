@@ -21,7 +21,7 @@ impl Error {
     /// | error | unavailable |
     /// |---|---|
     /// | [`Connect`](Self::Connect), [`Acquire`](Self::Acquire), [`SessionLost`](Self::SessionLost) | always |
-    /// | [`Postgres`](Self::Postgres), [`Begin`](Self::Begin), [`CommitRefused`](Self::CommitRefused), [`Setting`](Self::Setting) | if the connection is gone or the server ends it, lacks resources or is shutting down, and after a serialization failure or a deadlock, which another attempt may not meet |
+    /// | [`Postgres`](Self::Postgres), [`Begin`](Self::Begin), [`CommitRefused`](Self::CommitRefused), [`Setting`](Self::Setting) | if the connection is gone or the server ends it, lacks resources, is shutting down or takes no writes any more, and after a serialization failure or a deadlock, which another attempt may not meet |
     /// | [`TimedOut`](Self::TimedOut) | if nothing was sent |
     /// | [`Batch`](Self::Batch) | if its source is |
     /// | all others | never: not even [`OutcomeUnknown`](Self::OutcomeUnknown), which may have been committed |
@@ -127,6 +127,7 @@ fn is_unavailable(said: &PostgresError) -> bool {
         Some(code) if *code == SqlState::T_R_DEADLOCK_DETECTED => true,
         // Whatever its class, the server has hung up after it.
         Some(_) if said.is_fatal() => true,
+        Some(_) if said.is_of_read_only_server() => true,
         // Connection exception, insufficient resources, operator intervention.
         Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
         None => said.is_closed(),

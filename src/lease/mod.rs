@@ -39,6 +39,7 @@ mod pipeline;
 mod batch;
 mod request_info;
 mod request_settings;
+mod refused_write;
 mod reset;
 #[cfg(feature = "testing")]
 mod sandbox;
@@ -204,6 +205,9 @@ impl Lease {
         if broken {
             self.opened();
         }
+        if answer.is_err() {
+            self.ask_after_refused_write();
+        }
     }
 
     /// Records that the answer to a message, sent in that transaction, will not be waited for.
@@ -248,6 +252,7 @@ impl Lease {
         // The session is open to others, and the next repair may have begun.
         cut_off.0 = None;
         self.opened();
+        self.ask_after_refused_write();
         let decided = self.state().decided_callbacks();
         if let Some(decided) = decided {
             ending::run_decided(&self, decided);

@@ -63,16 +63,24 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
         && settings.leave(pooled.session_mut());
     let cleaning = Cleaning::needed(pool.session_settings().reset, state, leaves_settings);
     let untracked = state.untracked;
+    let refused_write = state.refused_write;
     match (state.health, pooled.retire_reason()) {
         (Health::Sound, None) if pool.is_closed() => pooled.end_in_background(EndReason::Closed),
-        (Health::Sound, None) if cleaning.is_none() => pooled.rest(),
+        (Health::Sound, None) if cleaning.is_none() && !refused_write => pooled.rest(),
         (Health::Sound, None) => {
             let resetting = pooled.resetting();
             let home = Arc::clone(&pool);
             home.home().spawn(async move {
                 let mut resetting = Some(resetting);
                 let cleaned = {
-                    let mut cleaning = pin!(clean(&pool, pooled.session(), cleaning, untracked));
+                    let mut cleaning = pin!(async {
+                        clean(&pool, pooled.session(), cleaning, untracked).await?;
+                        if refused_write {
+                            let bound = pool.session_settings().reset_timeout;
+                            let _ = timeout(bound, pooled.session().look_again()).await;
+                        }
+                        Ok(())
+                    });
                     match timeout(GRACE, &mut cleaning).await {
                         Ok(cleaned) => cleaned,
                         Err(_) => {

@@ -294,6 +294,7 @@ impl SessionUse {
         let Some(sent) = self.sent.take() else {
             return answer;
         };
+        let answer = answer.map_err(|err| self.lease.note_refused_write(err));
         self.lease.answered(sent, &answer);
         answer
     }

@@ -39,6 +39,8 @@ pub(crate) struct LeaseState {
     pub(crate) latest: Option<Arc<StatementInfo>>,
     /// A statement has been sent.
     pub(crate) used: bool,
+    /// The server has refused a write, and was not asked why.
+    pub(super) refused_write: bool,
     /// Statements may have been sent that were not admitted here, as by a client guard.
     pub(crate) untracked: bool,
     /// Settings of the request have been sent.

@@ -32,6 +32,8 @@ pub(crate) struct TransactionStack {
     pub(super) own: Option<OwnTransaction>,
     /// What the server has not been told to roll back.
     pending_rollback: Option<Rollback>,
+    /// The transaction was begun READ ONLY.
+    read_only: bool,
     /// The latest statement failed with a serialization failure or a deadlock.
     conflict: bool,
     /// What was registered to run after a transaction.
@@ -81,12 +83,20 @@ impl TransactionStack {
         if self.failed() {
             return Err(Error::TransactionFailed);
         }
+        if at == 0 {
+            self.read_only = start.as_deref().is_some_and(|start| start.contains("READ ONLY"));
+        }
         self.last += 1;
         self.open.push(Frame { id: self.last, stage: Stage::Asked, start, failed: false });
         if at == 0 {
             self.conflict = false;
         }
         Ok(FrameId { at, id: self.last })
+    }
+
+    /// Whether a transaction is open that was begun READ ONLY.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only && self.has_frame()
     }
 
     /// Refuses a guard whose frame has ended.

@@ -149,7 +149,7 @@ impl PooledSession {
         held.lent.count_ended(reason);
         let pool = Arc::clone(&self.pool);
         self.pool.home().spawn(async move {
-            if let Some(abandoned) = abandoned {
+            if let Some(abandoned) = abandoned.filter(|_| !held.lent.session().is_silent()) {
                 let last = cancel_until_quiet(held.lent.session(), pool.connector(), abandoned);
                 let _ = timeout(LAST_CANCEL, last).await;
             }

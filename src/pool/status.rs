@@ -73,11 +73,13 @@ pub struct Ended {
     pub connection_lost: u64,
     /// The server had dropped prepared statements, after `DISCARD ALL` or `DEALLOCATE ALL`.
     pub statements_dropped: u64,
+    /// The server takes no writes any more, and one that does is wanted.
+    pub read_only: u64,
     /// The session idled for `idle_timeout`.
     pub idle_timeout: u64,
     /// The session reached `max_lifetime`.
     pub max_lifetime: u64,
-    /// The session did not answer the check after `test_after_idle`.
+    /// The session did not answer the check after `test_after_idle`, or its server was found silent by a cancel request.
     pub check_failed: u64,
     /// The session could not be reset within `reset_timeout`.
     pub reset_failed: u64,
@@ -110,6 +112,7 @@ impl Counters {
             ended: Ended {
                 connection_lost: counts.ended(EndReason::ConnectionLost),
                 statements_dropped: counts.ended(EndReason::StatementsDropped),
+                read_only: counts.ended(EndReason::ReadOnly),
                 idle_timeout: counts.ended(EndReason::Idle),
                 max_lifetime: counts.ended(EndReason::Lifetime),
                 check_failed: counts.ended(EndReason::CheckFailed),

@@ -17,7 +17,7 @@ use crate::tokio_postgres::error::{DbError, SqlState};
 /// It stands behind [`Error::Connect`](crate::Error::Connect) at the start and behind
 /// [`AcquireError::Unavailable`](crate::AcquireError::Unavailable) later on. `{err}` names the address, `{err:#}` and `{err:?}`
 /// append the cause, on one line. Causes are: nothing listens there, no route, a name that does not resolve, `connect_timeout`, a
-/// TLS handshake that fails, a refusal of the server ([`postgres`](Self::postgres)), a password source that fails, or a server that is not what
+/// TLS handshake that fails, a refusal of the server ([`postgres`](Self::postgres)), a password source that fails, or no server that is what
 /// `target_session_attrs` asks for.
 ///
 /// ```
@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     TimedOut(Duration),
     NoAddress,
     WrongTarget,
+    /// One of the hosts is not what is wanted, and no other will do.
+    NoneFits,
     Interrupted,
     /// The application's source of passwords has given none.
     Password(Told),
@@ -64,6 +66,21 @@ impl ConnectError {
 
     pub(crate) fn interrupted() -> Self {
         Self::new("the server".into(), Cause::Interrupted)
+    }
+
+    /// Whether the server did not answer in time.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self.0.cause, Cause::TimedOut(_))
+    }
+
+    /// Whether the server is not what `target_session_attrs` asks for.
+    pub(super) fn is_wrong_target(&self) -> bool {
+        matches!(self.0.cause, Cause::WrongTarget | Cause::NoneFits)
+    }
+
+    /// Whether a server has answered with a refusal that is not for this moment only (57P03).
+    pub(super) fn is_refusal(&self) -> bool {
+        self.0.cause.is_refusal()
     }
 
     /// Whether the server refused who logs in: class 28.
@@ -113,6 +130,7 @@ impl ConnectError {
             Cause::TimedOut(_)
             | Cause::NoAddress
             | Cause::WrongTarget
+            | Cause::NoneFits
             | Cause::Interrupted
             | Cause::Password(_)
             | Cause::Hook => false,
@@ -124,7 +142,7 @@ impl ConnectError {
 impl Cause {
     /// Whether the next host need not be tried: a server has answered with a refusal that is not for this moment only (57P03), or
     /// there is no password.
-    pub(crate) fn is_refusal(&self) -> bool {
+    fn is_refusal(&self) -> bool {
         match self {
             Self::Password(_) => true,
             Self::Postgres(err) => match err.code() {
@@ -190,6 +208,7 @@ impl fmt::Display for ConnectError {
             Cause::NoAddress => write!(f, "the server's name has no address"),
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
             Cause::Password(_) => write!(f, "no password for {server}"),
+            Cause::NoneFits => write!(f, "none of {server} is what `target_session_attrs` asks for"),
             Cause::Interrupted => write!(f, "a panic interrupted the login"),
             Cause::Hook => {
                 write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
@@ -208,6 +227,7 @@ impl error::Error for ConnectError {
             Cause::TimedOut(_)
             | Cause::NoAddress
             | Cause::WrongTarget
+            | Cause::NoneFits
             | Cause::Interrupted
             | Cause::Hook
             | Cause::Closed => None,

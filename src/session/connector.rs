@@ -4,45 +4,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use rand::seq::SliceRandom;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::Session;
-use super::auth_watch::{AuthWatch, WatchedHandshake};
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
 use super::hooks::Hooks;
-use super::login::{Alive, LoggedIn};
+use super::hosts::Hosts;
+use super::login::LoggedIn;
 use super::notices::Heard;
 use super::password::Passwords;
-use super::stream::{Address, Stream};
+use super::stream::Address;
 use super::tls::Tls;
-use crate::config::{Server, Settings};
+use crate::config::Settings;
 #[cfg(feature = "metrics")]
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
 use crate::telemetry::{self, Span};
 use crate::tokio_postgres::CancelToken;
-use crate::tokio_postgres::config::SslMode;
 
 /// The way to the server, and the count of the sessions that are alive. The pool holds it.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    settings: Settings,
-    tls: Tls,
+    pub(super) settings: Settings,
+    pub(super) hosts: Hosts,
+    pub(super) tls: Tls,
     hooks: Hooks,
     stats: Arc<Stats>,
-    alive: Arc<AtomicU32>,
-    drivers: TaskTracker,
+    pub(super) alive: Arc<AtomicU32>,
+    pub(super) drivers: TaskTracker,
     closed: AtomicBool,
-    passwords: Passwords,
+    pub(super) passwords: Passwords,
 }
 
 impl Connector {
     pub(crate) fn new(settings: Settings, tls: Tls, hooks: Hooks) -> Self {
         let stats = Arc::new(Stats::new(recorder(&settings)));
         Self {
+            hosts: Hosts::new(&settings.server),
             settings,
             tls,
             passwords: Passwords::new(hooks.password.clone()),
@@ -56,17 +56,13 @@ impl Connector {
 
     /// Opens a session whose home is the current runtime.
     ///
-    /// Hosts are tried in turn as [libpq does](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS),
-    /// each at all of its addresses. The next one is tried where nothing answers in time, where the server cannot be
-    /// connected to now (57P03) or is not what `target_session_attrs` asks for, and, unlike libpq, where the connection
-    /// breaks during the login. It is not tried after a refusal, such as that of the password: the error is that one,
-    /// else that of the last host.
+    /// How the hosts are tried: see [`search`](super::search).
     pub(crate) async fn open(self: &Arc<Self>) -> Result<Box<Session>, ConnectError> {
         let since = Instant::now();
         let logged_in = self.log_in(None).await?;
         self.stats.count(Event::Open);
         self.stats.record(|recorder| recorder.created(since.elapsed()));
-        let peer = logged_in.address.peer(namespace(&self.settings));
+        let peer = logged_in.place.address.peer(namespace(&self.settings));
         Ok(Session::new(logged_in, peer, &self.settings, &self.stats))
     }
 
@@ -77,8 +73,11 @@ impl Connector {
     }
 
     async fn log_in(&self, heard: Option<&Heard>) -> Result<LoggedIn, ConnectError> {
+        if self.is_closed() {
+            return Err(ConnectError::closed());
+        }
         let span = Span::session("connect", None);
-        let logged_in = self.drivers.track_future(self.log_in_somewhere(heard)).await;
+        let logged_in = self.drivers.track_future(self.search(heard)).await;
         if let Err(err) = &logged_in {
             span.record_error(err.code().map(|code| code.code()), "connect");
         }
@@ -87,124 +86,18 @@ impl Connector {
             .and_then(|logged_in| if self.is_closed() { Err(ConnectError::closed()) } else { Ok(logged_in) })
     }
 
-    async fn log_in_somewhere(&self, heard: Option<&Heard>) -> Result<LoggedIn, ConnectError> {
-        if self.is_closed() {
-            return Err(ConnectError::closed());
-        }
-        let server = &self.settings.server;
-        let mut hosts: Vec<_> = server.hosts.iter().collect();
-        if server.load_balance_hosts {
-            hosts.shuffle(&mut rand::rng());
-        }
-        let mut failed = None;
-        for host in hosts {
-            // The look-up and the first address share one bound: a name server may be silent too.
-            let mut deadline = Instant::now() + server.connect_timeout;
-            let looked_up = timeout_at(deadline, Address::resolve(host)).await;
-            let mut addresses = match looked_up {
-                Ok(Ok(addresses)) => addresses,
-                Ok(Err(err)) => {
-                    failed = Some(ConnectError::new(host.host.to_string(), err.into()));
-                    continue;
-                }
-                Err(_) => {
-                    let look_up = format!("the look-up of `{}`", host.host);
-                    failed = Some(ConnectError::new(look_up, Cause::TimedOut(server.connect_timeout)));
-                    continue;
-                }
-            };
-            if server.load_balance_hosts {
-                addresses.shuffle(&mut rand::rng());
-            }
-            for address in addresses {
-                let logged_in = timeout_at(deadline, self.log_in_at(&address, host, deadline, heard)).await;
-                let cause = match logged_in {
-                    Ok(Ok(logged_in)) => return Ok(logged_in),
-                    Ok(Err(cause)) => cause,
-                    Err(_) => Cause::TimedOut(server.connect_timeout),
-                };
-                let is_refusal = cause.is_refusal();
-                let err = ConnectError::new(address.to_string(), cause);
-                if is_refusal {
-                    return Err(err);
-                }
-                failed = Some(err);
-                deadline = Instant::now() + server.connect_timeout;
-            }
-        }
-        Err(failed.unwrap_or_else(|| ConnectError::new("the server".into(), Cause::NoAddress)))
-    }
-
-    /// Logs in. Where the password is refused, and has changed since it was asked for, does so once more.
-    async fn log_in_at(
-        &self,
-        address: &Address,
-        host: &Server,
-        deadline: Instant,
-        heard: Option<&Heard>,
-    ) -> Result<LoggedIn, Cause> {
-        let server = &self.settings.server;
-        let password = self.passwords.ask(server, host, false, deadline, &self.stats).await;
-        let password = password.map_err(Cause::Password)?;
-        let refusal = match self.log_in_with(password.as_deref(), address, heard).await {
-            Err(cause) if password.is_some() && cause.is_password_refused() => cause,
-            done => return done,
-        };
-        match self.passwords.ask(server, host, true, deadline, &self.stats).await {
-            Ok(Some(changed)) if Some(&changed) != password.as_ref() => {
-                self.log_in_with(Some(&changed), address, heard).await
-            }
-            _ => Err(refusal),
-        }
-    }
-
-    async fn log_in_with(
-        &self,
-        password: Option<&[u8]>,
-        address: &Address,
-        heard: Option<&Heard>,
-    ) -> Result<LoggedIn, Cause> {
-        let server = &self.settings.server;
-        let mut driver = server.driver.clone();
-        if let Some(password) = password {
-            driver.password(password);
-        }
-        let ssl_mode = ssl_mode(&self.tls, address);
-        driver.ssl_mode(ssl_mode);
-        let stream = Stream::connect(address, server).await.map_err(Cause::from)?;
-        let moved = stream.moved();
-        let handshake = self.tls.handshake(address.host()).map_err(Cause::from)?;
-        let handshake = WatchedHandshake { handshake, allowed: server.require_auth.clone() };
-        let stream = AuthWatch::new(stream, server.require_auth.as_ref(), ssl_mode != SslMode::Disable);
-        let connected = driver.connect_raw(stream, handshake).await.map_err(Cause::from)?;
-
-        // From here on a drop ends it as it ends any other.
-        let alive = heard.is_none().then(|| Alive::new(&self.alive));
-        let logged_in =
-            LoggedIn::new(connected, address, moved, &self.stats, &self.drivers, alive, heard.cloned());
-        if let Err(cause) = logged_in.check_target(server.target_session_attrs).await {
-            logged_in.end().await;
-            return Err(cause);
-        }
-        if heard.is_none()
-            && let Err(failed) =
-                self.hooks.set_up(&logged_in.client, self.settings.session.reset_timeout).await
-        {
-            logged_in.end().await;
-            return Err(failed.into());
-        }
-        telemetry::session_opened(self.stats.name(), address);
-        Ok(logged_in)
-    }
-
     /// Asks the server to cancel what a session's backend runs, and returns when the backend has been signalled.
     ///
-    /// So no later statement can be hit. After an error the request may still be on its way.
+    /// So no later statement can be hit. Fails after `connect_timeout` where nothing answers. After an error the request may still be
+    /// on its way.
     pub(crate) async fn cancel(&self, token: &CancelToken, address: &Address) -> Result<(), ConnectError> {
         self.stats.count(Event::Cancel);
         let _span = Span::session("cancel", Some(&address.peer(namespace(&self.settings))));
-        let cancelled = cancel::cancel(token, address, &self.settings.server, &self.tls).await;
-        cancelled.map_err(|cause| ConnectError::new(address.to_string(), cause))
+        let (server, bound) = (&self.settings.server, self.connect_timeout());
+        let cancelled = timeout(bound, cancel::cancel(token, address, server, &self.tls)).await;
+        cancelled
+            .unwrap_or(Err(Cause::TimedOut(bound)))
+            .map_err(|cause| ConnectError::new(address.to_string(), cause))
     }
 
     /// The application's own steps in the life of a session.
@@ -213,7 +106,7 @@ impl Connector {
     }
 
     /// What is known and counted of the sessions and their statements.
-    pub(crate) fn stats(&self) -> &Stats {
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
     }
 
@@ -278,9 +171,4 @@ fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
         Some(Box::new(Metrics::new(&pool, namespace, address.as_deref(), port)) as _)
     };
     recorder
-}
-
-fn ssl_mode(tls: &Tls, address: &Address) -> SslMode {
-    // There is no TLS on a Unix-domain socket, and libpq ignores `sslmode` there.
-    if address.is_unix() { SslMode::Disable } else { tls.mode }
 }

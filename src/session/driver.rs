@@ -99,6 +99,12 @@ impl Driver {
         let _ = (&mut self.ended).await;
     }
 
+    /// Drops the connection: nothing is sent any more.
+    pub(crate) fn cut(self) {
+        let connection = self.shared.seat().connection.take();
+        drop(connection);
+    }
+
     /// Lets the connection end, and returns when it has.
     pub(crate) async fn end(mut self) {
         self.go_home();

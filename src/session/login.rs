@@ -7,17 +7,22 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
+use super::hosts::Host;
 use super::notices::{self, Heard};
+use super::role;
+use super::standing::Standing;
 use super::stream::Address;
 use crate::stats::Stats;
 use crate::telemetry;
-use crate::tokio_postgres::config::TargetSessionAttrs;
-use crate::tokio_postgres::{Client, Connection, Error, SimpleQueryMessage};
+use crate::tokio_postgres::{Client, Connection, Error};
+
+/// A server that has not answered for so long is taken for silent.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The longest wait for the server to hang up after a goodbye. The socket is closed then.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -26,19 +31,70 @@ const GOODBYE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct LoggedIn {
     pub(super) client: Client,
-    pub(super) address: Address,
     pub(super) driver: Driver,
+    pub(super) place: Place,
+}
+
+/// What a session knows of its server.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(super) address: Address,
+    host: Arc<Host>,
+    pub(super) standing: Arc<Standing>,
+    /// The session is expected to write.
+    pub(super) writes: bool,
+}
+
+impl Place {
+    pub(super) fn new(address: &Address, host: &Arc<Host>, writes: bool) -> Self {
+        Self { address: address.clone(), standing: host.add(), host: Arc::clone(host), writes }
+    }
+
+    /// Has the sessions of this host end, if its server does not take writes any more. Asks it.
+    pub(super) async fn look_again(&self, client: &Client) {
+        if self.standing.retire_reason().is_none() && role::became_read_only(client).await {
+            self.host.became_read_only();
+        }
+    }
+
+    /// Waits for a sign of the server itself, which answers at once if it runs. Where it is silent, its sessions end without a
+    /// goodbye: also where the wait is dropped.
+    pub(super) fn waits_for_server(&self) -> Patience<'_> {
+        Patience { place: self, since: Instant::now() }
+    }
+}
+
+/// A wait for a server that answers at once if it runs. Its drop means that there was no answer.
+pub(super) struct Patience<'a> {
+    place: &'a Place,
+    since: Instant,
+}
+
+impl Patience<'_> {
+    /// The server has answered, in whatever way.
+    pub(super) fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        if self.since.elapsed() >= SILENCE {
+            self.place.standing.server_is_silent();
+            self.place.host.became_silent();
+        }
+    }
 }
 
 impl LoggedIn {
     /// Has the current runtime, its home, drive a connection to its end. `drivers` waits for that, and `alive` is dropped with it.
     pub(super) fn new<S, T>(
         (client, connection): (Client, Connection<S, T>),
-        address: &Address,
+        place: Place,
         moved: Arc<AtomicBool>,
         stats: &Arc<Stats>,
         drivers: &TaskTracker,
-        alive: Option<Alive>,
+        alive: Arc<Alive>,
         heard: Option<Heard>,
     ) -> Self
     where
@@ -61,22 +117,7 @@ impl LoggedIn {
                 }
             })
         });
-        Self { client, address: address.clone(), driver }
-    }
-
-    /// Checks that the server is what `target_session_attrs` asks for.
-    pub(super) async fn check_target(&self, wanted: TargetSessionAttrs) -> Result<(), Cause> {
-        let wanted = match wanted {
-            TargetSessionAttrs::ReadWrite => "off",
-            TargetSessionAttrs::ReadOnly => "on",
-            _ => return Ok(()),
-        };
-        let answer = self.client.simple_query("SHOW transaction_read_only").await.map_err(Cause::from)?;
-        let read_only = answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        });
-        if read_only == Some(wanted) { Ok(()) } else { Err(Cause::WrongTarget) }
+        Self { client, driver, place }
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -85,12 +126,12 @@ impl LoggedIn {
 
     /// What the server said to something that it has to do first.
     pub(crate) fn refused(&self, err: Error) -> ConnectError {
-        ConnectError::new(self.address.to_string(), err.into())
+        ConnectError::new(self.place.address.to_string(), err.into())
     }
 
     /// That it said nothing.
     pub(crate) fn silent(&self, bound: Duration) -> ConnectError {
-        ConnectError::new(self.address.to_string(), Cause::TimedOut(bound))
+        ConnectError::new(self.place.address.to_string(), Cause::TimedOut(bound))
     }
 
     /// Resolves when the connection has ended. Must not be called again after that.
@@ -106,18 +147,29 @@ impl LoggedIn {
     }
 }
 
-/// Counts a session from its login to the end of its driver.
-pub(super) struct Alive(Arc<AtomicU32>);
+/// Counts a session, from [`count`](Self::count) to the end of its driver.
+#[derive(Debug)]
+pub(super) struct Alive {
+    total: Arc<AtomicU32>,
+    is_counted: AtomicBool,
+}
 
 impl Alive {
-    pub(super) fn new(count: &Arc<AtomicU32>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+    pub(super) fn new(total: &Arc<AtomicU32>) -> Arc<Self> {
+        Arc::new(Self { total: Arc::clone(total), is_counted: AtomicBool::new(false) })
+    }
+
+    /// Called once, when the session may be used.
+    pub(super) fn count(&self) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.is_counted.store(true, Ordering::Release);
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if *self.is_counted.get_mut() {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

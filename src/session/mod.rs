@@ -1,6 +1,11 @@
 //! One physical connection: the client, its statement cache, and how it ends.
 
 mod connector;
+mod search;
+mod race;
+mod hosts;
+mod role;
+mod standing;
 mod connect_error;
 mod stream;
 mod auth_watch;
@@ -27,7 +32,6 @@ pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,24 +40,23 @@ use tokio::runtime::Id;
 
 use crate::config::Settings;
 use crate::stats::{Cell, EndReason, Event, StatementInfo, Stats};
-use crate::telemetry::Peer;
+use crate::telemetry::{self, Peer};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
 use settings_left::SettingsLeft;
+use login::{Patience, Place};
 
 /// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
-    address: Address,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
     stats: Arc<Stats>,
     cell: Arc<Cell>,
     peer: Peer,
     settings_left: SettingsLeft,
-    /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
-    stale: AtomicBool,
+    place: Place,
     /// Nobody has used it yet.
     is_new: bool,
     retire_at: Option<Instant>,
@@ -72,18 +75,17 @@ pub(crate) struct Prepared {
 impl Session {
     /// Boxed, because it is moved often.
     pub(crate) fn new(logged_in: LoggedIn, peer: Peer, settings: &Settings, stats: &Arc<Stats>) -> Box<Self> {
-        let LoggedIn { client, address, driver } = logged_in;
+        let LoggedIn { client, driver, place } = logged_in;
         let now = Instant::now();
         Box::new(Self {
             client,
-            address,
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .map(|size| Mutex::new(LruCache::new(size))),
             stats: Arc::clone(stats),
             cell: stats.board.add(),
             peer,
             settings_left: SettingsLeft::default(),
-            stale: AtomicBool::new(false),
+            place,
             is_new: true,
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
             idle_since: now,
@@ -101,7 +103,7 @@ impl Session {
     }
 
     pub(crate) fn address(&self) -> &Address {
-        &self.address
+        &self.place.address
     }
 
     pub(crate) fn stats(&self) -> &Arc<Stats> {
@@ -194,18 +196,27 @@ impl Session {
     /// Ends the session at its next return.
     pub(crate) fn retire(&self) {
         self.settings_left.forget();
-        self.stale.store(true, Ordering::Relaxed);
+        self.place.standing.statements_dropped();
     }
 
     /// Why the session cannot be lent again, if so.
     pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         if self.client.is_closed() {
             Some(EndReason::ConnectionLost)
-        } else if self.stale.load(Ordering::Relaxed) {
-            Some(EndReason::StatementsDropped)
         } else {
-            None
+            self.place.standing.retire_reason()
         }
+    }
+
+    /// Whether it is expected to write: a server that takes no writes will not do.
+    pub(crate) fn writes(&self) -> bool {
+        self.place.writes
+    }
+
+    /// Asks the server whether it still takes writes, after it has refused one. If not, this session and all others of its host end at
+    /// their next return. No transaction may be open.
+    pub(crate) async fn look_again(&self) {
+        self.place.look_again(&self.client).await;
     }
 
     /// Why it should be replaced by now: it has reached its `max_lifetime`, or the application has asked for another one.
@@ -245,9 +256,23 @@ impl Session {
         self.idle_since
     }
 
-    /// Says goodbye, and returns when the server has hung up or 5 seconds have passed.
+    /// Whether its server does not answer any more.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.place.standing.is_silent()
+    }
+
+    fn waits_for_server(&self) -> Patience<'_> {
+        self.place.waits_for_server()
+    }
+
+    /// Says goodbye, and returns when the server has hung up or 5 seconds have passed. Closes the socket at once where the server is
+    /// silent.
     pub(crate) async fn end(self: Box<Self>) {
-        let Self { client, driver, .. } = *self;
+        let Self { client, driver, place, stats, .. } = *self;
+        if place.standing.is_silent() {
+            telemetry::session_abandoned(stats.name());
+            return driver.cut();
+        }
         drop(client);
         driver.end().await;
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Connector, Session};
+use super::{ConnectError, Connector, Session};
 use crate::telemetry;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Error, SimpleQueryMessage, SimpleQueryRow};
@@ -78,7 +78,12 @@ pub(crate) async fn cancel_until_quiet(
     let (mut patience, mut asked) = (CANCEL_BACKOFF, abandoned);
     loop {
         let token = session.client().cancel_token();
-        if let Err(err) = connector.cancel(&token, session.address()).await {
+        let silence = session.waits_for_server();
+        let cancelled = connector.cancel(&token, session.address()).await;
+        if !cancelled.as_ref().is_err_and(ConnectError::is_timeout) {
+            silence.answered();
+        }
+        if let Err(err) = cancelled {
             telemetry::cancel_failed(session.stats().name(), &err);
             return false;
         }

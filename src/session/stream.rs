@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
 
+use super::race::Turn;
 use crate::config::{Host, Keepalive, Server, ServerSettings};
 use crate::telemetry::Peer;
 
@@ -89,6 +90,8 @@ pub(crate) struct Stream {
     socket: Socket,
     write_closed: bool,
     moved: Arc<AtomicBool>,
+    /// What has to come before the first answer is read.
+    turn: Option<Turn>,
 }
 
 #[derive(Debug)]
@@ -114,7 +117,26 @@ impl Stream {
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Self { socket, write_closed: false, moved: Arc::default() })
+        Ok(Self { socket, write_closed: false, moved: Arc::default(), turn: None })
+    }
+
+    /// Has the first answer of the server wait for its turn.
+    pub(crate) fn wait_for(mut self, turn: Turn) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(turn) = &mut self.turn else { return Poll::Ready(Ok(())) };
+        ready!(match &self.socket {
+            Socket::Tcp(tcp) => tcp.poll_read_ready(cx),
+            #[cfg(unix)]
+            Socket::Unix(unix) => unix.poll_read_ready(cx),
+            Socket::Lost => Poll::Ready(Ok(())),
+        })?;
+        ready!(turn.poll_taken(cx));
+        self.turn = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Set, it has the stream register with the runtime that polls it next.
@@ -158,7 +180,9 @@ fn watch_for_silence(tcp: &TcpStream, settings: &ServerSettings) -> io::Result<(
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().socket()? {
+        let this = self.get_mut();
+        ready!(this.poll_turn(cx))?;
+        match this.socket()? {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             #[cfg(unix)]
             Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),

@@ -9,11 +9,13 @@ pub(crate) enum EndReason {
     ConnectionLost,
     /// The server has dropped prepared statements that its cache refers to.
     StatementsDropped,
+    /// Its server takes no writes any more, and one that does is wanted.
+    ReadOnly,
     /// It idled for `idle_timeout`.
     Idle,
     /// It reached `max_lifetime`.
     Lifetime,
-    /// It did not answer the check after `test_after_idle`.
+    /// It did not answer the check after `test_after_idle`, or its server was found silent.
     CheckFailed,
     /// It could not be reset.
     ResetFailed,
@@ -43,6 +45,7 @@ impl EndReason {
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::ConnectionLost,
         Self::StatementsDropped,
+        Self::ReadOnly,
         Self::Idle,
         Self::Lifetime,
         Self::CheckFailed,
@@ -63,6 +66,7 @@ impl EndReason {
         match self {
             Self::ConnectionLost => "connection_lost",
             Self::StatementsDropped => "statements_dropped",
+            Self::ReadOnly => "read_only",
             Self::Idle => "idle_timeout",
             Self::Lifetime => "max_lifetime",
             Self::CheckFailed => "check_failed",
@@ -85,9 +89,10 @@ impl fmt::Display for EndReason {
         f.write_str(match self {
             Self::ConnectionLost => "the connection is closed",
             Self::StatementsDropped => "its prepared statements were thrown away",
+            Self::ReadOnly => "its server takes no writes any more",
             Self::Idle => "it has idled for its idle_timeout",
             Self::Lifetime => "it has reached its max_lifetime",
-            Self::CheckFailed => "it did not answer after it had idled",
+            Self::CheckFailed => "it, or its server, did not answer",
             Self::ResetFailed => "it could not be reset",
             Self::Unusable => "a statement did not end",
             Self::Dropped => "whoever had it did not get to an end",

@@ -1,6 +1,7 @@
 //! Which of several hosts is tried, and for how long.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::Postgres;
@@ -83,6 +84,41 @@ async fn a_host_that_cannot_be_had_or_will_not_do_is_passed_over() {
         let answered = connect([port, second.port()], parameters).await;
         assert_eq!(answered.as_deref().ok(), Some("second"), "{what}: {answered:?}");
     }
+}
+
+/// A server that answers a login after a while by asking for a password, and counts the passwords that it is given.
+async fn asking(after: Duration, passwords: &Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let passwords = Arc::clone(passwords);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let passwords = Arc::clone(&passwords);
+            tokio::spawn(async move {
+                let mut said = [0; 1024];
+                let _ = client.read(&mut said).await;
+                tokio::time::sleep(after).await;
+                let _ = client.write_all(b"R\0\0\0\x08\0\0\0\x03").await;
+                if client.read(&mut said).await.is_ok_and(|length| length > 0 && said[0] == b'p') {
+                    passwords.fetch_add(1, Ordering::Relaxed);
+                    let _ = client.write_all(&refusal("28P01")).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+/// The second is tried beside the first, which is slow, and answers before it. Then the first has no turn any more.
+#[actix_web::test]
+async fn a_password_goes_to_one_host() {
+    let passwords: [Arc<AtomicUsize>; 2] = Default::default();
+    let slow = asking(Duration::from_millis(600), &passwords[0]).await;
+    let quick = asking(Duration::from_millis(10), &passwords[1]).await;
+    let err = connect([slow, quick], "sslmode=disable password=secret").await.expect_err("a refusal");
+    assert_eq!(err.code().map(|code| code.code()), Some("28P01"));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(passwords.map(|given| given.load(Ordering::Relaxed)), [0, 1]);
 }
 
 /// P14, P20: a name server that does not answer. The look-up waits behind another blocking task, which is where the

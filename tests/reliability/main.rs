@@ -18,6 +18,7 @@ mod copies;
 mod load;
 mod faults;
 mod workers;
+mod failover;
 mod isolation;
 mod shared;
 mod phases;

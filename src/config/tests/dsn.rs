@@ -105,6 +105,15 @@ fn every_parameter_of_a_dsn_has_an_effect() {
     assert_eq!((keepalive.interval, keepalive.retries), (Some(Duration::from_secs(5)), Some(7)));
     assert_eq!(server.tcp_user_timeout, Some(Duration::from_millis(2500)));
     assert_eq!(server.target_session_attrs, TargetSessionAttrs::ReadWrite);
+    for (word, expected) in [
+        ("any", TargetSessionAttrs::Any),
+        ("primary", TargetSessionAttrs::Primary),
+        ("standby", TargetSessionAttrs::Standby),
+        ("prefer-standby", TargetSessionAttrs::PreferStandby),
+    ] {
+        let dsn = format!("host=a target_session_attrs={word}");
+        assert_eq!(of_dsn(&dsn).server.target_session_attrs, expected);
+    }
     assert!(server.load_balance_hosts);
     assert_eq!(server.driver.get_options(), Some("-c a=b"));
     assert_eq!(of_dsn("host=a keepalives_retries=4").server.keepalive.unwrap().retries, Some(4));

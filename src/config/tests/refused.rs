@@ -72,8 +72,8 @@ fn a_wrong_dsn_is_refused_in_one_sentence() {
             "DSN parameter `channel_binding` needs an encrypted connection, as with `ssl = require`",
         ),
         (
-            "postgres://db?target_session_attrs=primary",
-            "DSN parameter `target_session_attrs` must be one of any, read-write, read-only",
+            "postgres://db?target_session_attrs=master",
+            "DSN parameter `target_session_attrs` must be one of any, read-write, read-only, primary, standby, prefer-standby",
         ),
         ("postgres://db?connect_timeout=0", "DSN parameter `connect_timeout` must be longer than zero"),
         (

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_pg::Config;
@@ -38,6 +38,7 @@ pub struct Proxy {
     refused: Arc<AtomicUsize>,
     questions: Arc<AtomicUsize>,
     replaced: Arc<Replaced>,
+    hidden: Arc<OnceLock<&'static str>>,
     accepting: AbortHandle,
 }
 
@@ -50,6 +51,12 @@ fn replace(replaced: &Replaced, piece: &mut [u8]) {
     if let Some(at) = piece.windows(text.len()).position(|window| window == text.as_bytes()) {
         piece[at..at + text.len()].copy_from_slice(by.as_bytes());
         *replaced = None;
+    }
+}
+
+fn hide(text: &str, piece: &mut [u8]) {
+    while let Some(at) = piece.windows(text.len()).position(|window| window == text.as_bytes()) {
+        piece[at..at + text.len()].fill(b'_');
     }
 }
 
@@ -70,6 +77,8 @@ impl Proxy {
         let asked = Arc::clone(&questions);
         let replaced = Arc::new(Replaced::default());
         let garbled = Arc::clone(&replaced);
+        let hidden = Arc::new(OnceLock::<&'static str>::new());
+        let unseen = Arc::clone(&hidden);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -79,6 +88,7 @@ impl Proxy {
                 }
                 let network = Arc::clone(&network);
                 let garbled = Arc::clone(&garbled);
+                let unseen = Arc::clone(&unseen);
                 let turns =
                     Arc::new(Turns { of_client: AtomicBool::new(false), questions: Arc::clone(&asked) });
                 tokio::spawn(async move {
@@ -94,7 +104,10 @@ impl Proxy {
                                 replace(&garbled, piece);
                                 turns.client_speaks();
                             }),
-                            pass(from_server, to_client, network.0.subscribe(), |_| turns.server_speaks()),
+                            pass(from_server, to_client, network.0.subscribe(), |piece| {
+                                unseen.get().into_iter().for_each(|text| hide(text, piece));
+                                turns.server_speaks();
+                            }),
                         );
                     };
                     let mut passing = std::pin::pin!(passing);
@@ -116,6 +129,7 @@ impl Proxy {
             refused,
             questions,
             replaced,
+            hidden,
             accepting: accepting.abort_handle(),
         }
     }
@@ -173,6 +187,11 @@ impl Proxy {
     pub fn replace(&self, text: &'static str, by: &'static str) {
         assert_eq!(text.len(), by.len());
         *self.replaced.lock().expect("no panic") = Some((text, by));
+    }
+
+    /// Has no client read this text from now on, whenever the server says it.
+    pub fn hide(&self, text: &'static str) {
+        self.hidden.set(text).expect("one text");
     }
 
     /// Replaces nothing any more, and says whether everything has been replaced.

@@ -1,0 +1,72 @@
+//! A write that was refused because nothing may be written: SQLSTATE 25006.
+//!
+//! ```text
+//!   begun READ ONLY ────────────────────────> the error is the application's
+//!   otherwise ──> the transaction ends ──> the server is asked, in the background
+//!                                           │ it takes writes: the error was the application's
+//!                                           └ it does not: the sessions of this host end at their return
+//! ```
+//!
+//! Only where the session is expected to write. A server stops taking writes when another one was promoted, or its configuration says
+//! so; its sessions would stay in the pool, and fail every write.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::Lease;
+use super::state::{Health, LeaseState};
+use crate::Error;
+use crate::stats::EndReason;
+use crate::tokio_postgres::error::SqlState;
+
+impl Lease {
+    /// Records that a write was refused, if `err` says that. Marks the error as one that another attempt may not meet, unless the
+    /// application may have asked for it.
+    pub(super) fn note_refused_write(&self, err: Error) -> Error {
+        let code = &SqlState::READ_ONLY_SQL_TRANSACTION;
+        if err.code() != Some(code) || !self.session().writes() {
+            return err;
+        }
+        let mut state = self.state();
+        if state.transactions.is_read_only() || state.transactions.is_nested() {
+            return err;
+        }
+        state.refused_write = true;
+        let may_be_asked_for =
+            state.untracked || state.side_effects.session || state.side_effects.transaction;
+        if may_be_asked_for { err } else { err.of_read_only_server() }
+    }
+
+    /// Asks the server at home whether it still takes writes, if it has refused one and no transaction is open. If it does not, the
+    /// session is lost for those who still use it.
+    pub(super) fn ask_after_refused_write(self: &Arc<Self>) {
+        let mut state = self.state();
+        if !state.take_refused_write() {
+            return;
+        }
+        drop(state);
+        let (lease, bound) = (Arc::clone(self), self.pool().session_settings().reset_timeout);
+        self.pool().home().spawn(async move {
+            let _ = timeout(bound, lease.session().look_again()).await;
+            if lease.session().retire_reason() == Some(EndReason::ReadOnly) {
+                lease.state().health = Health::Broken;
+                lease.opened();
+            }
+        });
+    }
+}
+
+impl LeaseState {
+    /// Whether the server can be asked now, and has to be.
+    fn take_refused_write(&mut self) -> bool {
+        let due = self.refused_write
+            && self.health == Health::Sound
+            && self.streaming.is_none()
+            && !self.in_transaction()
+            && !self.side_effects.transaction
+            && self.client_guards == 0;
+        self.refused_write &= !due;
+        due
+    }
+}
