@@ -14,15 +14,16 @@ use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::hosts::Host;
 use super::notices::{self, Heard};
-use super::role;
+use super::role::{self, Role};
 use super::standing::Standing;
 use super::stream::Address;
+use crate::config::TargetSessionAttrs;
 use crate::stats::Stats;
 use crate::telemetry;
 use crate::tokio_postgres::{Client, Connection, Error};
 
 /// A server that has not answered for so long is taken for silent.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_millis(1500);
 
 /// The longest wait for the server to hang up after a goodbye. The socket is closed then.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -43,16 +44,28 @@ pub(crate) struct Place {
     pub(super) standing: Arc<Standing>,
     /// The session is expected to write.
     pub(super) writes: bool,
+    wanted: TargetSessionAttrs,
 }
 
 impl Place {
-    pub(super) fn new(address: &Address, host: &Arc<Host>, writes: bool) -> Self {
-        Self { address: address.clone(), standing: host.add(), host: Arc::clone(host), writes }
+    pub(super) fn new(
+        address: &Address,
+        host: &Arc<Host>,
+        reported: Option<Role>,
+        wanted: TargetSessionAttrs,
+    ) -> Self {
+        Self {
+            address: address.clone(),
+            standing: host.add(),
+            host: Arc::clone(host),
+            writes: Role::writes(reported, wanted),
+            wanted,
+        }
     }
 
     /// Has the sessions of this host end, if its server does not take writes any more. Asks it.
     pub(super) async fn look_again(&self, client: &Client) {
-        if self.standing.retire_reason().is_none() && role::became_read_only(client).await {
+        if self.standing.retire_reason().is_none() && role::was_demoted(client, self.wanted).await {
             self.host.became_read_only();
         }
     }

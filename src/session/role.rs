@@ -8,6 +8,8 @@ use super::connect_error::Cause;
 use crate::config::TargetSessionAttrs;
 use crate::tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
+const IS_STANDBY: &str = "SELECT pg_catalog.pg_is_in_recovery()";
+
 /// What is in force when the session has set nothing itself: `reset_val` is what a `RESET` would go back to.
 const TAKES_WRITES: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'off' ELSE \
     (SELECT CASE reset_val WHEN 'on' THEN 'off' ELSE 'on' END \
@@ -44,9 +46,11 @@ impl Role {
 
     /// Whether a session at this server is expected to write. With `any` one is that could when it was opened.
     pub(super) fn writes(reported: Option<Self>, wanted: TargetSessionAttrs) -> bool {
+        let takes_writes = reported.map(|role| !role.is_read_only);
         match wanted {
-            TargetSessionAttrs::ReadWrite | TargetSessionAttrs::Primary => true,
-            TargetSessionAttrs::Any => reported.is_some_and(|role| !role.is_read_only),
+            TargetSessionAttrs::ReadWrite => true,
+            TargetSessionAttrs::Primary => takes_writes.unwrap_or(true),
+            TargetSessionAttrs::Any => takes_writes.unwrap_or(false),
             TargetSessionAttrs::ReadOnly
             | TargetSessionAttrs::Standby
             | TargetSessionAttrs::PreferStandby => false,
@@ -68,17 +72,23 @@ pub(super) async fn check(
             is_read_only == (wanted == TargetSessionAttrs::ReadOnly)
         }
         (None, _) => {
-            let is_standby =
-                ask(client, "SELECT pg_catalog.pg_is_in_recovery()").await?.as_deref() == Some("t");
+            let is_standby = ask(client, IS_STANDBY).await?.as_deref() == Some("t");
             Role { is_standby, is_read_only: is_standby }.fits(wanted)
         }
     };
     if fits { Ok(()) } else { Err(Cause::WrongTarget) }
 }
 
-/// Whether the server itself takes no writes any more, whatever the session has set. No transaction may be open.
-pub(super) async fn became_read_only(client: &Client) -> bool {
-    ask(client, TAKES_WRITES).await.is_ok_and(|answer| answer.as_deref() == Some("off"))
+/// Whether the server itself is not what is wanted any more, or with `any` takes no writes any more, whatever the session has set. No
+/// transaction may be open.
+pub(super) async fn was_demoted(client: &Client, wanted: TargetSessionAttrs) -> bool {
+    match wanted {
+        // One that is read-only by default will do.
+        TargetSessionAttrs::Primary => {
+            ask(client, IS_STANDBY).await.is_ok_and(|is| is.as_deref() == Some("t"))
+        }
+        _ => ask(client, TAKES_WRITES).await.is_ok_and(|takes| takes.as_deref() == Some("off")),
+    }
 }
 
 async fn ask(client: &Client, sql: &str) -> Result<Option<String>, Cause> {

@@ -159,7 +159,7 @@ impl Connector {
 
         // From here on a drop ends it as it ends any other.
         let reported = Role::reported(&connected.1);
-        let place = Place::new(address, host, Role::writes(reported, server.target_session_attrs));
+        let place = Place::new(address, host, reported, server.target_session_attrs);
         let alive = Alive::new(&self.alive);
         let logged_in = LoggedIn::new(
             connected,
