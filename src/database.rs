@@ -15,6 +15,7 @@ mod renew;
 #[cfg(feature = "testing")]
 mod sandbox;
 mod session;
+mod pooler;
 mod untyped;
 
 pub use named::Main;

@@ -134,6 +134,11 @@ pub enum Error {
     /// leave it. Both are refused. 500.
     Sandboxed,
 
+    /// Pooler: with the option `pooler = "transaction"` nothing outlives a transaction, and this would have to. Nothing was sent. 500.
+    ///
+    /// It says what it was, such as `LISTEN`. [`guide::pooler`](crate::guide::pooler) says what to do instead.
+    NeedsSession(&'static str),
+
     /// Setting: this is not the name of a configuration parameter. 500.
     SettingName(String),
     /// Setting: a value cannot have a NUL in it. 500.
@@ -386,6 +391,12 @@ impl fmt::Display for Error {
             Self::Sandboxed => {
                 "SQL that begins or ends a transaction, or a session to own, would break out of the sandbox; \
                  use `Connection::transaction()`"
+            }
+            Self::NeedsSession(what) => {
+                return write!(
+                    f,
+                    "{what} needs a session of its own, and with `pooler = \"transaction\"` nothing outlives a transaction"
+                );
             }
             Self::SettingName(name) => {
                 return write!(f, "{name:?} is not the name of a setting; expected identifiers with dots between them");

@@ -151,6 +151,14 @@ pub(crate) fn passfile_not_used(database: Name, err: &(dyn Error + 'static)) {
     warn!(database, error = %Chain(err), "the password file is not used");
 }
 
+pub(crate) fn transaction_pooler(database: Name) {
+    warn!(
+        database,
+        "two sessions have the same backend: a pooler in transaction mode is in between, and settings of one request reach others; \
+         set the option pooler = \"transaction\""
+    );
+}
+
 pub(crate) fn session_opened(database: Name, address: &dyn fmt::Display) {
     info!(database, server = %Escaped(address), "session opened");
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::dsn::Parameters;
+use super::dsn::{Given, Parameters};
 use super::enums::Choice;
+use super::pooler::{self, Startup, StartupSettings};
 use super::settings::{
     PoolSettings, SessionSettings, Settings, SharedReadSettings, StartSettings, WarningSettings,
 };
-use super::{Config, ConfigError, IsolationLevel, OptionSource, Reset, defaults, names, server};
+use super::{Config, ConfigError, IsolationLevel, OptionSource, Pooler, Reset, defaults, names, server};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
@@ -54,6 +55,7 @@ impl Config {
             isolation_level,
             server_settings,
             application_name,
+            pooler,
             shared_reads,
             shared_reads_slow,
             shared_reads_large,
@@ -106,20 +108,27 @@ impl Config {
             Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
             _ => (*connect_timeout, OptionSource::option("connect_timeout")),
         };
-        let startup_options = startup_options(
-            &mut parameters,
-            server_settings,
-            unless_off(*statement_timeout),
-            *isolation_level,
-        )?;
+        let pooler = match parameters.take_as("pooler")? {
+            Some((of_dsn, _)) if *pooler == Pooler::None => of_dsn,
+            _ => *pooler,
+        };
+        let settings = startup_settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
+        let options = parameters.take("options").filter(|own| !own.value.is_empty());
+        pooler::check(pooler, *reset, *shared_reads, options.as_ref().map(|own| &own.source), &settings)?;
+        let (startup_options, restored) = match pooler {
+            Pooler::None => (startup_options(options, settings)?, StartupSettings::new()),
+            _ => (String::new(), settings),
+        };
 
         let shared = SharedReadSettings {
             sessions: shareable(*shared_reads, *reset, *statement_cache_size)?,
             slow: positive((*shared_reads_slow, OptionSource::option("shared_reads_slow")))?,
             large: at_least_one(*shared_reads_large, "shared_reads_large")?.into(),
         };
+        let server = server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?;
+        let restore = pooler::restore(pooler, &restored, server.driver.get_application_name()).into();
         let settings = Settings {
-            server: server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?,
+            server,
             pool: PoolSettings {
                 min_size: *pool_min_size,
                 max_size: *pool_max_size,
@@ -142,6 +151,8 @@ impl Config {
                 reset: *reset,
                 reset_timeout: positive((*reset_timeout, OptionSource::option("reset_timeout")))?,
                 echo: *echo,
+                pooler,
+                restore,
             },
             shared_reads: shared,
             warnings: WarningSettings {
@@ -207,22 +218,16 @@ fn unless_off(duration: Option<Duration>) -> Option<Duration> {
 
 /// Joins the start-up parameter `options`: those of the user, then `-c name=value` for each setting, which wins because it is last.
 /// `RESET ALL` restores these values.
-fn startup_options(
-    parameters: &mut Parameters,
-    server_settings: &BTreeMap<String, String>,
-    statement_timeout: Option<Duration>,
-    isolation_level: Option<IsolationLevel>,
-) -> Result<String, ConfigError> {
-    let settings = startup_settings(server_settings, statement_timeout, isolation_level)?;
+fn startup_options(own: Option<Given>, settings: StartupSettings) -> Result<String, ConfigError> {
     let mut options = Vec::new();
-    if let Some(own) = parameters.take("options").filter(|own| !own.value.is_empty()) {
+    if let Some(own) = own {
         let backslashes = own.value.len() - own.value.trim_end_matches('\\').len();
         if backslashes % 2 == 1 {
             return Err(ConfigError::invalid(own.source, "must not end in a single backslash"));
         }
         options.push(own.value);
     }
-    options.extend(settings.iter().map(|(name, value)| format!("-c {name}={}", escaped(value))));
+    options.extend(settings.iter().map(|(name, setting)| format!("-c {name}={}", escaped(&setting.value))));
     Ok(options.join(" "))
 }
 
@@ -231,9 +236,9 @@ fn startup_settings(
     server_settings: &BTreeMap<String, String>,
     statement_timeout: Option<Duration>,
     isolation_level: Option<IsolationLevel>,
-) -> Result<BTreeMap<String, String>, ConfigError> {
+) -> Result<StartupSettings, ConfigError> {
     let source = OptionSource::option("server_settings");
-    let mut settings = BTreeMap::new();
+    let mut settings = StartupSettings::new();
     for (name, value) in server_settings {
         let refused = |problem| Err(ConfigError::invalid(source.clone(), problem));
         if !is_name(name) {
@@ -245,9 +250,9 @@ fn startup_settings(
         if name.eq_ignore_ascii_case("client_encoding") {
             return refused("must not contain `client_encoding`: the driver speaks UTF-8 only".into());
         }
-        settings.insert(name.clone(), value.clone());
+        settings.insert(name.clone(), Startup { option: "server_settings", value: value.clone() });
     }
-    let mut add = |option, name: &str, value| match settings.insert(name.into(), value) {
+    let mut add = |option, name: &str, value| match settings.insert(name.into(), Startup { option, value }) {
         Some(_) => Err(ConfigError::twice(OptionSource::option(option), &format!("server_settings.{name}"))),
         None => Ok(()),
     };

@@ -56,6 +56,22 @@ pub enum Reset {
     Never,
 }
 
+/// What is between the application and its server, and for how long one session has the same backend.
+///
+/// The words are `none`, `session` and `transaction`: the modes of [PgBouncer](https://www.pgbouncer.org/features.html). The page
+/// [`pooler`](crate::guide::pooler) says what each takes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Pooler {
+    /// Nothing, or a pooler that passes start-up parameters on and gives a session a backend until its end.
+    #[default]
+    None,
+    /// A pooler that gives a session a backend until its end, and may drop start-up parameters.
+    Session,
+    /// A pooler that may give each transaction of a session another backend.
+    Transaction,
+}
+
 /// What is logged of each statement, whether it succeeds or fails.
 ///
 /// The words are `false`, `statements` and `true`; booleans are read as well.
@@ -175,6 +191,7 @@ macro_rules! written_as_words {
 written_as_words! {
     SslMode of "ssl"
     Reset of "reset"
+    Pooler of "pooler"
     Echo of "echo"
     IsolationLevel of "isolation_level"
 }
@@ -192,6 +209,11 @@ impl Choice for SslMode {
 impl Choice for Reset {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+}
+
+impl Choice for Pooler {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("session", Self::Session), ("transaction", Self::Transaction)];
 }
 
 impl Choice for Echo {

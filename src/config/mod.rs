@@ -18,6 +18,7 @@ pub mod defaults;
 mod sources;
 mod libpq;
 mod check;
+mod pooler;
 mod server;
 mod settings;
 mod files;
@@ -34,7 +35,7 @@ mod error;
 mod tests;
 
 pub(crate) use check::sizes;
-pub use enums::{Echo, IsolationLevel, Reset, SslMode};
+pub use enums::{Echo, IsolationLevel, Pooler, Reset, SslMode};
 pub use error::{ConfigError, ConfigErrorKind, OptionSource};
 pub use options::Config;
 pub(crate) use require_auth::{AuthMethod, RequireAuth};

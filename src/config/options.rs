@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::names::with_options;
 use super::value::{FromValue, Value};
-use super::{Echo, IsolationLevel, Reset, SslMode, defaults};
+use super::{Echo, IsolationLevel, Pooler, Reset, SslMode, defaults};
 
 /// The options of an application: where its database is, how large the pool is, and how long things may take.
 ///
@@ -163,6 +163,11 @@ pub struct Config {
     pub server_settings: BTreeMap<String, String>,
     /// Sets the name that `pg_stat_activity` and the server's log show for the sessions. Defaults to `None`.
     pub application_name: Option<String>,
+    /// Says what is between this and the server. Defaults to [`Pooler::None`].
+    ///
+    /// With [`Pooler::Transaction`] nothing of a session is relied on beyond a transaction, and what needs that is an
+    /// [`Error::NeedsSession`](crate::Error::NeedsSession). A pooler in that mode that is not declared hands settings of one request to others.
+    pub pooler: Pooler,
     /// Shares this many sessions of each worker: statements that only read, of requests that hold no session, are sent on them
     /// together. Zero shares none. Defaults to [`SHARED_READS`](defaults::SHARED_READS).
     ///
@@ -229,6 +234,7 @@ impl Default for Config {
             isolation_level: None,
             server_settings: BTreeMap::new(),
             application_name: None,
+            pooler: Pooler::default(),
             shared_reads: defaults::SHARED_READS,
             shared_reads_slow: defaults::SHARED_READS_SLOW,
             shared_reads_large: defaults::SHARED_READS_LARGE,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Echo, OptionSource, RequireAuth, Reset, SslMode, TargetSessionAttrs};
+use super::{Echo, OptionSource, Pooler, RequireAuth, Reset, SslMode, TargetSessionAttrs};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::SslNegotiation;
 
@@ -164,6 +164,9 @@ pub(crate) struct SessionSettings {
     /// Bounds a reset, and the repair after an abandoned statement.
     pub(crate) reset_timeout: Duration,
     pub(crate) echo: Echo,
+    pub(crate) pooler: Pooler,
+    /// SQL that a pooler makes necessary after a login and behind a reset. Empty without one.
+    pub(crate) restore: Box<str>,
 }
 
 /// The options of shared reads.

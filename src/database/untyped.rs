@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
+use super::pooler;
 use crate::config::{self, Config, ConfigError, OptionSource};
 use crate::lease::Lender;
 use crate::listen::Listening;
@@ -31,6 +32,7 @@ impl Untyped {
             let problem = "has no effect beside a password source; give one of them";
             return Err(ConfigError::conflict(OptionSource::option("password"), problem).into());
         }
+        pooler::check_hooks(&settings.session, &hooks)?;
         let tls = Tls::new(settings.server.ssl.clone())?;
         let limit = settings.start.retry_limit;
         let mut attempt = 1;
@@ -50,6 +52,7 @@ impl Untyped {
             sleep(settings.start.retry_interval).await;
             attempt += 1;
         };
+        pooler::warn_of_transactions(&connector, &settings.session, &sessions).await;
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
         Ok(Self {

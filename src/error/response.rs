@@ -61,6 +61,7 @@ impl Error {
             | Self::OutcomeUnknown(_)
             | Self::TransactionHeld
             | Self::Sandboxed
+            | Self::NeedsSession(_)
             | Self::SettingName(_)
             | Self::SettingValue(_)
             | Self::SettingReserved(_)

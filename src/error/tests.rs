@@ -28,6 +28,10 @@ fn transactions_settings_and_sandboxes_fail_with_a_status_and_a_text() {
         (Error::CopyValue { column: 3, source: "secret".into() }, "value at column 3 cannot be copied: …"),
         (Error::CopyFailed, "the copy has failed"),
         (Error::Sandboxed, "would break out of the sandbox"),
+        (
+            Error::NeedsSession("`LISTEN`"),
+            "`LISTEN` needs a session of its own, and with `pooler = \"transaction\"`",
+        ),
     ] {
         assert_eq!(err.status_code(), StatusCode::INTERNAL_SERVER_ERROR, "{err}");
         assert!(err.to_string().contains(text), "{err}");
@@ -96,6 +100,7 @@ fn all() -> Vec<(Error, bool)> {
         OutcomeUnknown(Box::new(Error::SessionLost)) => false,
         TransactionHeld => false,
         Sandboxed => false,
+        NeedsSession("`LISTEN`") => false,
         SettingName(String::new()) => false,
         SettingValue(String::new()) => false,
         SettingReserved(String::new()) => false,

@@ -105,11 +105,13 @@ impl LeaseState {
         }
         self.used = true;
         let mut due = None;
-        if begins || settings != self.applied {
+        // Without a backend of its own, settings are those of a transaction.
+        let configures = settings != self.applied && (!self.unpinned || self.transactions.has_frame());
+        if begins || configures {
             let pipelined = self.may_be_pipelined(message, begins)
                 && !self.has_refused(settings)
                 && !(begins && self.may_be_in_transaction());
-            let ahead = Box::new(self.send_ahead(begins, settings != self.applied));
+            let ahead = Box::new(self.send_ahead(begins, configures));
             if !pipelined {
                 self.preparing += u32::from(begins);
                 return Ok(Admission::First(ahead));
@@ -117,7 +119,7 @@ impl LeaseState {
             due = Some(ahead);
         }
         self.in_flight += 1;
-        let probes = self.may_be_in_transaction();
+        let probes = self.may_be_in_transaction() && !self.unpinned;
         self.side_effects = self.side_effects.union(side_effects);
         self.streaming = match reply {
             Reply::Stream => Some(BusyWith::RowStream),

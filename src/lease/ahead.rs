@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, OptionFuture, join};
 
 use super::admission::{Due, Settings};
@@ -65,11 +66,21 @@ async fn carried_out(
     begin: Option<(Sent, FrameId, Box<str>)>,
     probes: bool,
 ) -> Result<()> {
-    let apply = settings.as_ref().map(|(_, settings)| lease.settings().apply(lease.session(), *settings));
+    let unpinned = lease.is_unpinned();
+    let apply = settings.as_ref().map(|(_, settings)| async {
+        match unpinned {
+            false => lease.settings().apply(lease.session(), *settings).await,
+            true => lease.settings().apply_to_transaction(lease.session().client()).await,
+        }
+    });
     let apply: OptionFuture<_> = apply.into();
     let start = begin.as_ref().map(|(_, frame, start)| probe::begin(&lease, *frame, start, probes));
     let start: OptionFuture<_> = start.into();
-    let (applied, begun) = join(apply, start).await;
+    // The one that is polled first is sent first.
+    let (applied, begun) = match unpinned {
+        false => join(apply, start).await,
+        true => join(start, apply).map(|(begun, applied)| (applied, begun)).await,
+    };
 
     let failed = applied.as_ref().is_some_and(Result::is_err) || begun.as_ref().is_some_and(Result::is_err);
     if let Some((_, frame, _)) = &begin {

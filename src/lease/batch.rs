@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::{FutureExt, TryFutureExt};
 
 use super::deadline::bounded;
+use super::leftovers::before_commit;
 use super::own_transaction::OwnTransaction;
 use super::pipeline::{Failed, Pipeline};
 use super::probe::is_outside;
@@ -22,7 +23,7 @@ use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::started::Started;
 use super::transaction::{is_refusal, is_refused_commit};
-use super::{Lease, Params};
+use super::{Lease, Params, unpinned};
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::SideEffects;
@@ -82,6 +83,9 @@ fn side_effects<'s>(
 ) -> Result<SideEffects> {
     let mut all = SideEffects::CLEAN;
     for (index, sql) in texts.into_iter().enumerate() {
+        if session_use.is_unpinned() {
+            session_use.lease().check_unpinned(sql)?;
+        }
         let info = session_use.session().info(sql);
         let effects = info.side_effects();
         // What cannot be read counts as a COPY, too.
@@ -113,17 +117,20 @@ where
     bounded(bound, async || session_use.send_batch(side_effects).await).await?;
     let lease = Arc::clone(session_use.lease());
     let client = lease.session().client();
-    let commit = match session_use.has_own_transaction() {
+    let own = match session_use.has_own_transaction() {
         false => None,
         true => match bounded(bound, async || Ok(begin_own(&lease).await)).await? {
-            Ok(own) => Some(own.commit()),
-            Err(err) => return session_use.answered(Err(Error::Begin(err.into()))),
+            Ok(own) => Some(own),
+            Err(err) => return session_use.answered(Err(err)),
         },
     };
     let written = AtomicUsize::new(0);
     let mut pipeline = Pipeline::new(client, &written, bound, count);
-    let Err(mut failed) = send_all(session_use, &mut pipeline, statements, commit).await else {
+    let Err(mut failed) = send_all(session_use, &mut pipeline, statements, own).await else {
         lease.state().transactions.own = None;
+        if own.is_some() {
+            lease.transaction_ended();
+        }
         return session_use.answered(Ok(()));
     };
     let is_answered = pipeline.read_on(&mut failed).await;
@@ -136,7 +143,7 @@ where
     if !is_answered {
         return Err(err);
     }
-    match commit {
+    match own {
         Some(_) => lease.state().transactions.stage_own(Stage::Open),
         // What the server has refused, it has failed by itself.
         None if index > 0 && err.as_db_error().is_none() => session_use.fail_transaction(),
@@ -146,7 +153,14 @@ where
 }
 
 /// Begins the transaction of a batch, or its savepoint, and returns what was begun.
-async fn begin_own(lease: &Lease) -> Result<OwnTransaction, tokio_postgres::Error> {
+async fn begin_own(lease: &Lease) -> Result<OwnTransaction> {
+    if lease.is_unpinned() {
+        return unpinned::begin(lease).await.map(|()| OwnTransaction::TRANSACTION);
+    }
+    begin_pinned(lease).await.map_err(|err| Error::Begin(err.into()))
+}
+
+async fn begin_pinned(lease: &Lease) -> Result<OwnTransaction, tokio_postgres::Error> {
     let client = lease.session().client();
     let mut own = lease.state().transactions.own.unwrap_or(OwnTransaction::PROBE);
     match client.batch_execute(own.begin()).await {
@@ -166,7 +180,7 @@ async fn send_all<'a, 's: 'a, P, R, C>(
     session_use: &mut SessionUse,
     pipeline: &mut Pipeline<'a, C>,
     statements: impl Iterator<Item = (&'s str, R)>,
-    commit: Option<&'static str>,
+    own: Option<OwnTransaction>,
 ) -> Result<(), Failed<'a>>
 where
     P: BorrowToSql + Sync,
@@ -184,8 +198,9 @@ where
         pipeline.send(sql, &prepared.statement, row).await?;
         latest = Some((sql, prepared));
     }
-    match commit {
-        Some(commit) => {
+    match own {
+        Some(own) => {
+            let commit = own.commit(&before_commit(session_use.lease()));
             session_use.lease().state().transactions.stage_own(Stage::Ending);
             pipeline.send_commit(commit).await?;
         }
@@ -204,7 +219,13 @@ async fn prepared<'a, C: FnMut(u64)>(
         return Ok(prepared);
     }
     pipeline.all().await?;
-    let prepared = session_use.session().prepare(sql).map_err(Error::from).boxed();
+    let (lease, session) = (session_use.lease(), session_use.session());
+    let prepared = match lease.is_unpinned() {
+        false => session.prepare(sql).map_err(Error::from).boxed(),
+        true => unpinned::prepare(lease, sql)
+            .map_ok(|statement| Prepared { statement, info: session.info(sql) })
+            .boxed(),
+    };
     bounded(session_use.bound(), async || prepared.await).await.map_err(|err| pipeline.failed(Some(sql), err))
 }
 

@@ -16,12 +16,11 @@ use super::reset;
 use super::sandbox::{Sandbox, Turn};
 use super::session_use::SessionUse;
 use super::state::LeaseState;
-#[cfg(feature = "testing")]
-use crate::Error;
-use crate::Result;
+use crate::config::Pooler;
 use crate::pool::{AcquireError, Pool, PooledSession, Told};
 use crate::stats::Place;
 use crate::telemetry::Span;
+use crate::{Error, Result};
 
 /// Who borrows a session.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +49,9 @@ impl Lender {
     /// A sandbox on a session of the same pool.
     #[cfg(feature = "testing")]
     pub(crate) async fn sandbox(&self) -> Result<Self> {
+        if self.pool().session_settings().pooler == Pooler::Transaction {
+            return Err(Error::NeedsSession("a sandbox"));
+        }
         Ok(Self::Sandbox(Sandbox::begin(self.pool()).await?))
     }
 
@@ -97,6 +99,9 @@ impl Lender {
 
     /// Lends a session to one who owns it until its end. Fails in a sandbox, whose session belongs to all.
     pub(crate) async fn own(&self, borrower: Borrower<'_>) -> Result<OwnedSession> {
+        if self.pool().session_settings().pooler == Pooler::Transaction {
+            return Err(Error::NeedsSession("`Database::session`"));
+        }
         match self {
             Self::Pool(pool) => {
                 let pooled = match pool.acquire_now() {
@@ -212,11 +217,12 @@ impl Loan {
         match self {
             Self::Pooled(pooled) => {
                 pooled.session().driver().adopt();
-                if pooled.session().settings_left().is_empty() {
-                    LeaseState::default()
-                } else {
-                    LeaseState::with_settings_left()
-                }
+                let mut state = match pooled.session().settings_left().is_empty() {
+                    true => LeaseState::default(),
+                    false => LeaseState::with_settings_left(),
+                };
+                state.unpinned = pooled.session().unpinned().is_some();
+                state
             }
             #[cfg(feature = "testing")]
             Self::Turn(_) => LeaseState::nested(),

@@ -33,6 +33,8 @@ mod ahead;
 mod echoed;
 mod started;
 mod statement;
+mod unpinned;
+mod leftovers;
 mod transaction;
 mod ending;
 mod pipeline;
@@ -73,6 +75,7 @@ use crate::stats::{Activity, Doing, Holder};
 use crate::tokio_postgres::types::ToSql;
 use crate::{Error, Result, telemetry};
 use lender::Loan;
+use stage::Rollback;
 use state::{Health, LeaseState, Repair, Reply};
 use transaction_stack::FrameId;
 
@@ -281,10 +284,16 @@ impl Lease {
         {
             return false;
         }
-        match repair.rollback {
-            Some(rollback) => self.session().client().batch_execute(&rollback).await.is_ok(),
-            None => true,
+        let Some(rollback) = repair.rollback else {
+            return true;
+        };
+        let is_whole = rollback == Rollback::Transaction;
+        let sql = if is_whole { leftovers::rollback(self) } else { rollback.sql() };
+        let rolled_back = self.session().client().batch_execute(&sql).await.is_ok();
+        if rolled_back && is_whole {
+            self.transaction_ended();
         }
+        rolled_back
     }
 }
 

@@ -43,10 +43,14 @@ impl OwnTransaction {
         if self.is_savepoint { "SAVEPOINT actix_pg_0" } else { "START TRANSACTION" }
     }
 
-    /// The statement that ends it. It fails if any before it has.
-    pub(super) fn commit(self) -> &'static str {
+    /// The statements that end it, behind those that stand before a COMMIT. They fail if any before them has.
+    pub(super) fn commit(self, before: &str) -> String {
         // COMMIT succeeds in an aborted transaction, which it rolls back. SAVEPOINT fails, and what stands behind it is not run.
-        if self.is_savepoint { "RELEASE SAVEPOINT actix_pg_0" } else { "SAVEPOINT actix_pg; COMMIT" }
+        if self.is_savepoint {
+            "RELEASE SAVEPOINT actix_pg_0".to_owned()
+        } else {
+            format!("SAVEPOINT actix_pg; {before}COMMIT")
+        }
     }
 
     /// What undoes it when it is left without having been committed.

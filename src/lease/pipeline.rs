@@ -103,10 +103,10 @@ impl<'a, C: FnMut(u64)> Pipeline<'a, C> {
     }
 
     /// Sends what commits the statements that have been sent, in one message.
-    pub(super) async fn send_commit(&mut self, commit: &'a str) -> Result<(), Failed<'a>> {
+    pub(super) async fn send_commit(&mut self, commit: String) -> Result<(), Failed<'a>> {
         self.commit = Some(self.answered + self.unanswered.len());
         let client = self.client;
-        let answer = async move { client.batch_execute(commit).await.map(|()| 0) };
+        let answer = async move { client.batch_execute(&commit).await.map(|()| 0) };
         self.push(None, answer.boxed()).await
     }
 

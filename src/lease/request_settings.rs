@@ -9,7 +9,13 @@ use smallvec::SmallVec;
 use super::admission::Settings;
 use crate::session::Session;
 use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::types::{ToSql, Type};
+use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
+
+/// All of them or none.
+const APPLY_TO_TRANSACTION: &str = "SELECT pg_catalog.set_config(name, value, true) \
+    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
 /// What a request wants to be set on its session.
 #[derive(Default)]
@@ -59,9 +65,22 @@ impl RequestSettings {
                 if err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) {
                     session.retire();
                 }
-                Err(if err.as_db_error().is_some() { Error::Setting(err.into()) } else { err.into() })
+                Err(refused(err))
             }
         }
+    }
+
+    /// Applies the settings to the transaction that is open, and returns their version.
+    pub(crate) async fn apply_to_transaction(&self, client: &Client) -> Result<u64> {
+        let (version, names, values) = {
+            let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            let (names, values): (Vec<_>, Vec<_>) = settings.iter().cloned().unzip();
+            (self.version(), names, values)
+        };
+        let params: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)];
+        client.query_typed(APPLY_TO_TRANSACTION, &params).await.map_err(refused)?;
+        Ok(version)
     }
 
     /// Leaves the settings, which are in force, on a session for its next borrower to reset. Says whether they may stay there until then.
@@ -77,6 +96,10 @@ impl fmt::Debug for RequestSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestSettings").field("version", &self.version()).finish_non_exhaustive()
     }
+}
+
+fn refused(err: tokio_postgres::Error) -> Error {
+    if err.as_db_error().is_some() { Error::Setting(err.into()) } else { err.into() }
 }
 
 /// What PostgreSQL takes for the name of a setting: identifiers, with dots between them.

@@ -22,6 +22,7 @@ use super::state::{Health, LeaseState};
 use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, HookFailed, Session, answer, ask, cancel_until_quiet};
+use crate::sql::SideEffects;
 use crate::stats::{EndReason, Event};
 use crate::telemetry::{self, Span};
 use crate::{Error, tokio_postgres};
@@ -52,6 +53,10 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
     }
     if !pool.connector().hooks().accepts_release(pooled.session().client()) {
         return pooled.discard(EndReason::Refused);
+    }
+    if state.unpinned && (state.side_effects != SideEffects::CLEAN || state.in_transaction()) {
+        // What a transaction leaves behind is cleared at its end. The pooler ends the backend of one that has not ended.
+        return pooled.discard(EndReason::Unusable);
     }
     if state.has_unknown_effects() {
         // Whoever sends what nobody knows may also have had the server drop its prepared statements.
@@ -129,7 +134,8 @@ pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<Pooled
     }
     pooled.session().driver().adopt();
     let bound = pooled.pool().session_settings().reset_timeout;
-    match timeout(bound, reset(pooled.session(), RESET)).await {
+    let sql = format!("{RESET};{}", pooled.pool().session_settings().restore);
+    match timeout(bound, reset(pooled.session(), &sql)).await {
         Ok(Ok(true)) => {
             pooled.session_mut().settings_left_mut().clear();
             Ok(pooled)
@@ -155,6 +161,9 @@ struct Cleaning {
 
 impl Cleaning {
     fn needed(reset: Reset, state: &LeaseState, leaves_settings: bool) -> Option<Self> {
+        if state.unpinned {
+            return None;
+        }
         let rollback = state.side_effects.transaction || state.in_transaction();
         // A rollback may bring back what was in force before.
         let settings = state.configured && (rollback || !leaves_settings);
@@ -191,7 +200,7 @@ async fn clean(
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
-            true => reset(session, &format!("{sql};{RESET}")).await?,
+            true => reset(session, &format!("{sql};{RESET};{}", pool.session_settings().restore)).await?,
             false => ask(session, sql).await?,
         };
         if !is_synchronized {

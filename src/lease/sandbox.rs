@@ -107,8 +107,8 @@ impl Sandbox {
         self.pool.home().spawn(async move {
             let session = turn.pooled.session();
             session.driver().go_home();
-            let clean = format!("{RESET}; {KEEP}");
             let pool = Arc::clone(turn.pooled.pool());
+            let clean = format!("{RESET}; {}; {KEEP}", pool.session_settings().restore);
             let cleaned = timeout(pool.session_settings().reset_timeout, async {
                 matches!(reset::reset(session, &clean).await, Ok(true))
                     && reset::set_up(&pool, session).await

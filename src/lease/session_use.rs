@@ -263,6 +263,11 @@ impl SessionUse {
         self.sent == Some(Reply::Alone)
     }
 
+    /// Whether what was sent last belongs to a transaction that is open.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.within.is_some()
+    }
+
     /// Fails if the transaction that a batch is a part of has ended.
     pub(crate) fn check_transaction(&self) -> Result<()> {
         let state = self.lease.state();
@@ -333,6 +338,9 @@ impl SessionUse {
 
     /// Waits until the client may be lent. Nothing is known of the statements that are sent through it.
     pub(crate) async fn lend_client(&mut self) -> Result<()> {
+        if self.is_unpinned() {
+            return Err(Error::NeedsSession("`Connection::client`"));
+        }
         self.send(SideEffects::UNKNOWN, Reply::Whole).await?;
         let mut state = self.lease.state();
         state.mark_untracked();

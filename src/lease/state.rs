@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::admission::Settings;
 use super::callbacks::Decided;
+use super::stage::Rollback;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
 use crate::pool::Told;
@@ -53,6 +54,8 @@ pub(crate) struct LeaseState {
     refused: Option<u64>,
     /// The generation of the settings. Whatever may undo settings, such as a rollback, starts a new one.
     pub(super) generation: u64,
+    /// The session may have another backend in each transaction: settings end with theirs.
+    pub(super) unpinned: bool,
     /// Dropped when the session has ended.
     pub(crate) told_of_end: Told,
 }
@@ -93,7 +96,7 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Repair {
     pub(crate) abandoned: Option<Abandoned>,
-    pub(crate) rollback: Option<String>,
+    pub(crate) rollback: Option<Rollback>,
 }
 
 /// Stands for the version of settings that an earlier request has left on the session.
@@ -279,6 +282,12 @@ impl LeaseState {
             in_flight: self.in_flight > 0,
             latest: self.latest.clone(),
         }
+    }
+
+    /// Records that a transaction has ended, with what it has cleared, on a session without a backend of its own.
+    pub(super) fn transaction_ended(&mut self) {
+        self.side_effects = SideEffects::CLEAN;
+        self.invalidate_settings();
     }
 
     /// Whether a transaction is open, or its rollback has not been answered.

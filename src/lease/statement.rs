@@ -5,12 +5,12 @@ use std::pin::pin;
 use actix_web::web::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
 
-use super::Params;
 use super::ahead::{Ahead, Failed};
 use super::deadline::bounded;
 use super::session_use::SessionUse;
 use super::started::Started;
 use super::state::Reply;
+use super::{Params, unpinned};
 use crate::row::Plan;
 use crate::session::Prepared;
 use crate::sql::{SideEffects, side_effects};
@@ -27,6 +27,9 @@ pub(crate) fn query(
     plan: Option<&mut Plan>,
 ) -> impl Future<Output = Result<Vec<Row>>> {
     async move {
+        if session_use.is_unpinned() {
+            return unpinned::query(session_use, sql, params, plan).boxed().await;
+        }
         let started = Started::new(&mut session_use, sql, params);
         let rows = bounded(session_use.bound(), async || {
             let rows = start(&mut session_use, sql, params, plan, Reply::Whole).await?;
@@ -52,6 +55,9 @@ pub(crate) fn query_opt(
     plan: Option<&mut Plan>,
 ) -> impl Future<Output = Result<Option<Row>>> {
     async move {
+        if session_use.is_unpinned() {
+            return unpinned::query_opt(session_use, sql, params, plan).boxed().await;
+        }
         let started = Started::new(&mut session_use, sql, params);
         let row = bounded(session_use.bound(), async || {
             let mut rows = pin!(start(&mut session_use, sql, params, plan, Reply::Whole).await?);
@@ -87,6 +93,9 @@ pub(crate) fn execute(
     params: Params<'_>,
 ) -> impl Future<Output = Result<u64>> {
     async move {
+        if session_use.is_unpinned() {
+            return unpinned::execute(session_use, sql, params).boxed().await;
+        }
         let started = Started::new(&mut session_use, sql, params);
         let affected = bounded(session_use.bound(), async || {
             let mut rows = pin!(start(&mut session_use, sql, params, None, Reply::Whole).await?);
@@ -122,6 +131,9 @@ pub(crate) async fn query_raw(
 
 /// Runs statements in one simple query, without parameters.
 pub(crate) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
+    if session_use.is_unpinned() {
+        return unpinned::batch_execute(session_use, sql).boxed().await;
+    }
     let started = Started::batch(&mut session_use, sql);
     let ran = bounded(session_use.bound(), async || {
         session_use.send(side_effects(sql), Reply::Whole).await?;
@@ -239,6 +251,9 @@ async fn prepared(
     mut plan: Option<&mut Plan>,
     answer: Reply,
 ) -> Result<(Statement, Option<Ahead>)> {
+    if session_use.is_unpinned() {
+        return Ok((unpinned::to_stream(session_use, sql, plan, answer).boxed().await?, None));
+    }
     let mut fits = |prepared: &Prepared| {
         plan.as_deref_mut().map_or(Ok(()), |plan| plan.find(prepared.statement.columns()))
     };

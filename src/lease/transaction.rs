@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::callbacks::Callback;
 use super::deadline::bounded;
+use super::leftovers::before_commit;
 use super::lender::Lender;
 use super::probe;
 use super::session_use::SessionUse;
@@ -128,20 +129,26 @@ impl TransactionGuard {
                 return Ok(());
             }
         }
-        // COMMIT succeeds in an aborted transaction, which it rolls back, and outside of any. SAVEPOINT fails in both cases.
-        let sql = if self.is_savepoint() {
-            format!("RELEASE SAVEPOINT {}", self.frame.savepoint())
-        } else {
-            "SAVEPOINT actix_pg; COMMIT".to_owned()
-        };
+        let is_savepoint = self.is_savepoint();
         let mut asked = false;
         let _timed = session_use.time_control();
         let committed = bounded(session_use.bound(), async || {
             session_use.send_control(self.frame, Stage::Ending).await?;
             asked = true;
+            // COMMIT succeeds in an aborted transaction, which it rolls back, and outside of any. SAVEPOINT fails in both cases.
+            let sql = if is_savepoint {
+                format!("RELEASE SAVEPOINT {}", self.frame.savepoint())
+            } else {
+                format!("SAVEPOINT actix_pg; {}COMMIT", before_commit(session_use.lease()))
+            };
             let committed = session_use.session().client().batch_execute(&sql).await;
             match &committed {
-                Ok(()) => session_use.lease().state().transactions.committed(self.frame),
+                Ok(()) => {
+                    session_use.lease().state().transactions.committed(self.frame);
+                    if !is_savepoint {
+                        session_use.lease().transaction_ended();
+                    }
+                }
                 Err(_) => session_use.lease().state().transactions.stage(self.frame, Stage::Open),
             }
             session_use.answered(committed.map_err(Error::from))

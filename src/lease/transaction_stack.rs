@@ -261,8 +261,8 @@ impl TransactionStack {
     }
 
     /// Takes the pending rollback. The caller has to have it answered before anything else is sent.
-    pub(crate) fn take_pending_rollback(&mut self) -> Option<String> {
-        self.pending_rollback.take().map(Rollback::sql)
+    pub(crate) fn take_pending_rollback(&mut self) -> Option<Rollback> {
+        self.pending_rollback.take()
     }
 
     /// Records whether the latest statement lost against another transaction.

@@ -26,8 +26,9 @@ pub use events::Events;
 
 use std::sync::Arc;
 
-use crate::Result;
+use crate::config::Pooler;
 use crate::pool::{AcquireError, Pool};
+use crate::{Error, Result};
 use registry::Registry;
 
 /// Who listens to a database. Its handles share it.
@@ -45,6 +46,9 @@ impl Listening {
 
     /// Adds a stream, and returns when the server listens for it. Cancel safety: a stream that was not returned is taken out.
     pub(crate) async fn listen(&self, channels: Vec<String>) -> Result<Events> {
+        if self.pool.session_settings().pooler == Pooler::Transaction {
+            return Err(Error::NeedsSession("`Database::listen`"));
+        }
         channels.iter().try_for_each(|name| channel::checked(name))?;
         let channels = channels.into_iter().map(Arc::from);
         let (registration, confirmation, is_first) = self.registry.add(channels)?;

@@ -17,7 +17,8 @@ use super::notices::Heard;
 use super::password::Passwords;
 use super::stream::Address;
 use super::tls::Tls;
-use crate::config::Settings;
+use super::unpinned::Texts;
+use crate::config::{Pooler, Settings};
 #[cfg(feature = "metrics")]
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
@@ -32,6 +33,8 @@ pub(crate) struct Connector {
     pub(super) tls: Tls,
     hooks: Hooks,
     stats: Arc<Stats>,
+    /// With a pooler that gives each transaction another backend.
+    texts: Option<Arc<Texts>>,
     pub(super) alive: Arc<AtomicU32>,
     pub(super) drivers: TaskTracker,
     closed: AtomicBool,
@@ -41,8 +44,11 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(settings: Settings, tls: Tls, hooks: Hooks) -> Self {
         let stats = Arc::new(Stats::new(recorder(&settings)));
+        let session = &settings.session;
+        let unpinned = session.pooler == Pooler::Transaction;
         Self {
             hosts: Hosts::new(&settings.server),
+            texts: unpinned.then(|| Texts::new(session.statement_cache_size)),
             settings,
             tls,
             passwords: Passwords::new(hooks.password.clone()),
@@ -63,7 +69,7 @@ impl Connector {
         self.stats.count(Event::Open);
         self.stats.record(|recorder| recorder.created(since.elapsed()));
         let peer = logged_in.place.address.peer(namespace(&self.settings));
-        Ok(Session::new(logged_in, peer, &self.settings, &self.stats))
+        Ok(Session::new(logged_in, peer, &self.settings, &self.stats, self.texts.as_ref()))
     }
 
     /// Opens a connection that only listens, in the same way. It is no session of the pool: no hook sets it up, and it is not

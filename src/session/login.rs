@@ -17,7 +17,7 @@ use super::notices::{self, Heard};
 use super::role::{self, Role};
 use super::standing::Standing;
 use super::stream::Address;
-use crate::config::TargetSessionAttrs;
+use crate::config::{Pooler, SessionSettings, TargetSessionAttrs};
 use crate::stats::Stats;
 use crate::telemetry;
 use crate::tokio_postgres::{Client, Connection, Error};
@@ -131,6 +131,14 @@ impl LoggedIn {
             })
         });
         Self { client, driver, place }
+    }
+
+    /// Sets what a pooler in session mode has not passed on of the start-up parameters.
+    pub(super) async fn restore(&self, settings: &SessionSettings) -> Result<(), Cause> {
+        if settings.pooler == Pooler::Session {
+            self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -20,6 +20,7 @@ mod cancel;
 mod notices;
 mod quiet;
 mod settings_left;
+mod unpinned;
 
 pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
@@ -30,6 +31,7 @@ pub use password::Login;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
+pub(crate) use unpinned::{Texts, Unpinned, is_built_in};
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,14 +46,16 @@ use crate::telemetry::{self, Peer};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
-use settings_left::SettingsLeft;
 use login::{Patience, Place};
+use settings_left::SettingsLeft;
 
 /// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
 pub(crate) struct Session {
     client: Client,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
+    /// With a pooler that gives each transaction another backend.
+    unpinned: Option<Box<Unpinned>>,
     stats: Arc<Stats>,
     cell: Arc<Cell>,
     peer: Peer,
@@ -74,13 +78,21 @@ pub(crate) struct Prepared {
 
 impl Session {
     /// Boxed, because it is moved often.
-    pub(crate) fn new(logged_in: LoggedIn, peer: Peer, settings: &Settings, stats: &Arc<Stats>) -> Box<Self> {
+    pub(crate) fn new(
+        logged_in: LoggedIn,
+        peer: Peer,
+        settings: &Settings,
+        stats: &Arc<Stats>,
+        texts: Option<&Arc<Texts>>,
+    ) -> Box<Self> {
         let LoggedIn { client, driver, place } = logged_in;
         let now = Instant::now();
         Box::new(Self {
             client,
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
+                .filter(|_| texts.is_none())
                 .map(|size| Mutex::new(LruCache::new(size))),
+            unpinned: texts.map(|texts| Box::new(Unpinned::new(texts))),
             stats: Arc::clone(stats),
             cell: stats.board.add(),
             peer,
@@ -100,6 +112,11 @@ impl Session {
     /// The client for one who owns the session.
     pub(crate) fn client_mut(&mut self) -> &mut Client {
         &mut self.client
+    }
+
+    /// What it knows of its statements, if it has another backend in each transaction.
+    pub(crate) fn unpinned(&self) -> Option<&Unpinned> {
+        self.unpinned.as_deref()
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -203,6 +220,8 @@ impl Session {
     pub(crate) fn retire_reason(&self) -> Option<EndReason> {
         if self.client.is_closed() {
             Some(EndReason::ConnectionLost)
+        } else if self.unpinned().is_some_and(Unpinned::is_lost) {
+            Some(EndReason::StatementsDropped)
         } else {
             self.place.standing.retire_reason()
         }

@@ -174,6 +174,10 @@ impl Connector {
             logged_in.end().await;
             return Err(cause);
         }
+        if let Err(cause) = logged_in.restore(&self.settings.session).await {
+            logged_in.end().await;
+            return Err(cause);
+        }
         if search.heard.is_none() {
             alive.count();
             let set_up = self.hooks().set_up(&logged_in.client, self.settings.session.reset_timeout).await;

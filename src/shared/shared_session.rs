@@ -68,7 +68,9 @@ impl SharedSession {
         pooled.session().cell().enter(Phase::Used, pooled.taken());
         let bound = pool.session_settings().reset_timeout;
         let left_nothing = pooled.session().settings_left().is_empty();
-        let set_up = if left_nothing { READ_ONLY.to_owned() } else { format!("{RESET};{READ_ONLY}") };
+        let restore = &pool.session_settings().restore;
+        let set_up =
+            if left_nothing { READ_ONLY.to_owned() } else { format!("{RESET};{restore};{READ_ONLY}") };
         match timeout(bound, lease::reset_at_once(pooled.session(), &set_up)).await {
             Ok(true) => {
                 let now = Instant::now();
@@ -153,7 +155,10 @@ impl SharedSession {
         queue.reset = Some(now);
         let session = Arc::clone(self);
         let answer = async move {
-            Answered::Reset(lease::reset_at_once(session.session(), &format!("{RESET};{READ_ONLY}")).await)
+            let restore = &session.pool().session_settings().restore;
+            Answered::Reset(
+                lease::reset_at_once(session.session(), &format!("{RESET};{restore};{READ_ONLY}")).await,
+            )
         };
         queue.send(InFlight::new(answer.boxed(), now, None))
     }

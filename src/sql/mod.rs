@@ -37,11 +37,13 @@ mod query;
 mod builtins;
 mod literals;
 mod shareable;
+mod session_state;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use literals::{has_parameters, without_literals};
+pub(crate) use session_state::needs_session;
 pub(crate) use shareable::is_shareable;
 pub(crate) use summary::summary;
 use tokens::{Kind, Token, tokens};

@@ -1,4 +1,4 @@
-//! A PgBouncer of one test, in session mode.
+//! A PgBouncer of one test.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use actix_pg::testing::TestDatabase;
-use actix_pg::tokio_postgres;
 use actix_pg::tokio_postgres::config::Host;
+use actix_pg::{Config, Pooler, tokio_postgres};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
-use test_support::eventually;
+use test_support::{eventually, sized};
 use tokio::net::TcpStream;
 
 /// Ends with the value.
@@ -30,8 +30,21 @@ pub enum Clients {
 }
 
 impl Bouncer {
-    /// Starts one in front of the server of `database`; `None` where there is none to start, which CI does not forgive.
+    /// Starts one in session mode in front of the server of `database`; `None` where there is none to start, which CI does not
+    /// forgive.
     pub async fn before(database: &TestDatabase, clients: Clients) -> Option<Self> {
+        let mode = "pool_mode = session\nignore_startup_parameters = options\ndefault_pool_size = 60";
+        Self::start(database.dsn(), clients, mode).await
+    }
+
+    /// Starts one in transaction mode, with so many server connections to what the DSN names.
+    pub async fn of_transactions(dsn: &str, size: u32) -> Option<Self> {
+        let mode = format!("pool_mode = transaction\ndefault_pool_size = {size}\nmax_client_conn = 500");
+        Self::start(dsn, Clients::Plain, &mode).await
+    }
+
+    /// Starts one with these settings in front of the server that the DSN names.
+    pub async fn start(dsn: &str, clients: Clients, mode: &str) -> Option<Self> {
         let Some(program) = program() else {
             assert!(env::var_os("CI").is_none(), "PgBouncer is not installed");
             eprintln!("skipped: PgBouncer is not installed");
@@ -46,10 +59,9 @@ impl Bouncer {
         };
         let users = file("users.txt", "\"postgres\" \"\"\n");
         let mut settings = format!(
-            "[databases]\n* = {}\n[pgbouncer]\npool_mode = session\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {}\nignore_startup_parameters = options\n\
-             default_pool_size = 60\n",
-            behind(database),
+            "[databases]\n* = {}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}\n{mode}\n",
+            behind(dsn),
             users.display(),
         );
         if clients == Clients::Encrypted {
@@ -85,6 +97,11 @@ impl Bouncer {
         format!("postgres://postgres@127.0.0.1:{}/{name}?sslmode={ssl_mode}", self.port)
     }
 
+    /// A pool behind it, which has been told of the mode.
+    pub fn config(&self, database: &TestDatabase, pooler: Pooler, size: u32) -> Config {
+        sized(Config { dsn: Some(self.dsn(database, "disable")), pooler, ..Config::default() }, size)
+    }
+
     /// Fails with the end of its log if it has crashed.
     pub fn assert_alive(&mut self) {
         if let Some(status) = self.process.try_wait().expect("a process") {
@@ -110,8 +127,8 @@ fn program() -> Option<PathBuf> {
 }
 
 /// Where it connects to, in its own words.
-fn behind(database: &TestDatabase) -> String {
-    let server: tokio_postgres::Config = database.dsn().parse().expect("a DSN");
+fn behind(dsn: &str) -> String {
+    let server: tokio_postgres::Config = dsn.parse().expect("a DSN");
     let host = match &server.get_hosts()[0] {
         Host::Tcp(name) => name.clone(),
         Host::Unix(folder) => folder.display().to_string(),

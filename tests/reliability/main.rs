@@ -14,6 +14,7 @@ mod pgbouncer;
 mod programs;
 mod patroni;
 mod switchover;
+mod transaction_pooler;
 mod copies;
 mod load;
 mod faults;

@@ -1,0 +1,93 @@
+//! What a pooler in between takes away, and which options cannot hold what they promise then.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{ConfigError, OptionSource, Pooler, Reset};
+
+/// The settings that are start-up parameters without a pooler: the name of each option, and what the server calls the setting.
+pub(super) type StartupSettings = BTreeMap<String, Startup>;
+
+/// The value of a setting, and the option that it was given by.
+pub(super) struct Startup {
+    pub(super) option: &'static str,
+    pub(super) value: String,
+}
+
+/// Refuses what cannot be with this pooler. `options` is where the start-up parameter of that name was given, if it was.
+pub(super) fn check(
+    pooler: Pooler,
+    reset: Reset,
+    shared_reads: u32,
+    options: Option<&OptionSource>,
+    settings: &StartupSettings,
+) -> Result<(), ConfigError> {
+    if pooler == Pooler::None {
+        return Ok(());
+    }
+    if let Some(options) = options {
+        let problem =
+            "cannot be passed on by a pooler (`pooler`): use `server_settings`, or `ALTER ROLE … SET`";
+        return Err(ConfigError::conflict(options.clone(), problem));
+    }
+    if pooler == Pooler::Session {
+        return Ok(());
+    }
+    let refused =
+        |option: &str, problem: &str| Err(ConfigError::conflict(OptionSource::option(option), problem));
+    if let Some(setting) = settings.values().next() {
+        return refused(
+            setting.option,
+            "cannot be kept with `pooler = \"transaction\"`: each transaction may have another backend. Set it for the role: \
+             `ALTER ROLE … SET`",
+        );
+    }
+    if shared_reads > 0 {
+        return refused(
+            "shared_reads",
+            "cannot be on with `pooler = \"transaction\"`: no session is the same twice",
+        );
+    }
+    if reset == Reset::Never {
+        return refused(
+            "reset",
+            "cannot be `never` with `pooler = \"transaction\"`: what is left behind would meet other applications",
+        );
+    }
+    Ok(())
+}
+
+/// SQL that sets what a login sets without a pooler. It is run behind each reset, which has undone it. Empty without a pooler, which
+/// has the server know the start-up parameters and `RESET ALL` restore them.
+pub(super) fn restore(pooler: Pooler, settings: &StartupSettings, application_name: Option<&str>) -> String {
+    if pooler == Pooler::None {
+        return String::new();
+    }
+    let fixed = [("client_encoding", Some("UTF8")), ("application_name", application_name)];
+    let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let given = settings.iter().map(|(name, startup)| (&**name, &*startup.value));
+    let mut sql = String::from("SELECT ");
+    for (position, (name, value)) in fixed.chain(given).enumerate() {
+        let comma = if position == 0 { "" } else { ", " };
+        let _ = write!(sql, "{comma}pg_catalog.set_config({}, {}, false)", literal(name), literal(value));
+    }
+    sql
+}
+
+/// A literal that means the same whatever `standard_conforming_strings` says.
+fn literal(value: &str) -> String {
+    let quoted = value.replace('\'', "''");
+    if value.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal;
+
+    #[test]
+    fn a_literal_holds_quotes_and_backslashes() {
+        assert_eq!(literal("app, public"), "'app, public'");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"a\'b"), r"E'a\\''b'");
+    }
+}

@@ -1,0 +1,50 @@
+//! Finds out at the start whether two sessions have the same backend: then a pooler gives each transaction any of its own.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::config::{ConfigError, OptionSource, Pooler, SessionSettings};
+use crate::session::{Connector, Hooks, Session};
+use crate::telemetry;
+use crate::tokio_postgres::{Client, SimpleQueryMessage};
+
+/// The longest wait for the answers. Nobody is held up by a server that is slow.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Refuses hooks that set a session up, where the next transaction has another backend.
+pub(super) fn check_hooks(settings: &SessionSettings, hooks: &Hooks) -> Result<(), ConfigError> {
+    if settings.pooler == Pooler::Transaction && hooks.after_connect.is_some() {
+        let problem = "cannot be `transaction` with the hook `after_connect`: what it sets would end with its transaction";
+        return Err(ConfigError::conflict(OptionSource::option("pooler"), problem));
+    }
+    Ok(())
+}
+
+/// Warns of a pooler in transaction mode that was not declared, in two round trips. Needs two sessions.
+///
+/// One after the other, because a pooler that has nothing else to do gives the server connection that it has just got back.
+pub(super) async fn warn_of_transactions(
+    connector: &Connector,
+    settings: &SessionSettings,
+    sessions: &[Box<Session>],
+) {
+    let [one, other, ..] = sessions else { return };
+    if settings.pooler == Pooler::Transaction {
+        return;
+    }
+    let asked = async { Some((backend(one.client()).await?, backend(other.client()).await?)) };
+    if let Ok(Some((one, other))) = timeout(PATIENCE, asked).await
+        && one == other
+    {
+        telemetry::transaction_pooler(connector.stats().name());
+    }
+}
+
+async fn backend(client: &Client) -> Option<String> {
+    let answers = client.simple_query("SELECT pg_catalog.pg_backend_pid()").await.ok()?;
+    answers.into_iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}

@@ -1,0 +1,72 @@
+//! What a transaction may leave behind on a backend that belongs to another session afterwards.
+//!
+//! A session that keeps its backend is reset when it goes back: [`reset`](super::reset). One that may have another backend in each
+//! transaction is cleared at the end of each, in the same message as its COMMIT or ROLLBACK.
+
+use super::Lease;
+use super::reset::RESET;
+use super::session_use::SessionUse;
+use crate::config::{Pooler, Reset};
+use crate::sql::{SideEffects, needs_session};
+use crate::{Error, Result};
+
+impl SessionUse {
+    /// Whether the session may have another backend in each transaction.
+    pub(super) fn is_unpinned(&self) -> bool {
+        self.lease().is_unpinned()
+    }
+}
+
+impl Lease {
+    pub(super) fn is_unpinned(&self) -> bool {
+        self.pool().session_settings().pooler == Pooler::Transaction
+    }
+
+    /// Refuses SQL that needs what outlives a transaction.
+    pub(super) fn check_unpinned(&self, sql: &str) -> Result<()> {
+        let in_transaction = self.state().transactions.has_frame();
+        needs_session(sql, in_transaction).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
+    }
+
+    /// Records that a transaction has ended on the server: its settings and its names are gone.
+    pub(super) fn transaction_ended(&self) {
+        if let Some(unpinned) = self.session().unpinned() {
+            unpinned.transaction_ended();
+            self.state().transaction_ended();
+        }
+    }
+
+    /// Whether a statement can stand alone: it leaves nothing behind, and the request has no settings.
+    pub(super) fn needs_no_transaction(&self, side_effects: SideEffects) -> bool {
+        side_effects == SideEffects::CLEAN
+            && self.settings().version() == 0
+            && self.pool().session_settings().reset != Reset::Always
+    }
+
+    /// What has to be cleared at the end of the open transaction, each statement with a semicolon behind it.
+    fn leftovers(&self) -> String {
+        let Some(unpinned) = self.session().unpinned() else {
+            return String::new();
+        };
+        let settings = self.pool().session_settings();
+        let is_marked = settings.reset == Reset::Always || self.state().side_effects.session;
+        match (is_marked, unpinned.deallocate(is_marked)) {
+            (true, deallocate) => format!("{RESET}; {deallocate}; {}; ", settings.restore),
+            (false, "") => String::new(),
+            (false, deallocate) => format!("{deallocate}; "),
+        }
+    }
+}
+
+/// What stands before a COMMIT, so that nothing is left behind it. Empty on any other session.
+///
+/// Constraints and their triggers that wait for the COMMIT are checked before, with the settings of their statements.
+pub(super) fn before_commit(lease: &Lease) -> String {
+    let leftovers = lease.leftovers();
+    if leftovers.contains(RESET) { format!("SET CONSTRAINTS ALL IMMEDIATE; {leftovers}") } else { leftovers }
+}
+
+/// A statement that rolls a transaction back, and what clears up after it.
+pub(super) fn rollback(lease: &Lease) -> String {
+    format!("ROLLBACK; {}", lease.leftovers())
+}

@@ -1,0 +1,291 @@
+//! A statement on a session that may have another backend in each transaction.
+//!
+//! ```text
+//!   in a transaction that is open        prepare, if its types are not known ──> the statement
+//!   alone: leaves nothing behind, and    the statement, in one message
+//!     its types are known
+//!   else    START TRANSACTION, settings ──> prepare, if … ──> the statement, COMMIT
+//! ```
+//!
+//! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
+//! cleared in the same message as COMMIT: [`leftovers`](super::leftovers).
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use futures_util::future::{Either, join, select};
+
+use super::deadline::bounded;
+use super::leftovers::before_commit;
+use super::own_transaction::OwnTransaction;
+use super::session_use::SessionUse;
+use super::stage::Stage;
+use super::started::Started;
+use super::state::Reply;
+use super::{Lease, Params};
+use crate::row::Plan;
+use crate::session::{Unpinned, is_built_in};
+use crate::sql::{SideEffects, side_effects};
+use crate::tokio_postgres::{Row, RowStream, Statement};
+use crate::{Error, Result, tokio_postgres};
+
+/// Takes the rows of a statement, one by one.
+type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
+
+pub(super) async fn query(
+    mut session_use: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+    plan: Option<&mut Plan>,
+) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let started = Started::new(&mut session_use, sql, params);
+    let ran = run(&mut session_use, sql, params, plan, &mut |row| rows.push(row)).await;
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(rows.len() as u64));
+    Ok(rows)
+}
+
+pub(super) async fn query_opt(
+    mut session_use: SessionUse,
+    sql: &str,
+    params: Params<'_>,
+    plan: Option<&mut Plan>,
+) -> Result<Option<Row>> {
+    let (mut first, mut others) = (None, 0_u64);
+    let started = Started::new(&mut session_use, sql, params);
+    let mut take = |row| match first {
+        None => first = Some(row),
+        Some(_) => others += 1,
+    };
+    let ran = run(&mut session_use, sql, params, plan, &mut take).await;
+    let ran = ran.and_then(|_| if others == 0 { Ok(()) } else { Err(Error::TooManyRows) });
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(first.iter().len() as u64));
+    Ok(first)
+}
+
+pub(super) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
+    let started = Started::new(&mut session_use, sql, params);
+    let affected = run(&mut session_use, sql, params, None, &mut drop).await;
+    let affected = affected.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, Some(affected));
+    Ok(affected)
+}
+
+pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
+    let started = Started::batch(&mut session_use, sql);
+    let ran = bounded(session_use.bound(), async || {
+        let lease = Arc::clone(session_use.lease());
+        lease.check_unpinned(sql)?;
+        let side_effects = side_effects(sql);
+        let alone = lease.needs_no_transaction(side_effects);
+        session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
+        let client = lease.session().client();
+        let executed = async { client.batch_execute(sql).await.map_err(Error::from) };
+        let ran = match session_use.has_own_transaction() {
+            false => executed.await,
+            true => match begin(&lease).await {
+                Ok(()) => commit_behind(&lease, executed).await,
+                Err(err) => Err(err),
+            },
+        };
+        session_use.answered(ran)
+    })
+    .await;
+    ran.map_err(|err| started.failed(&mut session_use, err))?;
+    started.finished(&mut session_use, None);
+    Ok(())
+}
+
+/// Prepares a statement whose rows, or whose data, are read one by one. On return it counts as sent, and the caller sends it. It has to
+/// be in a transaction that is open, because nobody could wait for the end of another.
+pub(super) async fn to_stream(
+    session_use: &mut SessionUse,
+    sql: &str,
+    plan: Option<&mut Plan>,
+    reply: Reply,
+) -> Result<Statement> {
+    let lease = Arc::clone(session_use.lease());
+    lease.check_unpinned(sql)?;
+    session_use.send(SideEffects::default(), Reply::Prepare).await?;
+    if !session_use.is_in_transaction() {
+        session_use.answered(Ok(()))?;
+        return Err(Error::NeedsSession("a row stream or a copy outside of a transaction"));
+    }
+    let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
+    if let Some(plan) = plan
+        && let Err(err) = plan.find(statement.columns())
+    {
+        session_use.answered(Ok(()))?;
+        return Err(err.into());
+    }
+    let info = lease.session().info(sql);
+    let side_effects = info.side_effects();
+    session_use.runs(info);
+    session_use.send(side_effects, reply).await?;
+    Ok(statement)
+}
+
+/// Runs one statement, and returns the number of rows that it affected.
+///
+/// Cancellation safety: dropped, it is abandoned, and a transaction of its own is rolled back.
+async fn run(
+    session_use: &mut SessionUse,
+    sql: &str,
+    params: Params<'_>,
+    plan: Option<&mut Plan>,
+    take: Take<'_>,
+) -> Result<u64> {
+    bounded(session_use.bound(), async || {
+        let lease = Arc::clone(session_use.lease());
+        lease.check_unpinned(sql)?;
+        let info = lease.session().info(sql);
+        let side_effects = info.side_effects();
+        session_use.runs(info);
+        let mut described = Described { sql, params, plan, known: None };
+        described.look_up(unpinned(&lease)?);
+        let alone = described.known.is_some() && lease.needs_no_transaction(side_effects);
+        session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
+        let ran = match session_use.has_own_transaction() {
+            false => described.run(&lease, take).await,
+            true => alone_in_a_transaction(&lease, described, take).await,
+        };
+        session_use.answered(ran)
+    })
+    .await
+}
+
+async fn alone_in_a_transaction(
+    lease: &Lease,
+    mut described: Described<'_, '_>,
+    take: Take<'_>,
+) -> Result<u64> {
+    begin(lease).await?;
+    let named = described.prepare(lease).await?;
+    commit_behind(lease, described.send(lease, named.as_ref(), take)).await
+}
+
+/// Begins the transaction of one statement or batch, with the settings of the request.
+///
+/// They end with their transaction. Where it could not be begun, they end with the message that they came in.
+pub(super) async fn begin(lease: &Lease) -> Result<()> {
+    let client = lease.session().client();
+    let begin = OwnTransaction::TRANSACTION.begin();
+    let settings = async {
+        match lease.settings().version() {
+            0 => Ok(()),
+            _ => lease.settings().apply_to_transaction(client).await.map(drop),
+        }
+    };
+    let (begun, applied) = join(client.batch_execute(begin), settings).await;
+    begun.map_err(|err| Error::Begin(err.into()))?;
+    lease.state().transactions.stage_own(Stage::Open);
+    applied
+}
+
+/// Commits behind a statement, in the same round trip. COMMIT rolls back what has failed.
+async fn commit_behind<T>(lease: &Lease, statement: impl Future<Output = Result<T>>) -> Result<T> {
+    let commit = format!("{}COMMIT", before_commit(lease));
+    let client = lease.session().client();
+    let (statement, commit) = (pin!(statement), pin!(client.batch_execute(&commit)));
+    lease.state().transactions.stage_own(Stage::Ending);
+    let (ran, committed) = match select(statement, commit).await {
+        // No other answer will come.
+        Either::Left((Err(err), _)) if err.is_out_of_step() => return Err(err),
+        Either::Left((ran, commit)) => (ran, commit.await),
+        Either::Right((committed, statement)) => (statement.await, committed),
+    };
+    match committed {
+        Ok(()) => {
+            lease.state().transactions.own = None;
+            lease.transaction_ended();
+        }
+        Err(_) => lease.state().transactions.stage_own(Stage::Open),
+    }
+    let value = ran?;
+    committed.map_err(Error::from)?;
+    Ok(value)
+}
+
+/// Prepares a text in the transaction that is open.
+pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
+    Ok(unpinned(lease)?.prepare(lease.session().client(), sql).await?)
+}
+
+/// What the session knows. Fails if it cannot know any more.
+fn unpinned(lease: &Lease) -> Result<&Unpinned> {
+    lease.session().unpinned().filter(|unpinned| !unpinned.is_lost()).ok_or(Error::SessionLost)
+}
+
+/// A statement, and what is known of its types.
+struct Described<'s, 'p> {
+    sql: &'s str,
+    params: Params<'s>,
+    plan: Option<&'p mut Plan>,
+    /// All types are built in.
+    known: Option<Statement>,
+}
+
+impl Described<'_, '_> {
+    /// What is known of the text. Columns that do not fit the plan may be older than the table, and count as unknown.
+    fn look_up(&mut self, unpinned: &Unpinned) {
+        self.known = unpinned.known(self.sql).filter(|known| known.params().len() == self.params.len());
+        if let (Some(known), Some(plan)) = (&self.known, &mut self.plan)
+            && plan.find(known.columns()).is_err()
+        {
+            self.known = None;
+        }
+    }
+
+    /// Runs it in the transaction that is open, or alone.
+    async fn run(mut self, lease: &Lease, take: Take<'_>) -> Result<u64> {
+        let named = self.prepare(lease).await?;
+        self.send(lease, named.as_ref(), take).await
+    }
+
+    /// Prepares the text, if its types are not known. It keeps its name if the driver has to know its types.
+    async fn prepare(&mut self, lease: &Lease) -> Result<Option<Statement>> {
+        if self.known.is_some() {
+            return Ok(None);
+        }
+        let statement = prepare(lease, self.sql).await?;
+        if let Some(plan) = &mut self.plan {
+            plan.find(statement.columns())?;
+        }
+        if is_built_in(&statement) && statement.params().len() == self.params.len() {
+            self.known = Some(statement);
+            return Ok(None);
+        }
+        Ok(Some(statement))
+    }
+
+    async fn send(self, lease: &Lease, named: Option<&Statement>, take: Take<'_>) -> Result<u64> {
+        let client = lease.session().client();
+        let ran = async {
+            let rows = match (named, &self.known) {
+                (Some(named), _) => client.query_raw(named, self.params.iter().copied()).await,
+                (None, known) => {
+                    let types = known.iter().flat_map(|known| known.params()).cloned();
+                    client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await
+                }
+            };
+            read(rows?, take).await
+        };
+        ran.await.map_err(|err| {
+            if let Some(unpinned) = lease.session().unpinned() {
+                unpinned.forget(self.sql);
+            }
+            err.into()
+        })
+    }
+}
+
+async fn read(rows: RowStream, take: Take<'_>) -> Result<u64, tokio_postgres::Error> {
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        take(row);
+    }
+    Ok(rows.rows_affected().unwrap_or(0))
+}

@@ -1,0 +1,175 @@
+//! Statements of a session that has another backend in each transaction.
+//!
+//! A name that a transaction gives on its backend would meet others there, so none outlives it. But only a named statement says
+//! which types a text has. So a text is prepared once, in a transaction, and [`Texts`] keeps its types for all sessions: from then on it
+//! needs no name. A text with types that are not built in is prepared each time, because the driver has to know them.
+//!
+//! ```text
+//!   DEALLOCATE ALL; PREPARE s7 …; ──> the text is prepared ──> look-ups, if its types are new ──> … ──> DEALLOCATE ALL; COMMIT
+//!   (what others have left; what the driver believes to be there)
+//! ```
+//!
+//! The driver looks a type up with statements of its own, which it prepares once and believes in from then on. They are remembered
+//! by the names that it gave them, and put back whenever a text is prepared.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::join;
+use lru::LruCache;
+
+use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::types::{Oid, Type};
+use crate::tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+
+/// What removes every named statement of the backend.
+const DEALLOCATE: &str = "DEALLOCATE ALL";
+
+/// The driver's statements for looking a type up. All have one parameter, the number of a type or a table.
+const LOOK_UPS: &str = "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE statement ~ \
+    '^SELECT (t\\.typname, t\\.typtype|enumlabel\\s+FROM pg_catalog\\.pg_enum|attname, atttypid\\s+FROM pg_catalog\\.pg_attribute)'";
+
+/// The texts whose types are known and all built in. The sessions of a database share it.
+#[derive(Debug)]
+pub(crate) struct Texts(Option<Mutex<LruCache<Box<str>, Statement>>>);
+
+impl Texts {
+    /// Keeps so many. The one that was used least recently makes room.
+    pub(super) fn new(size: usize) -> Arc<Self> {
+        Arc::new(Self(NonZeroUsize::new(size).map(|size| Mutex::new(LruCache::new(size)))))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut LruCache<Box<str>, Statement>) -> T) -> Option<T> {
+        let mut texts = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(look(&mut texts))
+    }
+}
+
+/// What a session with a backend for each transaction knows. The session holds it.
+#[derive(Debug)]
+pub(crate) struct Unpinned {
+    texts: Arc<Texts>,
+    /// Held by the one who prepares.
+    look_ups: tokio::sync::Mutex<LookUps>,
+    /// In the transaction that is open, names have been given.
+    named: AtomicBool,
+    /// The pooler keeps count of prepared statements by itself.
+    is_tracked: AtomicBool,
+    /// Somebody left in the middle of a look-up: nobody knows what the driver believes.
+    is_lost: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct LookUps {
+    /// What prepares the driver's statements under the names that it knows.
+    statements: Vec<String>,
+    /// The types that the driver has looked up.
+    types: HashSet<Oid>,
+}
+
+impl Unpinned {
+    pub(super) fn new(texts: &Arc<Texts>) -> Self {
+        Self {
+            texts: Arc::clone(texts),
+            look_ups: tokio::sync::Mutex::default(),
+            named: AtomicBool::new(false),
+            is_tracked: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// The statement of a text whose types are all built in, if that is known. It has the types; its name is worth nothing any more.
+    pub(crate) fn known(&self, sql: &str) -> Option<Statement> {
+        self.texts.with(|texts| texts.get(sql).cloned()).flatten()
+    }
+
+    /// Forgets what is known of a text, which may have changed.
+    pub(crate) fn forget(&self, sql: &str) {
+        drop(self.texts.with(|texts| texts.pop(sql)));
+    }
+
+    /// Whether nobody knows what the driver believes, so that the session must prepare nothing more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Prepares a text, in a transaction that is open. It may be run until that ends.
+    ///
+    /// Cancel safety: dropped, the session is lost.
+    pub(crate) async fn prepare(&self, client: &Client, sql: &str) -> Result<Statement, Error> {
+        let mut look_ups = self.look_ups.lock().await;
+        self.is_lost.store(true, Ordering::Release);
+        let prepared = if self.named.swap(true, Ordering::AcqRel) || self.is_tracked() {
+            client.prepare(sql).await
+        } else {
+            let others = [DEALLOCATE.to_owned()].into_iter().chain(look_ups.statements.iter().cloned());
+            let restore = others.collect::<Vec<_>>().join(";");
+            // One round trip. What fails first fails the transaction.
+            let (restored, prepared) = join(client.batch_execute(&restore), client.prepare(sql)).await;
+            restored.and(prepared)
+        };
+        let statement = prepared.inspect_err(|err| {
+            self.is_lost.store(!is_of_text(err), Ordering::Release);
+        })?;
+        if is_built_in(&statement) {
+            self.texts.with(|texts| texts.put(sql.into(), statement.clone()));
+        } else if !types(&statement).all(|of| look_ups.types.contains(&of.oid())) {
+            look_ups.types.extend(types(&statement).map(Type::oid));
+            self.remember(client, &mut look_ups).await?;
+        }
+        self.is_lost.store(false, Ordering::Release);
+        Ok(statement)
+    }
+
+    async fn remember(&self, client: &Client, look_ups: &mut LookUps) -> Result<(), Error> {
+        for message in client.simple_query(LOOK_UPS).await? {
+            let SimpleQueryMessage::Row(row) = message else { continue };
+            let (Some(name), Some(statement)) = (row.try_get(0)?, row.try_get(1)?) else { continue };
+            if name.strip_prefix('s').is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+            {
+                let prepare = format!("PREPARE {name} (pg_catalog.oid) AS {statement}");
+                // It may have been found before, in the same transaction.
+                if !look_ups.statements.contains(&prepare) {
+                    look_ups.statements.push(prepare);
+                }
+            } else {
+                self.is_tracked.store(true, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_tracked(&self) -> bool {
+        self.is_tracked.load(Ordering::Acquire)
+    }
+
+    /// What removes the names that have been given in the open transaction, here or perhaps by SQL. Empty if there are none.
+    pub(crate) fn deallocate(&self, perhaps_by_sql: bool) -> &'static str {
+        let named = perhaps_by_sql || self.named.load(Ordering::Acquire);
+        if named && !self.is_tracked() { DEALLOCATE } else { "" }
+    }
+
+    /// Records that the transaction has ended.
+    pub(crate) fn transaction_ended(&self) {
+        self.named.store(false, Ordering::Release);
+    }
+}
+
+/// Whether the driver knows all types of a statement without a look-up.
+pub(crate) fn is_built_in(statement: &Statement) -> bool {
+    types(statement).all(|of| Type::from_oid(of.oid()).is_some())
+}
+
+fn types(statement: &Statement) -> impl Iterator<Item = &Type> {
+    statement.params().iter().chain(statement.columns().iter().map(|column| column.type_()))
+}
+
+/// Whether the server has refused a text, so that no type was looked up.
+fn is_of_text(err: &Error) -> bool {
+    err.code().is_some_and(|code| {
+        let refused = ["0A", "22", "25", "3D", "3F", "42"].iter().any(|class| code.code().starts_with(class));
+        refused && *code != SqlState::DUPLICATE_PSTATEMENT
+    })
+}

@@ -1,0 +1,7 @@
+//! Behind a PgBouncer that gives each transaction any of its three server connections.
+
+mod world;
+mod tenants;
+mod leftovers;
+mod types;
+mod refusals;
