@@ -60,6 +60,8 @@ pub(crate) async fn answer(
 
 /// Cancels what runs on a session until it is quiet. `false` means that nobody knows, so that the session has to end.
 ///
+/// A server that does not answer the request is silent: all sessions of its host end without a goodbye then.
+///
 /// A request that overtakes its statement is lost, because a backend that reads its next message ignores it. So it is repeated.
 ///
 /// No later statement can be hit. Each request is known to have been carried out before the session is probed, and the answer

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::connect_error::ConnectError;
 
 /// How long a server has before the next one is tried too: the pause that RFC 8305 recommends.
-const HEAD_START: Duration = Duration::from_millis(250);
+pub(super) const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The turn to log in, for which the servers of one search wait.
 #[derive(Debug, Clone)]

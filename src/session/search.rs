@@ -19,7 +19,7 @@ use super::connector::Connector;
 use super::hosts::Host;
 use super::login::{Alive, LoggedIn, Place};
 use super::notices::Heard;
-use super::race::Race;
+use super::race::{HEAD_START, Race};
 use super::role::{self, Role};
 use super::stream::{Address, Stream};
 use super::tls::Tls;
@@ -100,8 +100,10 @@ impl Connector {
     ) -> Result<LoggedIn, ConnectError> {
         let bound = self.settings.server.connect_timeout;
         let deadline = deadline.unwrap_or_else(|| Instant::now() + bound);
-        let logged_in = timeout_at(deadline, self.log_in_at(address, host, deadline, search));
-        let cause = match logged_in.await {
+        let mut overtaken = Overtaken { host: Some(host), since: Instant::now() };
+        let logged_in = timeout_at(deadline, self.log_in_at(address, host, deadline, search)).await;
+        overtaken.host = None;
+        let cause = match logged_in {
             Ok(Ok(logged_in)) => return Ok(logged_in),
             Ok(Err(cause)) => cause,
             Err(_) => Cause::TimedOut(bound),
@@ -188,6 +190,22 @@ impl Connector {
         }
         telemetry::session_opened(self.stats().name(), address);
         Ok(logged_in)
+    }
+}
+
+/// An attempt at a host. Dropped while it goes on, another host was faster: this one comes last for some seconds.
+struct Overtaken<'a> {
+    host: Option<&'a Host>,
+    since: Instant,
+}
+
+impl Drop for Overtaken<'_> {
+    fn drop(&mut self) {
+        if let Some(host) = self.host
+            && self.since.elapsed() >= HEAD_START
+        {
+            host.avoid();
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::stats::EndReason;
 
+// What is worse is greater, and stays.
 const GOOD: u8 = 0;
 const STATEMENTS_DROPPED: u8 = 1;
 const READ_ONLY: u8 = 2;
@@ -16,17 +17,17 @@ pub(crate) struct Standing(AtomicU8);
 impl Standing {
     /// The server has dropped prepared statements: the cache, and the driver's own for type look-ups, are wrong.
     pub(super) fn statements_dropped(&self) {
-        self.0.store(STATEMENTS_DROPPED, Ordering::Relaxed);
+        self.0.fetch_max(STATEMENTS_DROPPED, Ordering::Relaxed);
     }
 
     /// Its server does not take writes any more.
     pub(super) fn server_is_read_only(&self) {
-        self.0.store(READ_ONLY, Ordering::Relaxed);
+        self.0.fetch_max(READ_ONLY, Ordering::Relaxed);
     }
 
     /// Its server does not answer any more.
     pub(super) fn server_is_silent(&self) {
-        self.0.store(SILENT, Ordering::Relaxed);
+        self.0.fetch_max(SILENT, Ordering::Relaxed);
     }
 
     pub(super) fn is_silent(&self) -> bool {
