@@ -12,6 +12,7 @@ mod listen;
 mod named;
 mod ping;
 mod renew;
+mod reader;
 #[cfg(feature = "testing")]
 mod sandbox;
 mod session;
@@ -199,7 +200,7 @@ impl<D> Database<D> {
     ///
     /// Call it when the HTTP server has stopped. It waits for `close_timeout` at most, and may be called again. Whoever asks for a
     /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed). On a sandbox it rolls back. The streams of
-    /// [`listen`](Self::listen) end.
+    /// [`listen`](Self::listen) end. The [`reader`](Self::reader) is closed too.
     ///
     /// # Cancel safety
     ///

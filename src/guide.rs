@@ -18,7 +18,7 @@
 //! 16. [`operating`]: who holds what, and what is slow
 //! 17. [`pooler`]: behind PgBouncer
 //! 18. [`shared_reads`]: queries without a session of their own
-//! 19. [`past_one_machine`]: poolers, passwords that change, many applications on one server, distributed PostgreSQL
+//! 19. [`past_one_machine`]: poolers, standbys, a reader beside the writer, passwords that change, many applications, distributed PostgreSQL
 //! 20. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).

@@ -183,7 +183,8 @@ pub use postgres_error::PostgresError;
 pub use request::ConnectionService;
 pub use request::{
     BinaryCopyIn, ClientGuard, Connection, ConnectionExt, ConnectionMiddleware, CopyIn, CopyOut,
-    GenericClient, OrNotFound, RequestTransaction, RowStream, Transaction, TransactionBuilder, WithTimeout,
+    GenericClient, OrNotFound, ReadConnection, RequestTransaction, RowStream, Transaction,
+    TransactionBuilder, WithTimeout,
 };
 pub use row::{FromRow, FromRowError, FromRowErrorKind};
 pub use session::{ConnectError, Login};

@@ -7,9 +7,12 @@ use super::dsn::{Given, Parameters};
 use super::enums::Choice;
 use super::pooler::{self, Startup, StartupSettings};
 use super::settings::{
-    PoolSettings, SessionSettings, Settings, SharedReadSettings, StartSettings, WarningSettings,
+    PoolSettings, ReaderSettings, ServerSettings, SessionSettings, Settings, SharedReadSettings,
+    StartSettings, WarningSettings,
 };
-use super::{Config, ConfigError, IsolationLevel, OptionSource, Pooler, Reset, defaults, names, server};
+use super::{
+    Config, ConfigError, IsolationLevel, OptionSource, Pooler, Reset, defaults, names, reader, server,
+};
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
 
@@ -17,6 +20,9 @@ const IS_URL: &str = "is a URL; that is what `dsn` is for";
 
 /// The longest bound. Added to the present time, a longer one could overflow.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The primary is asked four times in this time.
+const LEAST_LAG: Duration = Duration::from_millis(100);
 
 impl Config {
     /// Checks everything that needs neither a connection nor a file.
@@ -38,7 +44,7 @@ impl Config {
             use_connection_for_request,
             retry_limit,
             retry_interval,
-            connect_timeout,
+            connect_timeout: _,
             acquire_timeout,
             max_waiting,
             queue_target,
@@ -51,14 +57,16 @@ impl Config {
             reset_timeout,
             close_timeout,
             command_timeout,
-            statement_timeout,
-            isolation_level,
-            server_settings,
+            statement_timeout: _,
+            isolation_level: _,
+            server_settings: _,
             application_name,
-            pooler,
+            pooler: _,
             shared_reads,
             shared_reads_slow,
             shared_reads_large,
+            reader,
+            reader_max_lag,
             slow_statement,
             slow_acquire,
             long_hold,
@@ -104,20 +112,19 @@ impl Config {
             }
             parameters.give_option(name, value)?;
         }
-        let connect_timeout = match parameters.take_as("connect_timeout")? {
-            Some(of_dsn) if *connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
-            _ => (*connect_timeout, OptionSource::option("connect_timeout")),
-        };
-        let pooler = match parameters.take_as("pooler")? {
-            Some((of_dsn, _)) if *pooler == Pooler::None => of_dsn,
-            _ => *pooler,
-        };
-        let settings = startup_settings(server_settings, unless_off(*statement_timeout), *isolation_level)?;
-        let options = parameters.take("options").filter(|own| !own.value.is_empty());
-        pooler::check(pooler, *reset, *shared_reads, options.as_ref().map(|own| &own.source), &settings)?;
-        let (startup_options, restored) = match pooler {
-            Pooler::None => (startup_options(options, settings)?, StartupSettings::new()),
-            _ => (String::new(), settings),
+        let of_reader = reader.as_deref().map(|reader| {
+            reader::parameters(reader, &parameters)
+                .and_then(|parameters| self.server(parameters))
+                .map_err(|err| reader::refused(&err))
+        });
+        let (server, pooler, restore) = self.server(parameters)?;
+        let max_lag = lag_bound(*reader_max_lag, reader.is_some())?;
+        let reader = match of_reader.transpose()? {
+            None => None,
+            Some((server, of_reader, _)) => {
+                pooler::check_reader(pooler, of_reader)?;
+                Some(ReaderSettings { server, max_lag })
+            }
         };
 
         let shared = SharedReadSettings {
@@ -125,9 +132,7 @@ impl Config {
             slow: positive((*shared_reads_slow, OptionSource::option("shared_reads_slow")))?,
             large: at_least_one(*shared_reads_large, "shared_reads_large")?.into(),
         };
-        let server = server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?;
-        let restore = pooler::restore(pooler, &restored, server.driver.get_application_name()).into();
-        let settings = Settings {
+        Ok(Settings {
             server,
             pool: PoolSettings {
                 min_size: *pool_min_size,
@@ -155,6 +160,7 @@ impl Config {
                 restore,
             },
             shared_reads: shared,
+            reader,
             warnings: WarningSettings {
                 slow_statement: unless_off(*slow_statement),
                 slow_acquire: unless_off(*slow_acquire),
@@ -162,9 +168,33 @@ impl Config {
                 repeated_statement: repeated_statement.filter(|times| *times > 0),
             },
             use_connection_for_request: *use_connection_for_request,
+            name: None,
+        })
+    }
+
+    /// Takes from the parameters all that is about the server: also the pooler in between, and the SQL that restores a session there.
+    fn server(&self, mut parameters: Parameters) -> Result<(ServerSettings, Pooler, Box<str>), ConfigError> {
+        let connect_timeout = match parameters.take_as("connect_timeout")? {
+            Some(of_dsn) if self.connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
+            _ => (self.connect_timeout, OptionSource::option("connect_timeout")),
         };
+        let pooler = match parameters.take_as("pooler")? {
+            Some((of_dsn, _)) if self.pooler == Pooler::None => of_dsn,
+            _ => self.pooler,
+        };
+        let statement_timeout = unless_off(self.statement_timeout);
+        let settings = startup_settings(&self.server_settings, statement_timeout, self.isolation_level)?;
+        let options = parameters.take("options").filter(|own| !own.value.is_empty());
+        let given = options.as_ref().map(|own| &own.source);
+        pooler::check(pooler, self.reset, self.shared_reads, given, &settings)?;
+        let (startup_options, restored) = match pooler {
+            Pooler::None => (startup_options(options, settings)?, StartupSettings::new()),
+            _ => (String::new(), settings),
+        };
+        let server = server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?;
         parameters.finish()?;
-        Ok(settings)
+        let restore = pooler::restore(pooler, &restored, server.driver.get_application_name()).into();
+        Ok((server, pooler, restore))
     }
 }
 
@@ -194,6 +224,18 @@ fn shareable(sessions: u32, reset: Reset, statement_cache_size: u32) -> Result<u
         return Ok(sessions);
     };
     Err(ConfigError::conflict(OptionSource::option("shared_reads"), problem))
+}
+
+/// Refuses a bound of the lag that is too short to be measured, or that bounds nothing.
+fn lag_bound(bound: Option<Duration>, has_reader: bool) -> Result<Option<Duration>, ConfigError> {
+    let source = OptionSource::option("reader_max_lag");
+    match unless_off(bound) {
+        Some(_) if !has_reader => Err(ConfigError::conflict(source, "has no effect without `reader`")),
+        Some(bound) if bound < LEAST_LAG => {
+            Err(ConfigError::invalid(source, format!("must be at least {LEAST_LAG:?}, not {bound:?}")))
+        }
+        bound => Ok(bound),
+    }
 }
 
 fn at_least_one(number: u32, option: &str) -> Result<u32, ConfigError> {

@@ -18,10 +18,11 @@ const SCHEMES: [&str; 3] = ["postgres", "postgresql", "asyncpg"];
 const HINT: &str = "; in a user name or password, `:` `/` `?` `@` `%` have to be percent-encoded";
 
 /// The parameters that were given. Each is taken out when it is applied, so that the rest can be refused.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Parameters(BTreeMap<String, Given>);
 
 /// The value of a parameter, with the place where it was given.
+#[derive(Clone)]
 pub(super) struct Given {
     pub(super) value: String,
     pub(super) source: OptionSource,
@@ -77,6 +78,15 @@ impl Parameters {
     ) -> Result<(), ConfigError> {
         let wrong = names.iter().filter_map(|name| self.0.get(*name)).find(|given| is_wrong(&given.value));
         wrong.map_or(Ok(()), |given| Err(ConfigError::invalid(given.source.clone(), problem)))
+    }
+
+    /// Adds those of another list, which replace those of the same names.
+    pub(super) fn replace(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub(super) fn take(&mut self, name: &str) -> Option<Given> {

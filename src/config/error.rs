@@ -79,6 +79,11 @@ impl ConfigError {
         &self.option
     }
 
+    /// What is wrong, as the rest of a sentence that begins with the option.
+    pub(super) fn problem(&self) -> &str {
+        &self.problem
+    }
+
     pub(crate) fn new(option: OptionSource, kind: ConfigErrorKind, problem: impl Into<String>) -> Self {
         Self { option, kind, problem: problem.into(), source: None }
     }

@@ -19,6 +19,7 @@ mod sources;
 mod libpq;
 mod check;
 mod pooler;
+mod reader;
 mod server;
 mod settings;
 mod files;

@@ -180,6 +180,17 @@ pub struct Config {
     /// Runs a statement that returns at least this many rows on a session of its own. Zero is refused. Defaults to
     /// [`SHARED_READS_LARGE`](defaults::SHARED_READS_LARGE).
     pub shared_reads_large: u32,
+    /// Serves a [`ReadConnection`](crate::ReadConnection) and [`Database::reader`](crate::Database::reader) on standbys:
+    /// `prefer-standby` for those among the hosts, or a DSN that says where they are. What that does not say is as for the writer.
+    /// `None`, the default, serves them as any other connection.
+    ///
+    /// [`guide::past_one_machine`](crate::guide::past_one_machine) says what holds.
+    pub reader: Option<String>,
+    /// Uses no standby that is further than this behind the primary, which then serves instead. At least 100 ms. `None`, the
+    /// default, or zero sets no bound.
+    ///
+    /// The process asks the primary four times in this time, and once a second at least, on a connection of its own.
+    pub reader_max_lag: Option<Duration>,
     /// Warns of a statement that took this long. `None`, the default, or zero never does.
     ///
     /// This and the next three write one line of the log at WARN, which names the line of the application and the route.
@@ -238,6 +249,8 @@ impl Default for Config {
             shared_reads: defaults::SHARED_READS,
             shared_reads_slow: defaults::SHARED_READS_SLOW,
             shared_reads_large: defaults::SHARED_READS_LARGE,
+            reader: None,
+            reader_max_lag: None,
             slow_statement: None,
             slow_acquire: None,
             long_hold: None,

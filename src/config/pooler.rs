@@ -57,6 +57,18 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Refuses a reader whose sessions would have to be used in another way than those of the writer.
+pub(super) fn check_reader(writer: Pooler, reader: Pooler) -> Result<(), ConfigError> {
+    let problem = match (writer, reader) {
+        (Pooler::Transaction, _) | (_, Pooler::Transaction) => {
+            "cannot be with `pooler = \"transaction\"`: how far a standby is behind is known of sessions"
+        }
+        (writer, reader) if writer != reader => "must have the same `pooler` as the writer",
+        _ => return Ok(()),
+    };
+    Err(ConfigError::conflict(OptionSource::option("reader"), problem))
+}
+
 /// SQL that sets what a login sets without a pooler. It is run behind each reset, which has undone it. Empty without a pooler, which
 /// has the server know the start-up parameters and `RESET ALL` restore them.
 pub(super) fn restore(pooler: Pooler, settings: &StartupSettings, application_name: Option<&str>) -> String {

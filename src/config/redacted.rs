@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::reader::PREFER_STANDBY;
 use super::{Config, dsn, names};
 
 impl fmt::Debug for Config {
@@ -12,6 +13,10 @@ impl fmt::Debug for Config {
             *name = masked("host", name).into();
         }
         shown.dsn = self.dsn.as_deref().map(masked_dsn);
+        shown.reader = self.reader.as_deref().map(|reader| match reader {
+            PREFER_STANDBY => reader.to_owned(),
+            dsn => masked_dsn(dsn),
+        });
         for (name, value) in &mut shown.driver_options {
             *value = masked(name, value).into();
         }

@@ -18,8 +18,13 @@ pub(crate) struct Settings {
     pub(crate) start: StartSettings,
     pub(crate) session: SessionSettings,
     pub(crate) shared_reads: SharedReadSettings,
+    /// `None` if the writer serves the reads.
+    pub(crate) reader: Option<ReaderSettings>,
     pub(crate) warnings: WarningSettings,
     pub(crate) use_connection_for_request: bool,
+    /// The name of the pool, if it is none of the application's.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only the metrics know a pool so early"))]
+    pub(crate) name: Option<&'static str>,
 }
 
 /// The options of connecting: where the server is, and how it is talked to.
@@ -178,6 +183,14 @@ pub(crate) struct SharedReadSettings {
     pub(crate) slow: Duration,
     /// What returns so many rows has a session of its own.
     pub(crate) large: u64,
+}
+
+/// The options of the reader: where the standbys are, and how far they may be behind.
+#[derive(Debug, Clone)]
+pub(crate) struct ReaderSettings {
+    pub(crate) server: ServerSettings,
+    /// `None` means no bound.
+    pub(crate) max_lag: Option<Duration>,
 }
 
 /// What is worth a warning. `None` means never.

@@ -12,6 +12,7 @@ mod encryption;
 mod env;
 mod libpq;
 mod differential;
+mod reader;
 mod refused;
 mod secrets;
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::sleep;
 
 use super::pooler;
+use super::reader::Reading;
 use crate::config::{self, Config, ConfigError, OptionSource};
 use crate::lease::Lender;
 use crate::listen::Listening;
@@ -22,6 +23,8 @@ pub(crate) struct Untyped {
     /// `None` if no session is shared.
     shared: Option<Arc<SharedReads>>,
     listening: Arc<Listening>,
+    /// `None` if this one serves the reads.
+    reader: Option<Arc<Reading>>,
     use_connection_for_request: bool,
 }
 
@@ -34,6 +37,14 @@ impl Untyped {
         }
         pooler::check_hooks(&settings.session, &hooks)?;
         let tls = Tls::new(settings.server.ssl.clone())?;
+        let reader = match settings.reader.clone() {
+            Some(reader) if hooks.password.is_some() && reader.server.driver.get_password().is_some() => {
+                let problem = "has a password, which has no effect beside a password source";
+                return Err(ConfigError::conflict(OptionSource::option("reader"), problem).into());
+            }
+            Some(reader) => Some((Tls::new(reader.server.ssl.clone())?, reader)),
+            None => None,
+        };
         let limit = settings.start.retry_limit;
         let mut attempt = 1;
         let (connector, sessions) = loop {
@@ -55,12 +66,23 @@ impl Untyped {
         pooler::warn_of_transactions(&connector, &settings.session, &sessions).await;
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
+        let reader = match reader {
+            Some((tls, reader)) => Some(Arc::new(Reading::start(&settings, reader, tls, hooks, &pool).await)),
+            None => None,
+        };
         Ok(Self {
             shared: SharedReads::new(settings.shared_reads, &pool),
             listening: Listening::new(&pool),
             lender: Lender::Pool(pool),
+            reader,
             use_connection_for_request: settings.use_connection_for_request,
         })
+    }
+
+    /// The database that reads are served by, if it is not this one.
+    pub(crate) fn reader(&self) -> Option<Self> {
+        let lender = self.reader.as_ref()?.lender();
+        Some(Self { lender, shared: None, reader: None, ..self.clone() })
     }
 
     pub(super) fn resize(&self, min: u32, max: u32) -> Result<()> {
@@ -85,13 +107,16 @@ impl Untyped {
             shared.close();
         }
         self.listening.close();
-        self.lender.close().await;
+        match &self.reader {
+            None => self.lender.close().await,
+            Some(reader) => _ = join(reader.close(), self.lender.close()).await,
+        }
     }
 
     #[cfg(feature = "testing")]
     pub(super) async fn sandbox(&self) -> Result<Self> {
         let (lender, listening) = (self.lender.sandbox().await?, Listening::new(self.lender.pool()));
-        Ok(Self { lender, shared: None, listening, ..self.clone() })
+        Ok(Self { lender, shared: None, listening, reader: None, ..self.clone() })
     }
 
     pub(super) fn listening(&self) -> &Listening {

@@ -117,6 +117,9 @@ pub(crate) async fn run_after_commit(lender: &Lender, callbacks: Vec<Callback>) 
         Lender::Pool(pool) => {
             let _ = pool.spawn_callbacks(run(callbacks)).await;
         }
+        Lender::Reader(reader) => {
+            let _ = reader.standbys().spawn_callbacks(run(callbacks)).await;
+        }
         #[cfg(feature = "testing")]
         Lender::Sandbox(sandbox) => sandbox.keep(callbacks),
     }

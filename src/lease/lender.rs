@@ -1,4 +1,4 @@
-//! Who lends a session and takes it back: the pool, or in tests a sandbox in front of it.
+//! Who lends a session and takes it back: the pool, the reader in front of two of them, or in tests a sandbox.
 
 use std::panic::Location;
 use std::pin::pin;
@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Lease;
 use super::owned_session::OwnedSession;
+use super::reader::Reader;
 use super::request_info::RequestInfo;
 use super::request_settings::RequestSettings;
 use super::reset;
@@ -41,6 +42,8 @@ impl Borrower<'_> {
 #[derive(Debug, Clone)]
 pub(crate) enum Lender {
     Pool(Arc<Pool>),
+    /// Whose leases are those of the pool that has lent the session.
+    Reader(Arc<Reader>),
     #[cfg(feature = "testing")]
     Sandbox(Arc<Sandbox>),
 }
@@ -58,6 +61,7 @@ impl Lender {
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         match self {
             Self::Pool(pool) => pool,
+            Self::Reader(reader) => reader.standbys(),
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => sandbox.pool(),
         }
@@ -66,30 +70,29 @@ impl Lender {
     pub(crate) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pool(one), Self::Pool(other)) => Arc::ptr_eq(one, other),
+            (Self::Reader(one), Self::Reader(other)) => Arc::ptr_eq(one, other),
             #[cfg(feature = "testing")]
             (Self::Sandbox(one), Self::Sandbox(other)) => Arc::ptr_eq(one, other),
-            #[cfg(feature = "testing")]
             _ => false,
         }
     }
 
     /// Whether a session is lent for one use at a time.
     pub(crate) fn in_turns(&self) -> bool {
-        !matches!(self, Self::Pool(_))
+        !matches!(self, Self::Pool(_) | Self::Reader(_))
     }
 
     /// Lends a session without waiting, if that is possible.
     pub(crate) fn acquire_now(&self, borrower: Borrower<'_>) -> Option<Arc<Lease>> {
-        match self {
-            Self::Pool(pool) => {
-                let pooled = pool.acquire_now()?;
-                // A span without length: the session was there.
-                drop(Span::session("acquire", Some(pooled.session().peer())));
-                Some(Lease::new(Loan::Pooled(pooled), borrower))
-            }
+        let pooled = match self {
+            Self::Pool(pool) => pool.acquire_now()?,
+            Self::Reader(reader) => reader.acquire_now()?,
             #[cfg(feature = "testing")]
-            Self::Sandbox(_) => None,
-        }
+            Self::Sandbox(_) => return None,
+        };
+        // A span without length: the session was there.
+        drop(Span::session("acquire", Some(pooled.session().peer())));
+        Some(Lease::new(Loan::Pooled(pooled), borrower))
     }
 
     /// Lends a session. The borrower's settings are applied before the first statement.
@@ -102,18 +105,19 @@ impl Lender {
         if self.pool().session_settings().pooler == Pooler::Transaction {
             return Err(Error::NeedsSession("`Database::session`"));
         }
-        match self {
-            Self::Pool(pool) => {
-                let pooled = match pool.acquire_now() {
-                    Some(pooled) => pooled,
-                    None => self.within_acquire_timeout(borrower, wait_for_session(pool)).await?,
-                };
-                let pooled = reset::without_settings(pooled).await?;
-                Ok(OwnedSession::new(pooled, borrower.place()))
+        let pooled = match self {
+            Self::Pool(pool) => match pool.acquire_now() {
+                Some(pooled) => pooled,
+                None => self.within_acquire_timeout(borrower, waited_for(pool.acquire_in_time())).await?,
+            },
+            Self::Reader(reader) => {
+                self.within_acquire_timeout(borrower, waited_for(reader.acquire_in_time())).await?
             }
             #[cfg(feature = "testing")]
-            Self::Sandbox(_) => Err(Error::Sandboxed),
-        }
+            Self::Sandbox(_) => return Err(Error::Sandboxed),
+        };
+        let pooled = reset::without_settings(pooled).await?;
+        Ok(OwnedSession::new(pooled, borrower.place()))
     }
 
     /// Bounds a wait for a session, and warns of one that is slow.
@@ -148,7 +152,15 @@ impl Lender {
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].
     pub(crate) async fn acquire_in_time(&self, borrower: Borrower<'_>) -> Result<Arc<Lease>, AcquireError> {
         match self {
-            Self::Pool(pool) => Ok(Lease::new(Loan::Pooled(wait_for_session(pool).await?), borrower)),
+            Self::Pool(pool) => {
+                let pooled = waited_for(pool.acquire_in_time()).await?;
+                Ok(Lease::new(Loan::Pooled(pooled), borrower))
+            }
+            Self::Reader(reader) => {
+                // Boxed, because few databases have a reader.
+                let pooled = waited_for(reader.acquire_in_time().boxed()).await?;
+                Ok(Lease::new(Loan::Pooled(pooled), borrower))
+            }
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => {
                 Ok(Lease::new(Loan::Turn(sandbox.turn(borrower.request).await?), borrower))
@@ -160,7 +172,7 @@ impl Lender {
     #[cfg(feature = "testing")]
     pub(crate) fn statements(&self) -> Vec<String> {
         match self {
-            Self::Pool(_) => Vec::new(),
+            Self::Pool(_) | Self::Reader(_) => Vec::new(),
             Self::Sandbox(sandbox) => sandbox.statements(),
         }
     }
@@ -169,7 +181,7 @@ impl Lender {
     #[cfg(feature = "testing")]
     pub(crate) async fn run_kept(&self) -> usize {
         match self {
-            Self::Pool(_) => 0,
+            Self::Pool(_) | Self::Reader(_) => 0,
             Self::Sandbox(sandbox) => sandbox.run_kept().await,
         }
     }
@@ -178,16 +190,19 @@ impl Lender {
     pub(crate) async fn close(&self) {
         match self {
             Self::Pool(pool) => pool.close().await,
+            Self::Reader(reader) => reader.standbys().close().await,
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => sandbox.close().await,
         }
     }
 }
 
-/// Waits for a session of the pool, within a span.
-async fn wait_for_session(pool: &Arc<Pool>) -> Result<PooledSession, AcquireError> {
+/// Waits for a session, within a span.
+async fn waited_for(
+    acquired: impl Future<Output = Result<PooledSession, AcquireError>>,
+) -> Result<PooledSession, AcquireError> {
     let span = Span::session("acquire", None);
-    let acquired = pool.acquire_in_time().await;
+    let acquired = acquired.await;
     if acquired.is_err() {
         span.record_error(None, "acquire");
     }

@@ -19,6 +19,7 @@
 
 mod lender;
 mod owned_session;
+mod reader;
 mod observed;
 mod session_use;
 mod state;
@@ -54,6 +55,7 @@ pub(crate) use ending::{NotCommitted, commit, finish, run_after_commit, run_afte
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
 pub use owned_session::OwnedSession;
+pub(crate) use reader::Reader;
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use reset::{READ_ONLY, RESET, give_back_shared, reset_at_once};

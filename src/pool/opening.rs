@@ -144,6 +144,11 @@ impl Pool {
         }
     }
 
+    /// Whether a borrower would have to wait for a session that cannot be opened now.
+    pub(crate) fn lacks_sessions(&self) -> bool {
+        self.outage.cause().is_some() && self.gate.resting() == 0
+    }
+
     /// The cause of the outage, if no session is alive either.
     pub(crate) fn unavailable(&self) -> Option<ConnectError> {
         self.outage.cause().filter(|_| self.connector().alive() == 0)

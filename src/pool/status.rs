@@ -89,6 +89,8 @@ pub struct Ended {
     pub dropped: u64,
     /// A hook of the application refused the session.
     pub refused: u64,
+    /// The server was a standby further behind the primary than [`reader_max_lag`](crate::Config::reader_max_lag) allows.
+    pub too_far_behind: u64,
     /// A sandbox was over.
     pub sandbox: u64,
     /// The pool was made smaller by [`Database::resize`](crate::Database::resize).
@@ -120,6 +122,7 @@ impl Counters {
                 unusable: counts.ended(EndReason::Unusable),
                 dropped: counts.ended(EndReason::Dropped),
                 refused: counts.ended(EndReason::Refused),
+                too_far_behind: counts.ended(EndReason::TooFarBehind),
                 sandbox: counts.ended(EndReason::Sandbox),
                 resized: counts.ended(EndReason::Resized),
                 renewed: counts.ended(EndReason::Renewed),

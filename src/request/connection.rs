@@ -106,6 +106,11 @@ impl<D> Connection<D> {
         RequestConnections::database::<D>(req).map(|database| Self::to(database, req))
     }
 
+    /// Whether a session has been borrowed.
+    pub(super) fn is_used(&self) -> bool {
+        self.scope.is_used()
+    }
+
     /// What statements run on.
     fn executor(&self) -> &Arc<Scope> {
         &self.scope

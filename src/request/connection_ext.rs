@@ -3,7 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::dev::ServiceRequest;
 
-use super::Connection;
+use super::{Connection, ReadConnection};
 use crate::{Database, Result};
 
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
@@ -61,6 +61,15 @@ pub trait ConnectionExt: sealed::AsHttpRequest {
     /// [`Error::NoRequestConnection`](crate::Error::NoRequestConnection) where the option `use_connection_for_request` is off.
     fn connection(&self) -> Result<Connection> {
         Connection::of(self.http_request())
+    }
+
+    /// Returns the request's connection for reads, as the extractor [`ReadConnection`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connection`](Self::connection).
+    fn read_connection(&self) -> Result<ReadConnection> {
+        ReadConnection::of(self.http_request())
     }
 
     /// Returns the request's connection to the database of a [name](Database::named), as the extractor `Connection<D>`.

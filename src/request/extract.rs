@@ -6,10 +6,19 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 
 use super::request_connections::RequestConnections;
-use super::{Connection, RequestTransaction};
+use super::{Connection, ReadConnection, RequestTransaction};
 use crate::{Error, Result};
 
 impl<D: 'static> FromRequest for Connection<D> {
+    type Error = Error;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(req))
+    }
+}
+
+impl<D: 'static> FromRequest for ReadConnection<D> {
     type Error = Error;
     type Future = Ready<Result<Self>>;
 
@@ -46,4 +55,5 @@ macro_rules! by_path {
 }
 
 by_path!(Connection);
+by_path!(ReadConnection);
 by_path!(RequestTransaction);

@@ -5,14 +5,16 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready as try_ready};
+use std::time::Duration;
 
 use actix_service::{Service, Transform, forward_ready};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
+use super::own_writes;
 use super::request_connections::{Attached, Ending, RequestConnections, Served};
 use crate::Database;
 use crate::database::Untyped;
@@ -32,6 +34,8 @@ pub struct ConnectionMiddleware {
     /// Puts the database into the app data by the type that names it, which nothing else here has to know.
     attach: fn(&Untyped, &mut Extensions),
     server_timing: bool,
+    /// The cookie of a client that has written.
+    wrote: Option<HeaderValue>,
 }
 
 impl ConnectionMiddleware {
@@ -49,6 +53,25 @@ impl ConnectionMiddleware {
     /// ```
     pub fn server_timing(mut self, on: bool) -> Self {
         self.server_timing = on;
+        self
+    }
+
+    /// Serves the reads of a client that has written from the primary for this long, so that it sees what it has written in an earlier
+    /// request. It matters only with the option [`reader`](crate::Config::reader).
+    ///
+    /// A response to a request that has borrowed a session for its [`Connection`](crate::Connection) sets the cookie `actix_pg_wrote`, which lives for
+    /// that time, in whole seconds. A request that has it reads from the primary. The time has to be at least
+    /// [`reader_max_lag`](crate::Config::reader_max_lag). A response that a middleware makes of an error has no such cookie.
+    ///
+    /// ```
+    /// # fn app(db: actix_pg::Database) {
+    /// use std::time::Duration;
+    ///
+    /// let app = actix_web::App::new().wrap(db.middleware().read_your_writes(Duration::from_secs(3)));
+    /// # }
+    /// ```
+    pub fn read_your_writes(mut self, window: Duration) -> Self {
+        self.wrote = (!window.is_zero()).then(|| own_writes::cookie(window));
         self
     }
 }
@@ -107,7 +130,12 @@ impl<D: 'static> Database<D> {
     /// # }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
-        ConnectionMiddleware { database: self.untyped().clone(), attach: attach::<D>, server_timing: false }
+        ConnectionMiddleware {
+            database: self.untyped().clone(),
+            attach: attach::<D>,
+            server_timing: false,
+            wrote: None,
+        }
     }
 }
 
@@ -130,7 +158,27 @@ where
         let mut data = Extensions::new();
         data.insert(Served(self.database.clone()));
         (self.attach)(&self.database, &mut data);
-        ready(Ok(ConnectionService { service, data: Rc::new(data), server_timing: self.server_timing }))
+        let adds = Adds { server_timing: self.server_timing, wrote: self.wrote.is_some() };
+        if let Some(cookie) = &self.wrote {
+            data.insert(Wrote(cookie.clone()));
+        }
+        ready(Ok(ConnectionService { service, data: Rc::new(data), adds }))
+    }
+}
+
+/// The cookie of a client that has written.
+struct Wrote(HeaderValue);
+
+/// What the response gets besides.
+#[derive(Debug, Clone, Copy)]
+struct Adds {
+    server_timing: bool,
+    wrote: bool,
+}
+
+impl Adds {
+    fn any(self) -> bool {
+        self.server_timing || self.wrote
     }
 }
 
@@ -140,7 +188,7 @@ where
 pub struct ConnectionService<S> {
     service: S,
     data: Rc<Extensions>,
-    server_timing: bool,
+    adds: Adds,
 }
 
 impl<S, B> Service<ServiceRequest> for ConnectionService<S>
@@ -155,13 +203,16 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        if self.server_timing {
+        if self.adds.server_timing {
             RequestConnections::time(&req);
+        }
+        if self.adds.wrote && own_writes::are_recent(&req) {
+            RequestConnections::read_own_writes(&req);
         }
         ConnectionFuture {
             answer: self.service.call(req),
             data: Rc::clone(&self.data),
-            server_timing: self.server_timing,
+            adds: self.adds,
             committing: None,
         }
     }
@@ -177,7 +228,7 @@ pin_project! {
         #[pin]
         answer: F,
         data: Rc<Extensions>,
-        server_timing: bool,
+        adds: Adds,
         // Boxed, because few requests have one and all of them move this future around.
         committing: Option<Box<Committing<B>>>,
     }
@@ -197,8 +248,8 @@ where
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
                     match RequestConnections::end(res.request(), this.data, success) {
-                        Ok(Ending::Nothing) if *this.server_timing => {
-                            return Poll::Ready(Ok(timed(res, this.data)));
+                        Ok(Ending::Nothing) if this.adds.any() => {
+                            return Poll::Ready(Ok(added(res, this.data, *this.adds)));
                         }
                         Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
                         Ok(Ending::Commit(commit)) => (res, commit),
@@ -210,7 +261,7 @@ where
             },
         };
         match commit.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) if *this.server_timing => Poll::Ready(Ok(timed(res, this.data))),
+            Poll::Ready(Ok(())) if this.adds.any() => Poll::Ready(Ok(added(res, this.data, *this.adds))),
             Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
             Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
             Poll::Pending => {
@@ -221,12 +272,18 @@ where
     }
 }
 
-/// Tells the client how long the database took.
-fn timed<B>(mut res: ServiceResponse<B>, data: &Extensions) -> ServiceResponse<B> {
-    if let Some(timing) = RequestConnections::server_timing(res.request(), data)
+/// Tells the client how long the database took, and that it may have written.
+fn added<B>(mut res: ServiceResponse<B>, data: &Extensions, adds: Adds) -> ServiceResponse<B> {
+    if adds.server_timing
+        && let Some(timing) = RequestConnections::server_timing(res.request(), data)
         && let Ok(timing) = HeaderValue::try_from(timing)
     {
         res.headers_mut().append(SERVER_TIMING, timing);
+    }
+    if let Some(Wrote(cookie)) = data.get()
+        && RequestConnections::may_have_written(res.request(), data)
+    {
+        res.headers_mut().append(SET_COOKIE, cookie.clone());
     }
     res
 }

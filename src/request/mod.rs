@@ -10,9 +10,11 @@
 
 mod middleware;
 mod request_connections;
+mod own_writes;
 mod scope;
 mod borrow;
 mod connection;
+mod read_connection;
 mod handle;
 mod connection_ext;
 mod transaction;
@@ -43,6 +45,7 @@ pub use copy::{CopyIn, CopyOut};
 pub use generic::GenericClient;
 pub use middleware::{ConnectionMiddleware, ConnectionService};
 pub use or_not_found::OrNotFound;
+pub use read_connection::ReadConnection;
 pub use request_transaction::RequestTransaction;
 pub use rows::RowStream;
 pub(crate) use scope::Scope;

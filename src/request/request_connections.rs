@@ -21,11 +21,15 @@ pub(crate) struct RequestConnections {
     connections: SmallVec<[PerDatabase; 1]>,
     /// A middleware around the request tells the client how long the database took.
     timed: bool,
+    /// The client has written of late, so its reads go to the primary.
+    wrote: bool,
 }
 
 #[derive(Debug)]
 struct PerDatabase {
     scope: Arc<Scope>,
+    /// The connection to the reader of the database.
+    reader: Option<Arc<Scope>>,
     transaction: Option<Arc<LazyTransaction>>,
 }
 
@@ -80,13 +84,31 @@ impl RequestConnections {
         })
     }
 
+    /// The request's connection to a database, and that to its reader, if it has one. Created at the first call.
+    pub(super) fn reader_of(req: &HttpRequest, database: &Untyped) -> (Arc<Scope>, Option<Arc<Scope>>) {
+        let wrote = req.extensions().get::<Self>().is_some_and(|of_request| of_request.wrote);
+        let reader = database.reader().map(|reader| {
+            // Beside the connection all the same: to read what was written is not to write.
+            if wrote { database.clone() } else { reader }
+        });
+        Self::entry(req, database, |entry| {
+            let scope = &entry.scope;
+            let beside = |reader| Arc::clone(entry.reader.get_or_insert_with(|| scope.beside(&reader)));
+            (Arc::clone(scope), reader.map(beside))
+        })
+    }
+
     fn entry<T>(req: &HttpRequest, database: &Untyped, take: impl FnOnce(&mut PerDatabase) -> T) -> T {
-        let new = |timed| PerDatabase { scope: Scope::of_request(database, req, timed), transaction: None };
+        let new = |timed| PerDatabase {
+            scope: Scope::of_request(database, req, timed),
+            reader: None,
+            transaction: None,
+        };
         let mut extensions = req.extensions_mut();
         let Some(of_request) = extensions.get_mut::<Self>() else {
             let mut entry = new(false);
             let taken = take(&mut entry);
-            extensions.insert(Self { connections: smallvec![entry], timed: false });
+            extensions.insert(Self { connections: smallvec![entry], timed: false, wrote: false });
             return taken;
         };
         let at = of_request.position(database).unwrap_or_else(|| {
@@ -107,12 +129,15 @@ impl RequestConnections {
             let Served(database) = data.get()?;
             let at = of_request.position(database)?;
             let entry = &mut of_request.connections[at];
-            Some((Arc::clone(&entry.scope), entry.transaction.take()))
+            Some((Arc::clone(&entry.scope), entry.reader.clone(), entry.transaction.take()))
         });
         // Outside of the borrow of the extensions, because what is dropped now may look at them.
-        let Some((scope, transaction)) = ended else {
+        let Some((scope, reader, transaction)) = ended else {
             return Ok(Ending::Nothing);
         };
+        if let Some(reader) = reader {
+            reader.detach();
+        }
         let left = transaction.as_ref().and_then(|transaction| transaction.end());
         // A handle that is left, in a streaming body or a task, shares it.
         let held = transaction.is_some_and(|transaction| Arc::into_inner(transaction).is_none());
@@ -138,8 +163,25 @@ impl RequestConnections {
         let mut extensions = req.extensions_mut();
         match extensions.get_mut::<Self>() {
             Some(of_request) => of_request.timed = true,
-            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: true }),
+            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: true, wrote: false }),
         }
+    }
+
+    /// Has the reads of a request go to the primary.
+    pub(super) fn read_own_writes(req: &ServiceRequest) {
+        let mut extensions = req.extensions_mut();
+        match extensions.get_mut::<Self>() {
+            Some(of_request) => of_request.wrote = true,
+            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: false, wrote: true }),
+        }
+    }
+
+    /// Whether the request has borrowed a session of the middleware's database, which it may have written on.
+    pub(super) fn may_have_written(req: &HttpRequest, data: &Extensions) -> bool {
+        let (Some(Served(database)), extensions) = (data.get(), req.extensions()) else { return false };
+        extensions.get::<Self>().is_some_and(|of_request| {
+            of_request.position(database).is_some_and(|at| of_request.connections[at].scope.is_used())
+        })
     }
 
     /// The value of a `Server-Timing` header, if a connection to the middleware's database was asked for.
@@ -154,6 +196,9 @@ impl RequestConnections {
 impl Drop for RequestConnections {
     fn drop(&mut self) {
         for entry in &self.connections {
+            if let Some(reader) = &entry.reader {
+                reader.detach();
+            }
             roll_back(entry.transaction.as_ref().and_then(|transaction| transaction.end()), &entry.scope);
             entry.scope.end();
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use actix_web::HttpRequest;
@@ -26,6 +27,8 @@ pub(crate) struct Scope {
     shared: Option<Arc<SharedReads>>,
     info: Arc<RequestInfo>,
     state: Mutex<State>,
+    /// A session was borrowed, and has been given back.
+    was_leased: AtomicBool,
 }
 
 /// ```text
@@ -60,7 +63,23 @@ impl Scope {
     fn new(database: &Untyped, info: Arc<RequestInfo>) -> Arc<Self> {
         let lender = database.lender().clone();
         let state = Mutex::new(idle(&lender));
-        Arc::new(Self { lender, shared: database.shared().cloned(), info, state })
+        let shared = database.shared().cloned();
+        Arc::new(Self { lender, shared, info, state, was_leased: AtomicBool::new(false) })
+    }
+
+    /// The connection of the same request to another database, with the same settings and deadline.
+    pub(super) fn beside(&self, database: &Untyped) -> Arc<Self> {
+        Self::new(database, Arc::clone(&self.info))
+    }
+
+    /// Whether a session has been borrowed. A read that is shared needs none.
+    pub(super) fn is_used(&self) -> bool {
+        let borrows = match &*self.state() {
+            State::Leased(_) => true,
+            State::Borrowing(borrow) => borrow.strong_count() > 0,
+            _ => false,
+        };
+        borrows || self.was_leased.load(Ordering::Acquire)
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
@@ -130,7 +149,10 @@ impl Scope {
                     }
                     return Ok(lease.enter()?.called_at(caller));
                 }
-                Entry::Alone => return self.lender.enter(self.borrower(caller)).await,
+                Entry::Alone => {
+                    self.was_leased.store(true, Ordering::Release);
+                    return self.lender.enter(self.borrower(caller)).await;
+                }
             }
         }
     }
@@ -243,20 +265,34 @@ impl Scope {
             return Err(Error::Busy(busy_with));
         }
         let left = mem::replace(&mut *state, next);
+        self.left(&left);
         drop(state);
         drop(left);
         Ok(())
     }
 
-    /// Ends the request. The session goes back now, or with its last user.
-    pub(crate) fn end(&self) {
+    /// Notes that a session is given back. Under the lock, so that [`is_used`](Self::is_used) finds either.
+    fn left(&self, left: &State) {
+        if matches!(left, State::Leased(_)) {
+            self.was_leased.store(true, Ordering::Release);
+        }
+    }
+
+    /// Ends the request for this connection. The session goes back now, or with its last user.
+    pub(super) fn detach(&self) {
         let mut state = self.state();
         let left = match &*state {
             State::Closed => State::Closed,
             _ => mem::replace(&mut *state, State::Detached),
         };
+        self.left(&left);
         drop(state);
         drop(left);
+    }
+
+    /// Ends the request. The session goes back now, or with its last user.
+    pub(crate) fn end(&self) {
+        self.detach();
         if let Some(sums) = self.info.sums() {
             sums.record();
         }

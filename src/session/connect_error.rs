@@ -47,6 +47,8 @@ pub(crate) enum Cause {
     WrongTarget,
     /// One of the hosts is not what is wanted, and no other will do.
     NoneFits,
+    /// A standby has not got what the primary had so long ago.
+    TooFarBehind(Duration),
     Interrupted,
     /// The application's source of passwords has given none.
     Password(Told),
@@ -131,6 +133,7 @@ impl ConnectError {
             | Cause::NoAddress
             | Cause::WrongTarget
             | Cause::NoneFits
+            | Cause::TooFarBehind(_)
             | Cause::Interrupted
             | Cause::Password(_)
             | Cause::Hook => false,
@@ -209,6 +212,9 @@ impl fmt::Display for ConnectError {
             Cause::WrongTarget => write!(f, "{server} is not what `target_session_attrs` asks for"),
             Cause::Password(_) => write!(f, "no password for {server}"),
             Cause::NoneFits => write!(f, "none of {server} is what `target_session_attrs` asks for"),
+            Cause::TooFarBehind(most) => {
+                write!(f, "{server} is more than {most:?} behind the primary (`reader_max_lag`)")
+            }
             Cause::Interrupted => write!(f, "a panic interrupted the login"),
             Cause::Hook => {
                 write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
@@ -228,6 +234,7 @@ impl error::Error for ConnectError {
             | Cause::NoAddress
             | Cause::WrongTarget
             | Cause::NoneFits
+            | Cause::TooFarBehind(_)
             | Cause::Interrupted
             | Cause::Hook
             | Cause::Closed => None,

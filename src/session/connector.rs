@@ -168,7 +168,8 @@ fn recorder(settings: &Settings) -> Option<Box<dyn Recorder>> {
     #[cfg(feature = "metrics")]
     let recorder = {
         let namespace = namespace(settings);
-        let pool = format!("{}/{namespace}", servers(settings));
+        let name = settings.name.map(|name| format!("/{name}")).unwrap_or_default();
+        let pool = format!("{}/{namespace}{name}", servers(settings));
         // With several hosts a statement's is not known here.
         let (address, port) = match &*settings.server.hosts {
             [one] => (Some(one.host.to_string()), Some(one.port).filter(|port| *port != 5432)),

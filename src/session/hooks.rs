@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+use super::lag::LagBound;
 use super::password::PasswordSource;
 use crate::tokio_postgres::{Client, Error};
 
@@ -22,6 +23,8 @@ pub(crate) struct Hooks {
     pub(crate) after_connect: Option<Arc<AfterConnect>>,
     pub(crate) before_acquire: Option<Arc<Accepts>>,
     pub(crate) after_release: Option<Arc<Accepts>>,
+    /// How far a standby may be behind. It is no hook of the application's, but stands beside them: it too refuses a session.
+    pub(crate) lag: Option<Arc<LagBound>>,
 }
 
 /// How a hook after the login, or after a reset, has failed.

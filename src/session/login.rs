@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::connect_error::{Cause, ConnectError};
 use super::driver::Driver;
 use super::hosts::Host;
+use super::lag::LagBound;
 use super::notices::{self, Heard};
 use super::role::{self, Role};
 use super::standing::Standing;
@@ -139,6 +140,14 @@ impl LoggedIn {
             self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?;
         }
         Ok(())
+    }
+
+    /// Fails if the server is a standby that is too far behind.
+    pub(super) async fn check_lag(&self, bound: Option<&LagBound>) -> Result<(), Cause> {
+        match bound {
+            Some(lag) if !lag.allows(&self.client).await? => Err(Cause::TooFarBehind(lag.most())),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -14,6 +14,7 @@ mod password;
 mod tls;
 mod driver;
 mod hooks;
+mod lag;
 mod home;
 mod login;
 mod cancel;
@@ -26,6 +27,7 @@ pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
 pub(crate) use home::Home;
 pub(crate) use hooks::{HookFailed, Hooks};
+pub(crate) use lag::LagBound;
 pub(crate) use login::LoggedIn;
 pub use password::Login;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
@@ -64,6 +66,8 @@ pub(crate) struct Session {
     /// Nobody has used it yet.
     is_new: bool,
     retire_at: Option<Instant>,
+    /// Until when a standby need not be asked again how far it is.
+    near_until: Mutex<Option<Instant>>,
     /// When it was opened or last used.
     idle_since: Instant,
     driver: Driver,
@@ -100,6 +104,7 @@ impl Session {
             place,
             is_new: true,
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
+            near_until: Mutex::default(),
             idle_since: now,
             driver,
         })
@@ -230,6 +235,19 @@ impl Session {
     /// Whether it is expected to write: a server that takes no writes will not do.
     pub(crate) fn writes(&self) -> bool {
         self.place.writes
+    }
+
+    /// Whether the server, a standby, was found to be near enough to the primary of late.
+    pub(crate) fn is_near(&self) -> bool {
+        self.near_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Records that the server is near enough for this time.
+    pub(crate) fn near_for(&self, time: Duration) {
+        *self.near_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(time);
     }
 
     /// Asks the server whether it still takes writes, after it has refused one. If not, this session and all others of its host end at

@@ -176,7 +176,11 @@ impl Connector {
             logged_in.end().await;
             return Err(cause);
         }
-        if let Err(cause) = logged_in.restore(&self.settings.session).await {
+        let ready = async {
+            logged_in.check_lag(self.hooks().lag.as_deref()).await?;
+            logged_in.restore(&self.settings.session).await
+        };
+        if let Err(cause) = ready.await {
             logged_in.end().await;
             return Err(cause);
         }

@@ -25,6 +25,8 @@ pub(crate) enum EndReason {
     Dropped,
     /// A hook of the application refused it.
     Refused,
+    /// Its server is a standby that is too far behind.
+    TooFarBehind,
     /// A sandbox was left in a state that cannot be kept.
     Sandbox,
     /// The pool was made smaller.
@@ -53,6 +55,7 @@ impl EndReason {
         Self::Unusable,
         Self::Dropped,
         Self::Refused,
+        Self::TooFarBehind,
         Self::Sandbox,
         Self::Resized,
         Self::Renewed,
@@ -74,6 +77,7 @@ impl EndReason {
             Self::Unusable => "unusable",
             Self::Dropped => "dropped",
             Self::Refused => "refused",
+            Self::TooFarBehind => "too_far_behind",
             Self::Sandbox => "sandbox",
             Self::Resized => "resized",
             Self::Renewed => "renewed",
@@ -97,6 +101,7 @@ impl fmt::Display for EndReason {
             Self::Unusable => "a statement did not end",
             Self::Dropped => "whoever had it did not get to an end",
             Self::Refused => "a hook of the application refused it",
+            Self::TooFarBehind => "its server is too far behind the primary",
             Self::Sandbox => "the sandbox has been left",
             Self::Resized => "the pool has been made smaller",
             Self::Renewed => "the application has asked for another one",

@@ -63,6 +63,7 @@ mod json_errors_example;
 mod examples;
 mod migrations_example;
 mod live_example;
+mod read_connection;
 mod schedules;
 mod futures_are_send;
 mod faults_upstream;

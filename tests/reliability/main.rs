@@ -23,3 +23,4 @@ mod failover;
 mod isolation;
 mod shared;
 mod phases;
+mod reader;

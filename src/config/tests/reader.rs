@@ -1,0 +1,81 @@
+//! Where the reader's standbys are: the writer's options, and over them its own DSN.
+
+use super::*;
+
+fn of(reader: &str) -> Config {
+    let dsn = "postgres://alice:s3cret@a:1,b:2/shop?target_session_attrs=read-write&sslmode=disable";
+    Config { dsn: Some(dsn.into()), reader: Some(reader.into()), ..Config::default() }
+}
+
+fn server(config: &Config) -> ServerSettings {
+    config.settings().unwrap().reader.unwrap().server
+}
+
+#[test]
+fn what_the_reader_does_not_say_is_as_for_the_writer() {
+    assert!(Config::default().settings().unwrap().reader.is_none());
+    let same = server(&of("prefer-standby"));
+    assert_eq!(same.hosts, [tcp("a", 1), tcp("b", 2)]);
+    assert_eq!(same.target_session_attrs, TargetSessionAttrs::ReadOnly);
+    assert_eq!(same.driver.get_password(), Some(&b"s3cret"[..]));
+
+    let other = server(&of("host=c,d connect_timeout=3 target_session_attrs=any"));
+    assert_eq!(other.hosts, [tcp("c", 5432), tcp("d", 5432)]);
+    assert_eq!(other.target_session_attrs, TargetSessionAttrs::Any);
+    assert_eq!((other.driver.get_user(), other.driver.get_dbname()), (Some("alice"), Some("shop")));
+    assert_eq!(other.driver.get_password(), Some(&b"s3cret"[..]));
+    assert_eq!((other.ssl.mode, other.connect_timeout), (SslMode::Disable, Duration::from_secs(3)));
+
+    // Another role has another password.
+    let strange = server(&of("postgres://bob@c/archive?sslmode=require"));
+    assert_eq!((strange.driver.get_user(), strange.driver.get_password()), (Some("bob"), None));
+    assert_eq!((strange.driver.get_dbname(), strange.ssl.mode), (Some("archive"), SslMode::Require));
+}
+
+#[test]
+fn a_wrong_reader_is_refused_by_its_name() {
+    for (reader, said) in [
+        (
+            "standby",
+            "must be `prefer-standby` or a DSN, which must be a URL such as postgres://user@host/database, or key=value pairs",
+        ),
+        (
+            "host=c sslmode=on",
+            "cannot be used: DSN parameter `sslmode` must be one of disable, prefer, require, verify-ca, verify-full",
+        ),
+        ("host=c nosuch=1", "must be `prefer-standby` or a DSN, which has a parameter that is unknown"),
+    ] {
+        let err = of(reader).settings().unwrap_err();
+        assert_eq!(err.to_string(), format!("option `reader` {said}"));
+    }
+    let bounded = |reader: Option<&str>, bound| {
+        let reader = reader.map(str::to_owned);
+        Config { reader, reader_max_lag: Some(bound), ..Config::default() }
+            .settings()
+            .map(|settings| settings.reader)
+    };
+    let second = Duration::from_secs(1);
+    let said = |err: ConfigError| err.to_string();
+    assert_eq!(
+        bounded(None, second).map_err(said).unwrap_err(),
+        "option `reader_max_lag` has no effect without `reader`"
+    );
+    assert_eq!(
+        bounded(Some("prefer-standby"), Duration::from_millis(99)).map_err(said).unwrap_err(),
+        "option `reader_max_lag` must be at least 100ms, not 99ms"
+    );
+    assert_eq!(bounded(Some("prefer-standby"), second).unwrap().unwrap().max_lag, Some(second));
+    assert_eq!(bounded(Some("prefer-standby"), Duration::ZERO).unwrap().unwrap().max_lag, None);
+}
+
+/// P22
+#[test]
+fn a_password_of_the_reader_is_not_shown() {
+    let config = of("postgres://bob:hunter2@c/archive");
+    let shown = format!("{config:?}");
+    assert!(shown.contains("user=bob") && !shown.contains("hunter2") && !shown.contains("s3cret"), "{shown}");
+    assert!(format!("{:?}", of("prefer-standby")).contains("prefer-standby"));
+    let config = of("postgres://bob:hun/ter2@c/archive");
+    let shown = format!("{config:?} {}", config.settings().unwrap_err());
+    assert!(!shown.contains("hun") && !shown.contains("ter2@"), "{shown}");
+}

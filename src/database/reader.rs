@@ -1,0 +1,144 @@
+//! The reader of a database: what is started and ended with it.
+
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+
+use futures_util::future::{Either, select};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Database;
+use crate::config::{ReaderSettings, Settings};
+use crate::lease::{Lender, Reader};
+use crate::pool::{Backoff, Pool};
+use crate::session::{ConnectError, Connector, Hooks, LagBound, LoggedIn, Tls};
+
+/// The name of the pool in the log and in the metrics.
+const NAME: &str = "reader";
+
+impl<D> Database<D> {
+    /// Returns the database that reads are served by: sessions of standbys, while there are some, else those of the primary.
+    ///
+    /// It has a pool of its own, of the same size, and all that a `Database` has: verbs, [`status`](Self::status),
+    /// [`resize`](Self::resize), [`watch`](Self::watch), [`middleware`](Self::middleware). Its name in the log is `reader`. Without the option
+    /// [`reader`](crate::Config::reader), and in a sandbox, it is this database itself. [`close`](Self::close) of this one closes
+    /// both.
+    ///
+    /// What it reads may be older than what was just written: the page [`past_one_machine`](crate::guide::past_one_machine) says by how much. A
+    /// statement that writes fails on a standby with SQLSTATE 25006. [`listen`](Self::listen) listens to the primary, and no reads are
+    /// [shared](crate::guide::shared_reads).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use actix_pg::{Config, Database, testing::Postgres};
+    /// # #[actix_web::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let database = Postgres::shared()?.database().await?;
+    /// let config = Config { reader: Some("prefer-standby".into()), ..database.config() };
+    /// let db = Database::connect(config).await?;
+    /// // There is no standby, so the primary answers.
+    /// let is_standby: bool = db.reader().query_one_scalar("SELECT pg_is_in_recovery()", &[]).await?;
+    /// assert!(!is_standby);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reader(&self) -> Self {
+        Self::new(self.untyped().reader().unwrap_or_else(|| self.untyped().clone()))
+    }
+}
+
+/// What lends the sessions of a reader, and the task that asks the primary how far it is. The writer holds it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    reader: Arc<Reader>,
+    measuring: CancellationToken,
+}
+
+impl Reading {
+    /// Starts a pool without a session, so that no standby has to be there.
+    pub(super) async fn start(
+        settings: &Settings,
+        reader: ReaderSettings,
+        tls: Tls,
+        hooks: Hooks,
+        primary: &Arc<Pool>,
+    ) -> Self {
+        let ReaderSettings { server, max_lag } = reader;
+        let settings = Settings { server, reader: None, name: Some(NAME), ..settings.clone() };
+        let lag = max_lag.map(|most| Arc::new(LagBound::new(most)));
+        let connector = Arc::new(Connector::new(settings.clone(), tls, Hooks { lag: lag.clone(), ..hooks }));
+        connector.set_name(NAME);
+        let measuring = CancellationToken::new();
+        if let Some(lag) = lag {
+            // Before the first login at a standby, which is not near enough to a primary of which nothing is known.
+            let session = asked(&lag, primary.connector(), None).await.ok();
+            primary.home().spawn(measure(lag, Arc::downgrade(primary), session, measuring.clone()));
+        }
+        let standbys = Pool::new(&settings, connector, Vec::new());
+        standbys.hold_floor();
+        Self { reader: Reader::new(standbys, Arc::clone(primary)), measuring }
+    }
+
+    pub(super) fn lender(&self) -> Lender {
+        Lender::Reader(Arc::clone(&self.reader))
+    }
+
+    /// Closes the reader's pool. The task ends with it.
+    pub(super) async fn close(&self) {
+        self.measuring.cancel();
+        self.lender().close().await;
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.measuring.cancel();
+    }
+}
+
+/// Asks the primary again and again how far it is, on a connection of its own: one of a pool that is busy would have to be waited for.
+async fn measure(
+    lag: Arc<LagBound>,
+    primary: Weak<Pool>,
+    mut session: Option<LoggedIn>,
+    stopped: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let pause = if session.is_some() { lag.pause() } else { lag.pause().max(backoff.pause()) };
+        if let Either::Right(_) = select(pin!(sleep(pause)), pin!(stopped.cancelled())).await {
+            return;
+        }
+        let Some(connector) = primary.upgrade().map(|pool| Arc::clone(pool.connector())) else { return };
+        let answer = asked(&lag, &connector, session.take());
+        session = match select(pin!(answer), pin!(stopped.cancelled())).await {
+            Either::Left((Ok(session), _)) => {
+                backoff = Backoff::default();
+                Some(session)
+            }
+            Either::Left((Err(cause), _)) => {
+                backoff = backoff.after(&cause);
+                None
+            }
+            Either::Right(_) => return,
+        };
+    }
+}
+
+/// Asks once. A connection that fails or is late is not used again.
+async fn asked(
+    lag: &LagBound,
+    connector: &Connector,
+    session: Option<LoggedIn>,
+) -> Result<LoggedIn, ConnectError> {
+    let session = match session {
+        Some(session) => session,
+        None => connector.open_to_listen(Arc::new(|_| ())).await?,
+    };
+    match timeout(connector.connect_timeout(), lag.ask_primary(session.client())).await {
+        Ok(Ok(())) => Ok(session),
+        Ok(Err(err)) => Err(session.refused(err)),
+        Err(_) => Err(session.silent(connector.connect_timeout())),
+    }
+}

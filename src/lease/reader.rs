@@ -1,0 +1,104 @@
+//! Lends sessions of standbys for reads, and those of the primary where no standby will do.
+//!
+//! ```text
+//!   a session of a standby rests ──near enough of late──> lent
+//!      │ none can be opened now        │ no answer of late
+//!      v                               v
+//!   the primary <──────too far─────── ask the standby ──near enough──> lent
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::pool::{AcquireError, Pool, PooledSession};
+use crate::stats::EndReason;
+
+/// The longest wait for the answer of a standby.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// Two pools: one of sessions on standbys, and the writer's, which serves while no standby does.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    standbys: Arc<Pool>,
+    primary: Arc<Pool>,
+}
+
+impl Reader {
+    pub(crate) fn new(standbys: Arc<Pool>, primary: Arc<Pool>) -> Arc<Self> {
+        Arc::new(Self { standbys, primary })
+    }
+
+    pub(super) fn standbys(&self) -> &Arc<Pool> {
+        &self.standbys
+    }
+
+    /// Lends a session without waiting, if that is possible.
+    pub(super) fn acquire_now(&self) -> Option<PooledSession> {
+        match self.standbys.acquire_now() {
+            Some(pooled) if self.is_near(&pooled) => Some(pooled),
+            Some(pooled) => {
+                pooled.rest();
+                None
+            }
+            None if self.standbys.lacks_sessions() => self.primary.acquire_now(),
+            None => None,
+        }
+    }
+
+    /// Lends a session without a bound: see [`Pool::acquire_in_time`]. Waits in the queue of one of the pools.
+    pub(super) async fn acquire_in_time(&self) -> Result<PooledSession, AcquireError> {
+        if !self.standbys.lacks_sessions() {
+            match self.standbys.acquire_in_time().await {
+                Ok(pooled) if self.is_near(&pooled) => return Ok(pooled),
+                Ok(pooled) => {
+                    if let Some(pooled) = self.checked(pooled).await {
+                        return Ok(pooled);
+                    }
+                }
+                Err(AcquireError::Unavailable(_)) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        match self.primary.acquire_now() {
+            Some(pooled) => Ok(pooled),
+            None => self.primary.acquire_in_time().await,
+        }
+    }
+
+    fn is_near(&self, pooled: &PooledSession) -> bool {
+        self.standbys.connector().hooks().lag.is_none() || pooled.session().is_near()
+    }
+
+    /// Asks a standby how far it is. Ends the session if that is too far. Happens at home, because the waiter may give up.
+    async fn checked(&self, pooled: PooledSession) -> Option<PooledSession> {
+        let lag = Arc::clone(self.standbys.connector().hooks().lag.as_ref()?);
+        let (ready, checked) = oneshot::channel();
+        self.standbys.home().spawn(async move {
+            let session = pooled.session();
+            session.driver().go_home();
+            match timeout(CHECK, lag.allows(session.client())).await {
+                Ok(Ok(true)) => {
+                    session.near_for(lag.pause());
+                    let _ = ready.send(Checked(Some(pooled)));
+                }
+                Ok(Ok(false)) => pooled.end_in_background(EndReason::TooFarBehind),
+                Ok(Err(_)) | Err(_) => pooled.discard_unknown(EndReason::CheckFailed),
+            }
+        });
+        checked.await.ok().and_then(|mut checked| checked.0.take())
+    }
+}
+
+/// A session on its way to the waiter. If the waiter has given up, its drop gives the session to the next.
+struct Checked(Option<PooledSession>);
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        if let Some(pooled) = self.0.take() {
+            pooled.rest();
+        }
+    }
+}

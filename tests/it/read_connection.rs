@@ -1,0 +1,105 @@
+//! A connection for reads, where no standby is configured, or none is there.
+
+use actix_pg::testing::{Postgres, TestDatabase};
+use actix_pg::{Config, Connection, ConnectionExt, Database, Error, ReadConnection, Result};
+use actix_web::{HttpRequest, web};
+use test_support::{TestApp, all_returned, connect, connected, database, eventually, log, sized};
+
+const BACKEND: &str = "SELECT pg_backend_pid()";
+
+async fn backends(read: ReadConnection, conn: Connection, req: HttpRequest) -> Result<web::Json<[i32; 3]>> {
+    let again = req.read_connection()?;
+    let (first, second) =
+        (read.query_one_scalar(BACKEND, &[]).await?, conn.query_one_scalar(BACKEND, &[]).await?);
+    Ok(web::Json([first, second, again.query_one_scalar(BACKEND, &[]).await?]))
+}
+
+async fn in_a_transaction(read: ReadConnection) -> Result<String> {
+    read.set_config("app.tenant", "7")?;
+    let tx = read.build_transaction().read_only(true).begin().await?;
+    let tenant = tx.query_one_scalar("SELECT current_setting('app.tenant')", &[]).await?;
+    tx.commit().await?;
+    read.release()?;
+    Ok(tenant)
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    config.route("/backends", web::get().to(backends)).route("/transaction", web::get().to(in_a_transaction));
+}
+
+/// One session, from a pool that has no other.
+async fn is_the_connection(db: &Database) {
+    let app = TestApp::start(db, routes);
+    let pids: [i32; 3] = serde_json::from_str(&app.get("/backends").await.body).expect("three numbers");
+    assert!(pids.iter().all(|pid| *pid == pids[0]), "{pids:?}");
+    assert_eq!(app.get("/transaction").await.body, "7");
+    app.stop().await;
+}
+
+/// P31: without the option, a connection for reads is the request's connection, and borrows no other session.
+#[actix_web::test]
+async fn without_a_reader_it_is_the_connection() {
+    let (_database, db) = connect(1).await;
+    assert!(db.reader().shares_pool_with(&db));
+    is_the_connection(&db).await;
+    all_returned(&db).await;
+}
+
+fn with_reader(database: &TestDatabase, reader: &str) -> Config {
+    Config { reader: Some(reader.into()), ..sized(database.config(), 1) }
+}
+
+/// P31: in a sandbox it is the sandbox's session, which sees what a test has done.
+#[actix_web::test]
+async fn in_a_sandbox_it_is_the_sandbox() {
+    let database = database().await;
+    let db = connected(with_reader(&database, "prefer-standby")).await;
+    let sandbox = db.sandbox().await.expect("a sandbox");
+    sandbox.batch_execute("CREATE TABLE seen ()").await.expect("a table");
+    assert_eq!(
+        sandbox.reader().query_one_scalar::<i64>("SELECT count(*) FROM seen", &[]).await.expect("a count"),
+        0
+    );
+    is_the_connection(&sandbox).await;
+    sandbox.close().await;
+    db.close().await;
+}
+
+/// P31: without a standby the primary serves, and the log says so once.
+#[actix_web::test]
+async fn without_a_standby_the_primary_serves() {
+    log::keep();
+    let postgres = Postgres::builder().start().expect("a server");
+    let database = postgres.database().await.expect("a database");
+    let db = connected(Config { pool_min_size: 1, ..with_reader(&database, "prefer-standby") }).await;
+    for _ in 0..100 {
+        let is_standby: bool =
+            db.reader().query_one_scalar("SELECT pg_is_in_recovery()", &[]).await.expect("an answer");
+        assert!(!is_standby);
+    }
+    let port = format!("127.0.0.1:{}", postgres.port());
+    let lines = || log::ours_with(&["WARN", "cannot open a session", r#"database="reader""#, &port]);
+    eventually("the log says it", async || lines().len() == 1).await;
+    assert!(!db.reader().shares_pool_with(&db));
+    assert_eq!(db.reader().status().open, 0);
+    let status = db.status();
+    assert!(status.counters.borrows >= 100 && status.open == 1, "{status:?}");
+    db.close().await;
+    assert!(matches!(db.reader().query("SELECT 1", &[]).await, Err(Error::Acquire(_))));
+}
+
+/// P31: a reader has a DSN of its own, which says what is different.
+#[actix_web::test]
+async fn a_reader_may_be_somewhere_else() {
+    let (database, elsewhere) = (database().await, database().await);
+    let reader = format!("dbname={} target_session_attrs=any application_name=reading", elsewhere.name());
+    let db = connected(with_reader(&database, &reader)).await;
+    let sql = "SELECT current_database() || ' ' || current_setting('application_name')";
+    let seen: String = db.reader().query_one_scalar(sql, &[]).await.expect("an answer");
+    assert_eq!(seen, format!("{} reading", elsewhere.name()));
+    assert_eq!((db.status().used, db.reader().status().open), (0, 1));
+    let watched = db.reader().watch();
+    db.reader().query("SELECT 1", &[]).await.expect("an answer");
+    assert_eq!(watched.status().open, 1);
+    db.close().await;
+}

@@ -1,0 +1,289 @@
+//! Reads on standbys beside writes on the primary: who serves them, how old the answers may be, and what happens when a server goes.
+
+use std::time::{Duration, Instant};
+
+use actix_pg::testing::Cluster;
+use actix_pg::{Config, Connection, Database, ReadConnection, Result};
+use actix_pg_testing::TestDatabase;
+use actix_web::{App, test, web};
+use test_support::{all_returned, connected, eventually, log};
+use tokio::time::sleep;
+
+const SCHEMA: &str = "CREATE TABLE runs (id bigint PRIMARY KEY); INSERT INTO runs VALUES (0)";
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+const LATEST: &str = "SELECT max(id) FROM runs";
+const WRITE: &str = "INSERT INTO runs SELECT max(id) + 1 FROM runs RETURNING id";
+
+/// A primary, a standby that has got the database, and a pool on each.
+struct Setup {
+    db: Database,
+    database: TestDatabase,
+    cluster: Cluster,
+}
+
+impl Setup {
+    async fn start(max_lag: Option<Duration>) -> Self {
+        log::keep();
+        let cluster = Cluster::start().expect("a cluster");
+        let database = cluster.primary().database_with(SCHEMA).await.expect("a database");
+        cluster.caught_up(0).expect("a standby");
+        let config = Config {
+            dsn: Some(format!("{}?target_session_attrs=read-write", cluster.dsn_of(&database))),
+            pool_min_size: 1,
+            pool_max_size: 2,
+            reader: Some("prefer-standby".into()),
+            reader_max_lag: max_lag,
+            ..Config::default()
+        };
+        Self { db: connected(config).await, database, cluster }
+    }
+
+    /// Whether a standby answers.
+    async fn standby_serves(&self) -> bool {
+        // A session whose server has gone fails once.
+        self.db.reader().query_one_scalar(IS_STANDBY, &[]).await.unwrap_or(false)
+    }
+
+    async fn until_standby_serves(&self, wanted: bool) {
+        let what = format!("a standby serves: {wanted}");
+        eventually(&what, async || self.standby_serves().await == wanted).await;
+    }
+
+    /// Runs a statement on the standby, beside the pools.
+    async fn tell_standby(&self, sql: &str) {
+        let dsn = self.cluster.standby(0).dsn();
+        let config = Config { pool_min_size: 0, ..Config::from_dsn(dsn).expect("a DSN") };
+        let db = connected(config).await;
+        db.batch_execute(sql).await.expect("done");
+        db.close().await;
+    }
+
+    /// The sessions of the pools at a server, with the one that asks.
+    async fn sessions_at(&self, dsn: &str) -> i64 {
+        let db = connected(Config { pool_min_size: 0, ..Config::from_dsn(dsn).expect("a DSN") }).await;
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+        let count = db.query_one_scalar(sql, &[&self.database.name()]).await.expect("a count");
+        db.close().await;
+        count
+    }
+}
+
+/// Which server answers, and on which session.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Seen {
+    is_standby: bool,
+    latest: i64,
+    tenant: String,
+    is_same_session: bool,
+}
+
+async fn seen(conn: &Connection, read: &ReadConnection) -> Result<web::Json<Seen>> {
+    let sql = "SELECT pg_is_in_recovery(), max(id), coalesce(current_setting('app.tenant', true), ''), pg_backend_pid() FROM runs";
+    let (is_standby, latest, tenant, pid): (bool, i64, String, i32) = read.query_one_as(sql, &[]).await?;
+    let is_same_session = pid == conn.query_one_scalar::<i32>("SELECT pg_backend_pid()", &[]).await?;
+    Ok(web::Json(Seen { is_standby, latest, tenant, is_same_session }))
+}
+
+async fn only_reads(conn: Connection, read: ReadConnection) -> Result<web::Json<Seen>> {
+    conn.set_config("app.tenant", "seven")?;
+    seen(&conn, &read).await
+}
+
+async fn writes_first(conn: Connection, read: ReadConnection) -> Result<web::Json<Seen>> {
+    conn.execute(WRITE, &[]).await?;
+    conn.release()?;
+    seen(&conn, &read).await
+}
+
+/// P31: reads go to a standby, with the settings of the request, until the request has used its other connection.
+#[actix_web::test]
+async fn reads_are_served_by_a_standby_until_the_request_writes() {
+    let setup = Setup::start(None).await;
+    let app = App::new()
+        .wrap(setup.db.middleware())
+        .route("/reads", web::get().to(only_reads))
+        .route("/writes", web::get().to(writes_first));
+    let app = test::init_service(app).await;
+    for _ in 0..3 {
+        let req = test::TestRequest::get().uri("/reads").to_request();
+        let seen: Seen = test::call_and_read_body_json(&app, req).await;
+        assert!(seen.is_standby && !seen.is_same_session);
+        assert_eq!(seen.tenant, "seven");
+    }
+    for latest in 1..50 {
+        let req = test::TestRequest::get().uri("/writes").to_request();
+        let seen: Seen = test::call_and_read_body_json(&app, req).await;
+        assert_eq!((seen.is_standby, seen.latest, seen.is_same_session), (false, latest, true));
+    }
+    all_returned(&setup.db).await;
+    all_returned(&setup.db.reader()).await;
+    let refused = setup.db.reader().execute("DELETE FROM runs", &[]).await.expect_err("a standby");
+    assert_eq!(refused.code().map(|code| code.code()), Some("25006"));
+}
+
+/// P31: with the cookie, a client reads on the primary for a time after it has written.
+#[actix_web::test]
+async fn a_client_reads_what_it_wrote_in_an_earlier_request() {
+    async fn write(conn: Connection) -> Result<String> {
+        Ok(conn.query_one_scalar::<i64>(WRITE, &[]).await?.to_string())
+    }
+    async fn read(conn: ReadConnection) -> Result<String> {
+        let sql = "SELECT pg_is_in_recovery(), max(id) FROM runs";
+        let (is_standby, id): (bool, i64) = conn.query_one_as(sql, &[]).await?;
+        Ok(format!("{is_standby} {id}"))
+    }
+    let setup = Setup::start(None).await;
+    let app = App::new()
+        .wrap(setup.db.middleware().read_your_writes(Duration::from_millis(1500)))
+        .route("/", web::post().to(write))
+        .route("/", web::get().to(read));
+    let app = test::init_service(app).await;
+    let reads = async |cookie: Option<&str>| {
+        let mut req = test::TestRequest::get().uri("/");
+        if let Some(cookie) = cookie {
+            req = req.insert_header(("cookie", cookie));
+        }
+        let res = test::call_service(&app, req.to_request()).await;
+        assert!(res.headers().get("set-cookie").is_none(), "it has only read");
+        String::from_utf8(test::read_body(res).await.to_vec()).expect("text")
+    };
+    setup.tell_standby("SELECT pg_wal_replay_pause()").await;
+    let res = test::call_service(&app, test::TestRequest::post().uri("/").to_request()).await;
+    let cookie = res.headers().get("set-cookie").expect("a cookie").to_str().expect("text").to_owned();
+    assert_eq!(cookie, "actix_pg_wrote=1; Max-Age=2; Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(test::read_body(res).await, "1");
+    assert_eq!(reads(None).await, "true 0");
+    assert_eq!(reads(Some("theme=dark; actix_pg_wrote=1")).await, "false 1");
+    assert_eq!(reads(Some("xactix_pg_wrote=1; actix_pg_wrotex=1")).await, "true 0");
+    setup.tell_standby("SELECT pg_wal_replay_resume()").await;
+    eventually("the standby has it", async || reads(None).await == "true 1").await;
+}
+
+/// P31: the primary serves while there is no standby, and a standby serves again when it is back.
+#[actix_web::test]
+async fn a_standby_that_goes_is_replaced_by_the_primary() {
+    let setup = Setup::start(None).await;
+    setup.until_standby_serves(true).await;
+    setup.cluster.standby(0).stop().expect("stopped");
+    setup.until_standby_serves(false).await;
+    let slowest = async |times| {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..times {
+            let begun = Instant::now();
+            setup.db.reader().query_one_scalar::<i64>(LATEST, &[]).await.expect("an answer");
+            slowest = slowest.max(begun.elapsed());
+        }
+        slowest
+    };
+    let slowest = slowest(200).await;
+    assert!(slowest < Duration::from_secs(1), "nobody waits for a standby: {slowest:?}");
+    assert_eq!(setup.db.reader().status().open, 0);
+    setup.cluster.standby(0).start_again().expect("started");
+    setup.until_standby_serves(true).await;
+}
+
+/// P31: nobody reads what is older than the bound, whatever becomes of the standby.
+#[actix_web::test]
+async fn no_answer_is_older_than_the_bound() {
+    let bound = Duration::from_millis(400);
+    let setup = Setup::start(Some(bound)).await;
+    setup.until_standby_serves(true).await;
+    // What was written, and when that was known.
+    let mut written = vec![(Instant::now(), 0_i64)];
+    let mut by_standby = [0, 0, 0];
+    for (phase, sql) in
+        ["SELECT pg_wal_replay_resume()", "SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"]
+            .into_iter()
+            .enumerate()
+    {
+        setup.tell_standby(sql).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1600) {
+            let id = setup.db.query_one_scalar::<i64>(WRITE, &[]).await.expect("written");
+            written.push((Instant::now(), id));
+            let asked = Instant::now();
+            let sql = "SELECT pg_is_in_recovery(), max(id) FROM runs";
+            let (is_standby, id): (bool, i64) = setup.db.reader().query_one_as(sql, &[]).await.expect("read");
+            let known = written.iter().rev().find(|(at, _)| *at + bound <= asked).map_or(0, |(_, id)| *id);
+            assert!(id >= known, "{id} was read where {known} had been written {bound:?} before");
+            by_standby[phase] += i32::from(is_standby && begun.elapsed() > bound);
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+    assert!(by_standby[0] > 0 && by_standby[1] == 0, "{by_standby:?}");
+    // Nobody writes any more, and the standby has got everything.
+    setup.until_standby_serves(true).await;
+    assert!(setup.db.reader().status().counters.ended.too_far_behind > 0);
+}
+
+/// P31: a standby that applies everything late is not used while somebody writes, and is when all of it has been applied.
+#[actix_web::test]
+async fn a_standby_that_applies_everything_late_is_used_when_nobody_writes() {
+    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    setup.tell_standby("ALTER SYSTEM SET recovery_min_apply_delay = '1500ms'").await;
+    setup.cluster.standby(0).reload().expect("reloaded");
+    let begun = Instant::now();
+    let mut served = 0;
+    while begun.elapsed() < Duration::from_millis(2500) {
+        setup.db.execute(WRITE, &[]).await.expect("written");
+        served += i32::from(setup.standby_serves().await && begun.elapsed() > Duration::from_millis(500));
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(served, 0);
+    setup.until_standby_serves(true).await;
+}
+
+/// P31: a standby that has lost its primary has applied everything that it has got, and is behind all the same.
+#[actix_web::test]
+async fn a_standby_that_hears_nothing_of_its_primary_is_not_used() {
+    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    setup.until_standby_serves(true).await;
+    setup.tell_standby("ALTER SYSTEM SET primary_conninfo = ''").await;
+    setup.cluster.standby(0).reload().expect("reloaded");
+    eventually("the standby is alone", async || {
+        setup.db.execute(WRITE, &[]).await.expect("written");
+        !setup.standby_serves().await
+    })
+    .await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!setup.standby_serves().await, "though nobody writes");
+}
+
+/// P31: reads outlive the primary, and the first write after its restart is read.
+#[actix_web::test]
+async fn a_standby_serves_while_the_primary_is_down() {
+    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    setup.until_standby_serves(true).await;
+    setup.cluster.primary().stop().expect("stopped");
+    for _ in 0..50 {
+        assert!(setup.db.reader().query_one_scalar::<bool>(IS_STANDBY, &[]).await.expect("an answer"));
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(setup.db.execute(WRITE, &[]).await.is_err());
+    setup.cluster.primary().start_again().expect("started");
+    eventually("writes are back", async || setup.db.execute(WRITE, &[]).await.is_ok()).await;
+    eventually("the standby has it", async || {
+        let read: Result<(bool, i64)> =
+            setup.db.reader().query_one_as("SELECT pg_is_in_recovery(), max(id) FROM runs", &[]).await;
+        read.is_ok_and(|(is_standby, id)| is_standby && id > 0)
+    })
+    .await;
+}
+
+/// P21: both pools are closed, and the connection that asks the primary how far it is.
+#[actix_web::test]
+async fn a_close_ends_the_sessions_at_both_servers() {
+    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    setup.until_standby_serves(true).await;
+    let dsns = [setup.cluster.primary().dsn(), setup.cluster.standby(0).dsn()];
+    // The writer's session, and the one that asks.
+    assert_eq!(setup.sessions_at(dsns[0]).await, 2);
+    assert!(setup.sessions_at(dsns[1]).await >= 1);
+    let begun = Instant::now();
+    setup.db.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    for dsn in dsns {
+        assert_eq!(setup.sessions_at(dsn).await, 0);
+    }
+    assert!(setup.db.reader().query("SELECT 1", &[]).await.is_err());
+}
