@@ -16,7 +16,7 @@ fn what_the_reader_does_not_say_is_as_for_the_writer() {
     assert!(Config::default().settings().unwrap().reader.is_none());
     let same = server(&of("prefer-standby"));
     assert_eq!(same.hosts, [tcp("a", 1), tcp("b", 2)]);
-    assert_eq!(same.target_session_attrs, TargetSessionAttrs::ReadOnly);
+    assert_eq!(same.target_session_attrs, TargetSessionAttrs::Standby);
     assert_eq!(same.driver.get_password(), Some(&b"s3cret"[..]));
 
     let other = server(&of("host=c,d connect_timeout=3 target_session_attrs=any"));
