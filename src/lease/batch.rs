@@ -83,11 +83,11 @@ fn side_effects<'s>(
 ) -> Result<SideEffects> {
     let mut all = SideEffects::CLEAN;
     for (index, sql) in texts.into_iter().enumerate() {
-        if session_use.is_unpinned() {
-            session_use.lease().check_unpinned(sql)?;
-        }
         let info = session_use.session().info(sql);
         let effects = info.side_effects();
+        if session_use.is_unpinned() {
+            session_use.lease().check_unpinned(sql, effects)?;
+        }
         // What cannot be read counts as a COPY, too.
         if effects.control || (effects.copies && !effects.transaction) {
             return Err(Error::Batch { index, source: Box::new(Error::NotInBatch) });

@@ -22,8 +22,11 @@ impl Lease {
         self.pool().session_settings().pooler == Pooler::Transaction
     }
 
-    /// Refuses SQL that needs what outlives a transaction.
-    pub(super) fn check_unpinned(&self, sql: &str) -> Result<()> {
+    /// Refuses SQL that needs what outlives a transaction. What leaves nothing behind needs nothing either.
+    pub(super) fn check_unpinned(&self, sql: &str, side_effects: SideEffects) -> Result<()> {
+        if side_effects == SideEffects::CLEAN {
+            return Ok(());
+        }
         let in_transaction = self.state().transactions.has_frame();
         needs_session(sql, in_transaction).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
     }

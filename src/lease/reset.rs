@@ -54,7 +54,9 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
     if !pool.connector().hooks().accepts_release(pooled.session().client()) {
         return pooled.discard(EndReason::Refused);
     }
-    if state.unpinned && (state.side_effects != SideEffects::CLEAN || state.in_transaction()) {
+    if state.unpinned
+        && (state.side_effects != SideEffects::CLEAN || state.untracked || state.in_transaction())
+    {
         // What a transaction leaves behind is cleared at its end. The pooler ends the backend of one that has not ended.
         return pooled.discard(EndReason::Unusable);
     }

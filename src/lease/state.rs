@@ -287,6 +287,7 @@ impl LeaseState {
     /// Records that a transaction has ended, with what it has cleared, on a session without a backend of its own.
     pub(super) fn transaction_ended(&mut self) {
         self.side_effects = SideEffects::CLEAN;
+        self.untracked = false;
         self.invalidate_settings();
     }
 

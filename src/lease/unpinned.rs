@@ -10,6 +10,7 @@
 //! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
 //! cleared in the same message as COMMIT: [`leftovers`](super::leftovers).
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -24,10 +25,11 @@ use super::stage::Stage;
 use super::started::Started;
 use super::state::Reply;
 use super::{Lease, Params};
+use crate::config::Reset;
 use crate::row::Plan;
-use crate::session::{Unpinned, is_built_in};
+use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
 use crate::sql::{SideEffects, side_effects};
-use crate::tokio_postgres::{Row, RowStream, Statement};
+use crate::tokio_postgres::{Column, Row, RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
 
 /// Takes the rows of a statement, one by one.
@@ -78,8 +80,8 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     let started = Started::batch(&mut session_use, sql);
     let ran = bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
-        lease.check_unpinned(sql)?;
         let side_effects = side_effects(sql);
+        lease.check_unpinned(sql, side_effects)?;
         let alone = lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let client = lease.session().client();
@@ -108,7 +110,9 @@ pub(super) async fn to_stream(
     reply: Reply,
 ) -> Result<Statement> {
     let lease = Arc::clone(session_use.lease());
-    lease.check_unpinned(sql)?;
+    let info = lease.session().info(sql);
+    let side_effects = info.side_effects();
+    lease.check_unpinned(sql, side_effects)?;
     session_use.send(SideEffects::default(), Reply::Prepare).await?;
     if !session_use.is_in_transaction() {
         session_use.answered(Ok(()))?;
@@ -121,8 +125,6 @@ pub(super) async fn to_stream(
         session_use.answered(Ok(()))?;
         return Err(err.into());
     }
-    let info = lease.session().info(sql);
-    let side_effects = info.side_effects();
     session_use.runs(info);
     session_use.send(side_effects, reply).await?;
     Ok(statement)
@@ -140,28 +142,35 @@ async fn run(
 ) -> Result<u64> {
     bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
-        lease.check_unpinned(sql)?;
         let info = lease.session().info(sql);
-        let side_effects = info.side_effects();
+        let (side_effects, only_reads) = (info.side_effects(), info.only_reads());
         session_use.runs(info);
+        lease.check_unpinned(sql, side_effects)?;
         let mut described = Described { sql, params, plan, known: None };
-        described.look_up(unpinned(&lease)?);
+        described.look_up(lease.session().unpinned());
         let alone = described.known.is_some() && lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let ran = match session_use.has_own_transaction() {
             false => described.run(&lease, take).await,
-            true => alone_in_a_transaction(&lease, described, take).await,
+            true => alone_in_a_transaction(&lease, described, only_reads, take).await,
         };
         session_use.answered(ran)
     })
     .await
 }
 
+/// Runs it in a transaction of its own. One that only reads need not wait for the answer to BEGIN: if that fails, its own does not count.
 async fn alone_in_a_transaction(
     lease: &Lease,
     mut described: Described<'_, '_>,
+    only_reads: bool,
     take: Take<'_>,
 ) -> Result<u64> {
+    let pipelined = only_reads && lease.pool().session_settings().reset != Reset::Always;
+    if pipelined && described.known.is_some() {
+        let (begun, ran) = join(begin(lease), commit_behind(lease, described.send(lease, None, take))).await;
+        return begun.and(ran);
+    }
     begin(lease).await?;
     let named = described.prepare(lease).await?;
     commit_behind(lease, described.send(lease, named.as_ref(), take)).await
@@ -211,12 +220,9 @@ async fn commit_behind<T>(lease: &Lease, statement: impl Future<Output = Result<
 
 /// Prepares a text in the transaction that is open.
 pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
-    Ok(unpinned(lease)?.prepare(lease.session().client(), sql).await?)
-}
-
-/// What the session knows. Fails if it cannot know any more.
-fn unpinned(lease: &Lease) -> Result<&Unpinned> {
-    lease.session().unpinned().filter(|unpinned| !unpinned.is_lost()).ok_or(Error::SessionLost)
+    let session = lease.session();
+    let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
+    unpinned.prepare(session.client(), sql).await?.ok_or(Error::SessionLost)
 }
 
 /// A statement, and what is known of its types.
@@ -230,8 +236,9 @@ struct Described<'s, 'p> {
 
 impl Described<'_, '_> {
     /// What is known of the text. Columns that do not fit the plan may be older than the table, and count as unknown.
-    fn look_up(&mut self, unpinned: &Unpinned) {
-        self.known = unpinned.known(self.sql).filter(|known| known.params().len() == self.params.len());
+    fn look_up(&mut self, unpinned: Option<&Unpinned>) {
+        let known = unpinned.and_then(|unpinned| unpinned.known(self.sql));
+        self.known = known.filter(|known| known.params().len() == self.params.len());
         if let (Some(known), Some(plan)) = (&self.known, &mut self.plan)
             && plan.find(known.columns()).is_err()
         {
@@ -261,25 +268,48 @@ impl Described<'_, '_> {
         Ok(Some(statement))
     }
 
-    async fn send(self, lease: &Lease, named: Option<&Statement>, take: Take<'_>) -> Result<u64> {
+    async fn send(mut self, lease: &Lease, named: Option<&Statement>, take: Take<'_>) -> Result<u64> {
         let client = lease.session().client();
+        if let Some(named) = named {
+            return Ok(read(client.query_raw(named, self.params.iter().copied()).await?, take).await?);
+        }
+        let known = self.known.take();
+        let columns = known.as_ref().map_or(&[][..], Statement::columns);
+        let types = known.iter().flat_map(|known| known.params()).cloned();
+        let (mut fits, mut is_first, mut is_lost) = (Ok(()), true, false);
         let ran = async {
-            let rows = match (named, &self.known) {
-                (Some(named), _) => client.query_raw(named, self.params.iter().copied()).await,
-                (None, known) => {
-                    let types = known.iter().flat_map(|known| known.params()).cloned();
-                    client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await
+            let rows = client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await?;
+            let mut checked = |row: Row| {
+                // The table may have changed since the text was prepared.
+                if mem::take(&mut is_first) && !are_same(row.columns(), columns) {
+                    is_lost = !are_built_in(row.columns());
+                    fits = self.plan.as_mut().map_or(Ok(()), |plan| plan.find(row.columns()));
                 }
+                take(row);
             };
-            read(rows?, take).await
+            read(rows, &mut checked).await
         };
-        ran.await.map_err(|err| {
-            if let Some(unpinned) = lease.session().unpinned() {
+        let ran = ran.await;
+        if let Some(unpinned) = lease.session().unpinned() {
+            if is_lost || ran.as_ref().is_err_and(is_of_look_up) {
+                unpinned.lose();
+            }
+            // Without a code it is the driver's: a parameter does not fit the type.
+            let doubts =
+                |err: &tokio_postgres::Error| err.code().is_none() || is_of_text(err) || is_of_look_up(err);
+            if is_lost || ran.as_ref().is_err_and(doubts) {
                 unpinned.forget(self.sql);
             }
-            err.into()
-        })
+        }
+        let affected = ran?;
+        fits?;
+        Ok(affected)
     }
+}
+
+fn are_same(columns: &[Column], others: &[Column]) -> bool {
+    let same = |(one, other): (&Column, &Column)| one.name() == other.name() && one.type_() == other.type_();
+    columns.len() == others.len() && columns.iter().zip(others).all(same)
 }
 
 async fn read(rows: RowStream, take: Take<'_>) -> Result<u64, tokio_postgres::Error> {

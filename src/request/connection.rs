@@ -64,6 +64,7 @@ use crate::{Error, Result};
 /// | [`SessionLost`](Error::SessionLost) | the session broke under an earlier statement; [`release`](Self::release) it |
 /// | [`CommandTimeout`](Error::CommandTimeout) | it took longer than `command_timeout` |
 /// | [`TimedOut`](Error::TimedOut) | it took longer than [`with_timeout`](Self::with_timeout) or [`set_deadline`](Self::set_deadline) allow |
+/// | [`NeedsSession`](Error::NeedsSession) | with `pooler = "transaction"`, it needs what outlives a transaction |
 /// | [`Setting`](Error::Setting) | the server refuses what [`set_config`](Self::set_config) has recorded |
 /// | [`TransactionFailed`](Error::TransactionFailed) | an earlier statement of the open transaction was abandoned |
 /// | [`Postgres`](Error::Postgres) | the server or the driver refuses it |

@@ -33,7 +33,8 @@ pub use password::Login;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
-pub(crate) use unpinned::{Texts, Unpinned, is_built_in};
+use unpinned::Texts;
+pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};

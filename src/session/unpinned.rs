@@ -22,7 +22,7 @@ use lru::LruCache;
 
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::{Oid, Type};
-use crate::tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
+use crate::tokio_postgres::{Client, Column, Error, SimpleQueryMessage, Statement};
 
 /// What removes every named statement of the backend.
 const DEALLOCATE: &str = "DEALLOCATE ALL";
@@ -90,17 +90,24 @@ impl Unpinned {
         drop(self.texts.with(|texts| texts.pop(sql)));
     }
 
-    /// Whether nobody knows what the driver believes, so that the session must prepare nothing more.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Whether nobody knows what the driver believes, so that the session has to end. Not while something is being prepared.
+    pub(super) fn is_lost(&self) -> bool {
         self.is_lost.load(Ordering::Acquire)
     }
 
-    /// Prepares a text, in a transaction that is open. It may be run until that ends.
+    /// Records that the driver has looked up a type on its own account.
+    pub(crate) fn lose(&self) {
+        self.is_lost.store(true, Ordering::Release);
+    }
+
+    /// Prepares a text, in a transaction that is open. It may be run until that ends. `None` if the session is lost.
     ///
     /// Cancel safety: dropped, the session is lost.
-    pub(crate) async fn prepare(&self, client: &Client, sql: &str) -> Result<Statement, Error> {
+    pub(crate) async fn prepare(&self, client: &Client, sql: &str) -> Result<Option<Statement>, Error> {
         let mut look_ups = self.look_ups.lock().await;
-        self.is_lost.store(true, Ordering::Release);
+        if self.is_lost.swap(true, Ordering::AcqRel) {
+            return Ok(None);
+        }
         let prepared = if self.named.swap(true, Ordering::AcqRel) || self.is_tracked() {
             client.prepare(sql).await
         } else {
@@ -120,7 +127,7 @@ impl Unpinned {
             self.remember(client, &mut look_ups).await?;
         }
         self.is_lost.store(false, Ordering::Release);
-        Ok(statement)
+        Ok(Some(statement))
     }
 
     async fn remember(&self, client: &Client, look_ups: &mut LookUps) -> Result<(), Error> {
@@ -159,7 +166,16 @@ impl Unpinned {
 
 /// Whether the driver knows all types of a statement without a look-up.
 pub(crate) fn is_built_in(statement: &Statement) -> bool {
-    types(statement).all(|of| Type::from_oid(of.oid()).is_some())
+    types(statement).all(is_known)
+}
+
+/// Whether the driver knows the types of columns without a look-up.
+pub(crate) fn are_built_in(columns: &[Column]) -> bool {
+    columns.iter().all(|column| is_known(column.type_()))
+}
+
+fn is_known(of: &Type) -> bool {
+    Type::from_oid(of.oid()).is_some()
 }
 
 fn types(statement: &Statement) -> impl Iterator<Item = &Type> {
@@ -167,9 +183,15 @@ fn types(statement: &Statement) -> impl Iterator<Item = &Type> {
 }
 
 /// Whether the server has refused a text, so that no type was looked up.
-fn is_of_text(err: &Error) -> bool {
+pub(crate) fn is_of_text(err: &Error) -> bool {
     err.code().is_some_and(|code| {
         let refused = ["0A", "22", "25", "3D", "3F", "42"].iter().any(|class| code.code().starts_with(class));
         refused && *code != SqlState::DUPLICATE_PSTATEMENT
     })
+}
+
+/// Whether a look-up has failed: a name was not there, or was there already.
+pub(crate) fn is_of_look_up(err: &Error) -> bool {
+    let code = err.code();
+    code == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || code == Some(&SqlState::DUPLICATE_PSTATEMENT)
 }

@@ -21,6 +21,7 @@ mod round_trips;
 mod after_a_transaction;
 mod batches;
 mod outcomes;
+mod behind_a_transaction_pooler;
 mod settings;
 mod settings_left;
 mod streams;

@@ -104,3 +104,30 @@ async fn no_tenant_meets_another() {
     world.bouncer.assert_alive();
     db.close().await;
 }
+
+/// Statements of one handle are sent before the first is answered, and the pooler may move the session between two of them.
+#[tokio::test]
+async fn statements_that_are_sent_together_get_their_own_answers() {
+    let Some(mut world) = World::with("").await else { return };
+    let db = world.pool().await;
+    db.query("SELECT $1::int", &[&0]).await.expect("its types are known from now on");
+    let handles = (0..30_i32).map(|handle| {
+        let db = &db;
+        async move {
+            let conn = db.connection();
+            let numbers: Vec<i32> = (0..40).map(|number| handle * 100 + number).collect();
+            let conn = &conn;
+            let asked = numbers.iter().map(|number| async move {
+                let sql = "SELECT $1::int";
+                if number % 7 == 0 {
+                    assert!(conn.query("SELECT 1 / ($1::int - $1::int)", &[number]).await.is_err());
+                }
+                conn.query_one_scalar::<i32>(sql, &[number]).await
+            });
+            assert_eq!(try_join_all(asked).await.expect("answers"), numbers);
+        }
+    });
+    join_all(handles).await;
+    world.bouncer.assert_alive();
+    db.close().await;
+}
