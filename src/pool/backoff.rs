@@ -7,8 +7,14 @@ use crate::session::ConnectError;
 /// The pause after the first failure. It doubles with each.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The longest pause, so that a server that is back is noticed in time.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The longest pause, so that a server that is back is noticed in time, by all pools before one of them has taken all it has.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// The longest pause after sessions that cannot be used.
+const LONGEST_AFTER_UNUSED: Duration = Duration::from_secs(1);
+
+/// The pause after the first refused login, of which there may be two together.
+const FIRST_AFTER_REFUSAL: Duration = Duration::from_millis(1_300);
 
 /// The longest pause after a refused login, because servers lock accounts that fail too often.
 const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(5);
@@ -29,15 +35,23 @@ impl Backoff {
         jittered(self.0)
     }
 
+    /// The pause after the first failure of an outage.
+    pub(crate) fn first(cause: &ConnectError) -> Self {
+        if cause.is_login_refused() { Self(FIRST_AFTER_REFUSAL) } else { Self::default() }
+    }
+
     /// The one after it, when another attempt has been made.
     pub(crate) fn after(self, cause: &ConnectError) -> Self {
-        let longest = if cause.is_login_refused() { LONGEST_AFTER_REFUSAL } else { LONGEST };
-        Self((self.0 * 2).min(longest))
+        if cause.is_login_refused() {
+            Self((self.0 * 2).clamp(FIRST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL))
+        } else {
+            Self((self.0 * 2).min(LONGEST))
+        }
     }
 
     /// The one after it, when a session that was opened could not be used.
     pub(crate) fn longer(self) -> Self {
-        Self((self.0 * 2).min(LONGEST))
+        Self((self.0 * 2).min(LONGEST_AFTER_UNUSED))
     }
 }
 

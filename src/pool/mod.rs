@@ -14,6 +14,7 @@ mod pooled_session;
 mod gate;
 mod opening;
 mod backoff;
+mod pace;
 mod check;
 mod refusals;
 mod resizing;
@@ -49,6 +50,7 @@ use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
 use gate::{Entry, Gate, Grant, Refusal};
 use opening::Outage;
+use pace::Pace;
 use refusals::Refusals;
 use resizing::Sizes;
 
@@ -62,6 +64,7 @@ pub(crate) struct Pool {
     pub(crate) gate: Arc<Gate<Bb8Session>>,
     pub(crate) outage: Outage,
     refusals: Refusals,
+    pace: Pace,
     home: Home,
     /// The tasks that run callbacks of transactions.
     callbacks: TaskTracker,
@@ -85,6 +88,7 @@ impl Pool {
             bb8: Bb8Pool::new(Arc::clone(&connector)),
             outage: Outage::default(),
             refusals: Refusals::default(),
+            pace: Pace::default(),
             connector,
             home: Home::current({
                 let gate = Arc::clone(&gate);
@@ -100,6 +104,7 @@ impl Pool {
                 let _ = permit.deliver(Some(session.runtime()), pool.bb8.add(session));
             }
         }
+        pool.gate.limit_opening(|limit| limit.min(pace::AT_A_TIME));
         opening::start(&pool);
         upkeep::start(&pool);
         holds::start(&pool);

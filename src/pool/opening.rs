@@ -5,7 +5,7 @@
 //!   open ───────────────────────────────> several at a time ────────> to the first in line
 //!    ^                                         │ one has failed
 //!    │ opened                                  v
-//!    └─────────────────────── one attempt after 100 ms, 200 ms … 1 s
+//!    └─────────────────────── one attempt after 100 ms, 200 ms … 500 ms
 //! ```
 //!
 //! During an outage the places are free, so that a session that comes back goes to the first in line. When no session is
@@ -73,22 +73,23 @@ pub(crate) fn start(pool: &Arc<Pool>) {
     pool.home().keep_running(move || {
         let (begun, weak) = (Arc::clone(&begun), weak.clone());
         async move {
-            let mut backoff = Backoff::default();
+            let mut backoff = None;
             loop {
                 let Some(pool) = weak.upgrade() else { return };
                 if pool.gate.is_closed() {
                     return;
                 }
-                let is_over = pool.outage.cause().is_none();
+                let (cause, rest) = (pool.outage.cause(), pool.pace.rest());
                 drop(pool);
-                if is_over {
-                    backoff = Backoff::default();
+                let Some(cause) = cause else {
+                    backoff = None;
                     begun.notified().await;
                     continue;
-                }
-                sleep(backoff.pause()).await;
+                };
+                let next = backoff.unwrap_or_else(|| Backoff::first(&cause));
+                sleep(next.pause().max(rest)).await;
                 let Some(pool) = weak.upgrade() else { return };
-                backoff = pool.try_again(backoff).await;
+                backoff = pool.try_again(next).await;
             }
         }
     });
@@ -118,8 +119,7 @@ impl Pool {
     /// Ends an outage. Few sessions are opened at a time at first, because the server may have room for one only.
     fn opened(self: &Arc<Self>) {
         let ended = self.outage.ongoing().take();
-        let limit = |limit: u32| self.refusals.opening_limit().unwrap_or(limit.saturating_mul(2).max(1));
-        self.gate.limit_opening(limit);
+        self.keep_pace(ended.is_some());
         if let Some(Ongoing { since, .. }) = ended {
             telemetry::outage_ended(self.stats().name(), since.elapsed());
         }
@@ -135,6 +135,7 @@ impl Pool {
         let since = ongoing.as_ref().map_or_else(Instant::now, |ongoing| ongoing.since);
         *ongoing = Some(Ongoing { cause: err.clone(), since });
         self.gate.limit_opening(|_| 0);
+        self.pace.failed();
         drop(ongoing);
         drop(permit);
         self.refuse_if_unavailable();
@@ -161,15 +162,15 @@ impl Pool {
         }
     }
 
-    /// Makes one attempt, if a session is missed, and returns the pause before the next one.
-    async fn try_again(self: &Arc<Self>, backoff: Backoff) -> Backoff {
-        let Some(cause) = self.outage.cause() else { return Backoff::default() };
+    /// Makes one attempt, if a session is missed, and returns the pause before the next one. `None` if the outage is over.
+    async fn try_again(self: &Arc<Self>, backoff: Backoff) -> Option<Backoff> {
+        self.outage.cause()?;
         let nothing_alive = self.connector().alive() == 0;
         let Some(permit) = self.gate.place_to_try(self.min_size(), nothing_alive) else {
-            return backoff;
+            return Some(backoff);
         };
         self.open(permit).await;
-        backoff.after(&cause)
+        Some(backoff.after(&self.outage.cause()?))
     }
 
     /// Opens the sessions that the floor lacks.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Pool;
 use super::bb8_pool::Bb8Session;
 use super::gate::Surplus;
+use super::pace::AT_A_TIME;
 use crate::stats::EndReason;
 use crate::telemetry;
 
@@ -37,6 +38,7 @@ impl Pool {
         let changing = self.sizes.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.sizes.min.store(min, Ordering::Relaxed);
         let surplus = self.gate.resize(max);
+        self.gate.limit_opening(|limit| limit.min(AT_A_TIME));
         drop(changing);
         for grant in surplus {
             self.pooled(grant).end_in_background(EndReason::Resized);

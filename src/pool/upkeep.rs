@@ -46,6 +46,7 @@ impl Pool {
 
     async fn look_after(self: &Arc<Self>) {
         self.record_gauges();
+        self.slow_down();
         let floor = self.min_size();
         for grant in self.gate.take_resting(u32::MAX, |lent| lent.session().client().is_closed()) {
             self.pooled(grant).end_in_background(EndReason::ConnectionLost);

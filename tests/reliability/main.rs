@@ -17,6 +17,7 @@ mod switchover;
 mod transaction_pooler;
 mod copies;
 mod load;
+mod storms;
 mod faults;
 mod workers;
 mod failover;
