@@ -11,7 +11,7 @@
 //! | any other; a row stream, a copy, a batch, a client, a savepoint | settings and BEGIN |
 //! | any, with `reset = "always"` | settings and BEGIN |
 
-use super::state::{Health, LeaseState, Reply};
+use super::state::{Health, LeaseState, Reply, SettingsSent};
 use super::transaction_stack::FrameId;
 use crate::error::BusyWith;
 use crate::sql::SideEffects;
@@ -47,26 +47,13 @@ pub(crate) enum Admission {
 #[derive(Debug)]
 pub(crate) struct Due {
     /// The settings of the request, if they have to be applied.
-    pub(crate) settings: Option<Settings>,
+    pub(crate) settings: Option<SettingsSent>,
     /// What begins a transaction, if one has been put off.
     pub(crate) begin: Option<(FrameId, Box<str>)>,
     /// Whether the server is asked first if SQL has begun one.
     pub(crate) probes: bool,
     /// The transaction in which it is sent.
     pub(crate) within: Option<FrameId>,
-}
-
-/// How the settings of a request are applied.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// The generation that they are valid for.
-    pub(crate) generation: u64,
-    /// What an earlier request has left is reset with them.
-    pub(crate) resets_left: bool,
-    /// No transaction is open, whose rollback would undo it.
-    pub(crate) is_final: bool,
-    /// The server is known to keep what is prepared.
-    pub(crate) keeps: bool,
 }
 
 impl LeaseState {
@@ -163,7 +150,7 @@ impl LeaseState {
 
     /// Counts as sent what has to be sent ahead of a statement.
     fn send_ahead(&mut self, begins: bool, configures: bool) -> Due {
-        let settings = configures.then(|| Settings {
+        let settings = configures.then(|| SettingsSent {
             generation: self.generation,
             resets_left: self.has_settings_left(),
             is_final: !self.may_be_in_transaction() && !self.transactions.is_told(),

@@ -15,9 +15,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, OptionFuture, join};
 
-use super::admission::{Due, Settings};
+use super::admission::Due;
 use super::stage::Stage;
-use super::state::Reply;
+use super::state::{Reply, SettingsSent};
 use super::transaction_stack::FrameId;
 use super::{Lease, probe};
 use crate::{Error, Result};
@@ -62,7 +62,7 @@ impl fmt::Debug for Ahead {
 
 async fn carried_out(
     lease: Arc<Lease>,
-    settings: Option<(Sent, Settings)>,
+    settings: Option<(Sent, SettingsSent)>,
     begin: Option<(Sent, FrameId, Box<str>)>,
     probes: bool,
 ) -> Result<()> {

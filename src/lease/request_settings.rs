@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::admission::Settings;
+use super::state::SettingsSent;
 use crate::session::Session;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::{ToSql, Type};
@@ -49,7 +49,7 @@ impl RequestSettings {
     }
 
     /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version.
-    pub(crate) async fn apply(&self, session: &Session, how: Settings) -> Result<u64> {
+    pub(crate) async fn apply(&self, session: &Session, how: SettingsSent) -> Result<u64> {
         let (version, settings) = {
             let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             (self.version(), settings.clone())

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::admission::Settings;
 use super::callbacks::Decided;
 use super::stage::Rollback;
 use super::transaction_stack::{FrameId, TransactionStack};
@@ -90,6 +89,19 @@ pub(crate) enum Reply {
     /// As `Control`, from the first statement of a transaction to its last: a batch that has one of its own. Where a transaction is
     /// open, it becomes a `Batch`.
     Alone,
+}
+
+/// How the settings of a request are applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SettingsSent {
+    /// The generation that they are valid for.
+    pub(crate) generation: u64,
+    /// What an earlier request has left is reset with them.
+    pub(crate) resets_left: bool,
+    /// No transaction is open, whose rollback would undo it.
+    pub(crate) is_final: bool,
+    /// The server is known to keep what is prepared.
+    pub(crate) keeps: bool,
 }
 
 /// The next step of a repair.
@@ -205,7 +217,7 @@ impl LeaseState {
     }
 
     /// Records that settings are in force, unless a new generation has begun meanwhile.
-    pub(crate) fn settings_applied(&mut self, version: u64, sent: Settings) {
+    pub(crate) fn settings_applied(&mut self, version: u64, sent: SettingsSent) {
         if sent.resets_left && sent.is_final {
             self.unapplied = 0;
         }

@@ -157,7 +157,7 @@ impl Storm {
         pools.max().expect("six pools")
     }
 
-    async fn is_over(self) {
+    async fn ends(self) {
         join_all(self.pools.iter().map(|(db, _)| db.close())).await;
         drop(self.database);
     }
@@ -180,7 +180,7 @@ async fn more_pools_than_the_server_has_connections_for() {
     }
     let most = storm.most_failed_in_a_second(since);
     assert!((1..=5).contains(&most), "{most} failed logins in a second");
-    storm.is_over().await;
+    storm.ends().await;
 }
 
 /// A password that is refused is tried twice a second at most, because servers lock accounts that fail too often.
@@ -206,7 +206,7 @@ async fn a_refused_password() {
     for (db, _) in &storm.pools {
         eventually("it is back", async || db.query("SELECT 1", &[]).await.is_ok()).await;
     }
-    storm.is_over().await;
+    storm.ends().await;
 }
 
 /// Within two seconds after the server is back each pool serves.
@@ -240,5 +240,5 @@ async fn a_server_that_is_restarted() {
     let (back, most) = back;
     assert!(back < Duration::from_secs(2), "back after {back:?}");
     assert!(most <= 5, "{most} failed logins in a second");
-    storm.is_over().await;
+    storm.ends().await;
 }
