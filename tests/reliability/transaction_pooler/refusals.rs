@@ -112,6 +112,13 @@ async fn options_that_cannot_be_kept_are_refused_by_name() {
         let text = err.to_string();
         assert!(text.contains(option) && text.contains("pooler"), "{text}");
     }
+    let dsn = "postgres://127.0.0.1:1/shop?pooler=transaction".to_owned();
+    let of_dsn = Config { dsn: Some(dsn), shared_reads: 1, ..Config::default() };
+    let Err(Error::Config(err)) = Database::connect(of_dsn).await else { panic!("a DSN") };
+    assert_eq!(err.option().name(), "shared_reads");
+    let hooked = Database::builder(base).after_connect(|_| Box::pin(async { Ok(()) }));
+    let Err(Error::Config(err)) = hooked.connect().await else { panic!("a hook") };
+    assert!(err.to_string().contains("after_connect"), "{err}");
 }
 
 /// With `session`, what the start-up parameters cannot carry is set by SQL, and again after a reset.
