@@ -1,8 +1,10 @@
 //! What a request has set is in force for its statements, and for nobody else's.
 
-use actix_pg::{Database, Result};
+use actix_pg::{Connection, Database, RequestTransaction, Result};
+use actix_web::web;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{SinkExt, TryStreamExt};
+use test_support::TestApp;
 
 use super::world::World;
 
@@ -129,5 +131,40 @@ async fn statements_that_are_sent_together_get_their_own_answers() {
     });
     join_all(handles).await;
     world.bouncer.assert_alive();
+    db.close().await;
+}
+
+/// The settings of a request hold in its transaction, in its savepoints, and for its statements before and after.
+#[actix_web::test]
+async fn a_request_and_its_transaction_have_one_tenant() {
+    let Some(world) = World::with(TENANTS).await else { return };
+    let db = world.pool().await;
+    let app = TestApp::start(&db, |config| {
+        let handler =
+            async |tenant: web::Path<i32>, conn: Connection, tx: RequestTransaction| -> Result<String> {
+                conn.set_config("app.tenant", &tenant.to_string())?;
+                let sql = "SELECT DISTINCT tenant FROM notes";
+                let mut met: Vec<i32> = conn.query_scalar(sql, &[]).await?;
+                tx.execute("INSERT INTO notes (text) VALUES ('of a request')", &[]).await?;
+                let attempt = tx.transaction().await?;
+                assert!(attempt.execute("SELECT 1 / $1::int", &[&0]).await.is_err());
+                attempt.rollback().await?;
+                met.extend(tx.query_scalar::<i32>(sql, &[]).await?);
+                met.dedup();
+                Ok(format!("{met:?}"))
+            };
+        config.route("/{tenant}", web::get().to(handler));
+    });
+    let answers = join_all((0..120_i32).map(|number| {
+        let app = &app;
+        async move { (number % 10 + 1, app.get(&format!("/{}", number % 10 + 1)).await) }
+    }));
+    for (tenant, answer) in answers.await {
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, &*format!("[{tenant}]")));
+    }
+    let written = "SELECT count(*) FROM notes WHERE text = 'of a request'";
+    let written: i64 = world.observer.connection().query_one_scalar(written, &[]).await.expect("a count");
+    assert_eq!(written, 120);
+    app.stop().await;
     db.close().await;
 }
