@@ -17,7 +17,10 @@ use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::EndReason;
 
 /// The longest wait for the answer of a standby.
-const CHECK: Duration = Duration::from_secs(2);
+const CHECK: Duration = Duration::from_secs(1);
+
+/// The longest wait for a first session on a standby. One that is there logs in within it, and one that is silent takes `connect_timeout`.
+const FIRST: Duration = Duration::from_millis(250);
 
 /// Two pools: one of sessions on standbys, and the writer's, which serves while no standby does.
 #[derive(Debug)]
@@ -50,21 +53,32 @@ impl Reader {
 
     /// Lends a session without a bound: see [`Pool::acquire_in_time`]. Waits in the queue of one of the pools.
     pub(super) async fn acquire_in_time(&self) -> Result<PooledSession, AcquireError> {
-        if !self.standbys.lacks_sessions() {
-            match self.standbys.acquire_in_time().await {
-                Ok(pooled) if self.is_near(&pooled) => return Ok(pooled),
-                Ok(pooled) => {
-                    if let Some(pooled) = self.checked(pooled).await {
-                        return Ok(pooled);
-                    }
+        match self.of_standby().await {
+            None => {}
+            Some(Ok(pooled)) if self.is_near(&pooled) => return Ok(pooled),
+            Some(Ok(pooled)) => {
+                if let Some(pooled) = self.checked(pooled).await {
+                    return Ok(pooled);
                 }
-                Err(AcquireError::Unavailable(_)) => {}
-                Err(err) => return Err(err),
             }
+            Some(Err(AcquireError::Unavailable(_))) => {}
+            Some(Err(err)) => return Err(err),
         }
         match self.primary.acquire_now() {
             Some(pooled) => Ok(pooled),
             None => self.primary.acquire_in_time().await,
+        }
+    }
+
+    /// A session on a standby, if there is something to wait for.
+    async fn of_standby(&self) -> Option<Result<PooledSession, AcquireError>> {
+        let standbys = &self.standbys;
+        if standbys.lacks_sessions() {
+            None
+        } else if standbys.connector().alive() == 0 {
+            timeout(FIRST, standbys.acquire_in_time()).await.ok()
+        } else {
+            Some(standbys.acquire_in_time().await)
         }
     }
 

@@ -1,5 +1,8 @@
 //! A connection for reads, where no standby is configured, or none is there.
 
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
 use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Connection, ConnectionExt, Database, Error, ReadConnection, Result};
 use actix_web::{HttpRequest, web};
@@ -86,6 +89,20 @@ async fn without_a_standby_the_primary_serves() {
     assert!(status.counters.borrows >= 100 && status.open == 1, "{status:?}");
     db.close().await;
     assert!(matches!(db.reader().query("SELECT 1", &[]).await, Err(Error::Acquire(_))));
+}
+
+/// P31: nobody waits long for a standby that does not answer.
+#[actix_web::test]
+async fn a_silent_standby_is_not_waited_for() {
+    let database = database().await;
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let db = connected(with_reader(&database, &format!("host=127.0.0.1 port={port}"))).await;
+    for _ in 0..3 {
+        let begun = Instant::now();
+        db.reader().query("SELECT 1", &[]).await.expect("an answer");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
 }
 
 /// P31: a reader has a DSN of its own, which says what is different.

@@ -1,8 +1,9 @@
 //! Reads on standbys beside writes on the primary: who serves them, how old the answers may be, and what happens when a server goes.
 
+use std::env;
 use std::time::{Duration, Instant};
 
-use actix_pg::testing::Cluster;
+use actix_pg::testing::{Cluster, Error};
 use actix_pg::{Config, Connection, Database, ReadConnection, Result};
 use actix_pg_testing::TestDatabase;
 use actix_web::{App, test, web};
@@ -22,9 +23,16 @@ struct Setup {
 }
 
 impl Setup {
-    async fn start(max_lag: Option<Duration>) -> Self {
+    /// `None` where there is no program that makes a standby, which CI does not forgive.
+    async fn start(max_lag: Option<Duration>) -> Option<Self> {
         log::keep();
-        let cluster = Cluster::start().expect("a cluster");
+        let cluster = match Cluster::start() {
+            Err(Error::Copy { log }) if log.contains("not found") && env::var_os("CI").is_none() => {
+                eprintln!("skipped: {log}");
+                return None;
+            }
+            cluster => cluster.expect("a cluster"),
+        };
         let database = cluster.primary().database_with(SCHEMA).await.expect("a database");
         cluster.caught_up(0).expect("a standby");
         let config = Config {
@@ -35,7 +43,7 @@ impl Setup {
             reader_max_lag: max_lag,
             ..Config::default()
         };
-        Self { db: connected(config).await, database, cluster }
+        Some(Self { db: connected(config).await, database, cluster })
     }
 
     /// Whether a standby answers.
@@ -98,7 +106,7 @@ async fn writes_first(conn: Connection, read: ReadConnection) -> Result<web::Jso
 /// P31: reads go to a standby, with the settings of the request, until the request has used its other connection.
 #[actix_web::test]
 async fn reads_are_served_by_a_standby_until_the_request_writes() {
-    let setup = Setup::start(None).await;
+    let Some(setup) = Setup::start(None).await else { return };
     let app = App::new()
         .wrap(setup.db.middleware())
         .route("/reads", web::get().to(only_reads))
@@ -132,7 +140,7 @@ async fn a_client_reads_what_it_wrote_in_an_earlier_request() {
         let (is_standby, id): (bool, i64) = conn.query_one_as(sql, &[]).await?;
         Ok(format!("{is_standby} {id}"))
     }
-    let setup = Setup::start(None).await;
+    let Some(setup) = Setup::start(None).await else { return };
     let app = App::new()
         .wrap(setup.db.middleware().read_your_writes(Duration::from_millis(1500)))
         .route("/", web::post().to(write))
@@ -162,7 +170,7 @@ async fn a_client_reads_what_it_wrote_in_an_earlier_request() {
 /// P31: the primary serves while there is no standby, and a standby serves again when it is back.
 #[actix_web::test]
 async fn a_standby_that_goes_is_replaced_by_the_primary() {
-    let setup = Setup::start(None).await;
+    let Some(setup) = Setup::start(None).await else { return };
     setup.until_standby_serves(true).await;
     setup.cluster.standby(0).stop().expect("stopped");
     setup.until_standby_serves(false).await;
@@ -186,7 +194,7 @@ async fn a_standby_that_goes_is_replaced_by_the_primary() {
 #[actix_web::test]
 async fn no_answer_is_older_than_the_bound() {
     let bound = Duration::from_millis(400);
-    let setup = Setup::start(Some(bound)).await;
+    let Some(setup) = Setup::start(Some(bound)).await else { return };
     setup.until_standby_serves(true).await;
     // What was written, and when that was known.
     let mut written = vec![(Instant::now(), 0_i64)];
@@ -219,7 +227,7 @@ async fn no_answer_is_older_than_the_bound() {
 /// P31: a standby that applies everything late is not used while somebody writes, and is when all of it has been applied.
 #[actix_web::test]
 async fn a_standby_that_applies_everything_late_is_used_when_nobody_writes() {
-    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    let Some(setup) = Setup::start(Some(Duration::from_millis(400))).await else { return };
     setup.tell_standby("ALTER SYSTEM SET recovery_min_apply_delay = '1500ms'").await;
     setup.cluster.standby(0).reload().expect("reloaded");
     let begun = Instant::now();
@@ -236,7 +244,7 @@ async fn a_standby_that_applies_everything_late_is_used_when_nobody_writes() {
 /// P31: a standby that has lost its primary has applied everything that it has got, and is behind all the same.
 #[actix_web::test]
 async fn a_standby_that_hears_nothing_of_its_primary_is_not_used() {
-    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    let Some(setup) = Setup::start(Some(Duration::from_millis(400))).await else { return };
     setup.until_standby_serves(true).await;
     setup.tell_standby("ALTER SYSTEM SET primary_conninfo = ''").await;
     setup.cluster.standby(0).reload().expect("reloaded");
@@ -252,7 +260,7 @@ async fn a_standby_that_hears_nothing_of_its_primary_is_not_used() {
 /// P31: reads outlive the primary, and the first write after its restart is read.
 #[actix_web::test]
 async fn a_standby_serves_while_the_primary_is_down() {
-    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    let Some(setup) = Setup::start(Some(Duration::from_millis(400))).await else { return };
     setup.until_standby_serves(true).await;
     setup.cluster.primary().stop().expect("stopped");
     for _ in 0..50 {
@@ -273,7 +281,7 @@ async fn a_standby_serves_while_the_primary_is_down() {
 /// P21: both pools are closed, and the connection that asks the primary how far it is.
 #[actix_web::test]
 async fn a_close_ends_the_sessions_at_both_servers() {
-    let setup = Setup::start(Some(Duration::from_millis(400))).await;
+    let Some(setup) = Setup::start(Some(Duration::from_millis(400))).await else { return };
     setup.until_standby_serves(true).await;
     let dsns = [setup.cluster.primary().dsn(), setup.cluster.standby(0).dsn()];
     // The writer's session, and the one that asks.
