@@ -20,8 +20,8 @@ Usage: cargo xtask <command>
                           alone, and each provider of TLS's cryptography; tests the examples that
                           are packages of their own
 
-quickstart, demo and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer
-or Chromium with its driver. What is missing is installed with apt-get, dnf, apk or brew. No
+quickstart, demo and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer,
+Patroni with etcd and HAProxy, or Chromium with its driver. What is missing is installed with apt-get, dnf, apk or brew. No
 PostgreSQL server is needed where TEST_DATABASE_URL names one, nor, for quickstart and demo, where
 DATABASE_URL does.
 
@@ -29,6 +29,7 @@ For a trial:
   XTASK_DRY_RUN           prints the commands and runs none of them
   XTASK_POSTGRES_PATH     the folders to look for PostgreSQL in, instead of the usual ones
   XTASK_PGBOUNCER_PATH    the same for PgBouncer
+  XTASK_PATRONI_PATH      the same for Patroni, etcd and HAProxy
   XTASK_CHROMIUM_PATH     the same for Chromium's driver
   XTASK_PACKAGE_MANAGER   apt-get, dnf, apk or brew, instead of the one that the machine has";
 
@@ -78,6 +79,7 @@ fn test(arguments: &[String]) -> run::Result {
     setup::postgres(&["TEST_DATABASE_URL"])?;
     setup::pgbouncer();
     if arguments.is_empty() {
+        setup::patroni();
         setup::chromium();
         run::cargo(["test", "--all-features"])?;
         let beside = ["actix-pg-derive", "actix-pg-dashboard", "actix-pg-demo"];

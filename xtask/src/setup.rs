@@ -37,7 +37,7 @@ const NO_SERVICE: &str = "if test -d /run/systemd/system; then systemctl disable
 
 /// Installs PgBouncer unless the machine has one. Where that fails the tests run all the same, and skip those of PgBouncer.
 pub(crate) fn pgbouncer() {
-    if has_pgbouncer() {
+    if has_server("pgbouncer", "XTASK_PGBOUNCER_PATH") {
         return;
     }
     eprintln!("There is no PgBouncer on this machine: installing one.");
@@ -50,6 +50,31 @@ pub(crate) fn pgbouncer() {
     });
     if let Err(message) = installed {
         eprintln!("xtask: {message}; going on without PgBouncer");
+    }
+}
+
+/// Stops what Debian's packages start.
+const NO_SERVICES: &str =
+    "if test -d /run/systemd/system; then systemctl disable --now patroni etcd haproxy; fi";
+
+/// Installs Patroni, etcd and HAProxy unless the machine has them. Where that fails the tests run all the same, and skip those of a
+/// switchover. (In CI they fail then.)
+pub(crate) fn patroni() {
+    if ["patroni", "etcd", "haproxy"].iter().all(|name| has_server(name, "XTASK_PATRONI_PATH")) {
+        return;
+    }
+    eprintln!("There is no Patroni with etcd and HAProxy on this machine: installing them.");
+    let installed = Manager::of_this_machine("Patroni, etcd and HAProxy").and_then(|manager| match manager {
+        Manager::Apt => {
+            manager.install(&["patroni", "etcd-server", "haproxy", "python3-etcd"])?;
+            run::as_root(&["sh", "-c", NO_SERVICES])
+        }
+        Manager::Dnf | Manager::Apk | Manager::Brew => {
+            Err("install Patroni, etcd and HAProxy by hand".into())
+        }
+    });
+    if let Err(message) = installed {
+        eprintln!("xtask: {message}; the tests of a switchover are skipped");
     }
 }
 
@@ -135,13 +160,13 @@ fn has_postgres() -> bool {
     .is_some()
 }
 
-/// Looks in `/usr/sbin` too, where Debian keeps it and only root's PATH leads.
-fn has_pgbouncer() -> bool {
-    let folders: Vec<PathBuf> = match env::var_os("XTASK_PGBOUNCER_PATH") {
+/// Looks in `/usr/sbin` too, where Debian keeps servers and only root's PATH leads; or where `variable` says.
+fn has_server(name: &str, variable: &str) -> bool {
+    let folders: Vec<PathBuf> = match env::var_os(variable) {
         Some(path) => env::split_paths(&path).collect(),
         None => binaries::search_path().into_iter().chain(["/usr/sbin".into()]).collect(),
     };
-    folders.iter().any(|folder| folder.join("pgbouncer").is_file())
+    folders.iter().any(|folder| folder.join(name).is_file())
 }
 
 /// Looks for the driver, which depends on the browser in every package.

@@ -60,13 +60,24 @@ fn a_missing_browser_is_installed_with_its_driver() {
 }
 
 #[test]
+fn a_missing_patroni_is_installed_where_the_platform_has_it() {
+    let of = |manager| printed(&["test"], &[("XTASK_PACKAGE_MANAGER", manager)]);
+    let install = "apt-get install -y --no-install-recommends patroni etcd-server haproxy python3-etcd\n";
+    assert!(of("apt-get").contains(install));
+    let by_hand = "install Patroni, etcd and HAProxy by hand; the tests of a switchover are skipped";
+    assert!(of("dnf").contains(by_hand));
+}
+
+#[test]
 fn a_server_that_is_named_is_enough() {
     let folder = env!("CARGO_TARGET_TMPDIR");
-    fs::write(format!("{folder}/pgbouncer"), "").unwrap();
-    fs::write(format!("{folder}/chromedriver"), "").unwrap();
+    for program in ["pgbouncer", "patroni", "etcd", "haproxy", "chromedriver"] {
+        fs::write(format!("{folder}/{program}"), "").unwrap();
+    }
     let there = [
         ("TEST_DATABASE_URL", "postgres://there"),
         ("XTASK_PGBOUNCER_PATH", folder),
+        ("XTASK_PATRONI_PATH", folder),
         ("XTASK_CHROMIUM_PATH", folder),
     ];
     let named = printed(&["test"], &there);
@@ -90,6 +101,7 @@ fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         .env("XTASK_DRY_RUN", "1")
         .env("XTASK_POSTGRES_PATH", "/nonexistent")
         .env("XTASK_PGBOUNCER_PATH", "/nonexistent")
+        .env("XTASK_PATRONI_PATH", "/nonexistent")
         .env("XTASK_CHROMIUM_PATH", "/nonexistent")
         .envs(variables.iter().copied())
         .output()
