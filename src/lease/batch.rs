@@ -23,7 +23,7 @@ use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::started::Started;
 use super::transaction::{is_refusal, is_refused_commit};
-use super::{Lease, Params, unpinned};
+use super::{Lease, Params, described, unpinned};
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::SideEffects;
@@ -222,7 +222,7 @@ async fn prepared<'a, C: FnMut(u64)>(
     let (lease, session) = (session_use.lease(), session_use.session());
     let prepared = match lease.is_unpinned() {
         false => session.prepare(sql).map_err(Error::from).boxed(),
-        true => unpinned::prepare(lease, sql)
+        true => described::prepare(lease, sql)
             .map_ok(|statement| Prepared { statement, info: session.info(sql) })
             .boxed(),
     };

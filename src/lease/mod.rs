@@ -35,6 +35,7 @@ mod echoed;
 mod started;
 mod statement;
 mod unpinned;
+mod described;
 mod leftovers;
 mod transaction;
 mod ending;

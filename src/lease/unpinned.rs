@@ -10,14 +10,13 @@
 //! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
 //! cleared in the same message as COMMIT: [`leftovers`](super::leftovers).
 
-use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
 use futures_util::future::{Either, join, select};
 
 use super::deadline::bounded;
+use super::described::{Described, Take, prepare};
 use super::leftovers::before_commit;
 use super::own_transaction::OwnTransaction;
 use super::session_use::SessionUse;
@@ -27,13 +26,9 @@ use super::state::Reply;
 use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
-use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
 use crate::sql::{SideEffects, side_effects};
-use crate::tokio_postgres::{Column, Row, RowStream, Statement};
-use crate::{Error, Result, tokio_postgres};
-
-/// Takes the rows of a statement, one by one.
-type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
+use crate::tokio_postgres::{Row, Statement};
+use crate::{Error, Result};
 
 pub(super) async fn query(
     mut session_use: SessionUse,
@@ -146,9 +141,8 @@ async fn run(
         let (side_effects, only_reads) = (info.side_effects(), info.only_reads());
         session_use.runs(info);
         lease.check_unpinned(sql, side_effects)?;
-        let mut described = Described { sql, params, plan, known: None };
-        described.look_up(lease.session().unpinned());
-        let alone = described.known.is_some() && lease.needs_no_transaction(side_effects);
+        let described = Described::new(&lease, sql, params, plan);
+        let alone = described.is_known() && lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let ran = match session_use.has_own_transaction() {
             false => described.run(&lease, take).await,
@@ -167,7 +161,7 @@ async fn alone_in_a_transaction(
     take: Take<'_>,
 ) -> Result<u64> {
     let pipelined = only_reads && lease.pool().session_settings().reset != Reset::Always;
-    if pipelined && described.known.is_some() {
+    if pipelined && described.is_known() {
         let (begun, ran) = join(begin(lease), commit_behind(lease, described.send(lease, None, take))).await;
         return begun.and(ran);
     }
@@ -216,106 +210,4 @@ async fn commit_behind<T>(lease: &Lease, statement: impl Future<Output = Result<
     let value = ran?;
     committed.map_err(Error::from)?;
     Ok(value)
-}
-
-/// Prepares a text in the transaction that is open.
-pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
-    let session = lease.session();
-    let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
-    unpinned.prepare(session.client(), sql).await?.ok_or(Error::SessionLost)
-}
-
-/// A statement, and what is known of its types.
-struct Described<'s, 'p> {
-    sql: &'s str,
-    params: Params<'s>,
-    plan: Option<&'p mut Plan>,
-    /// All types are built in.
-    known: Option<Statement>,
-}
-
-impl Described<'_, '_> {
-    /// What is known of the text. Columns that do not fit the plan may be older than the table, and count as unknown.
-    fn look_up(&mut self, unpinned: Option<&Unpinned>) {
-        let known = unpinned.and_then(|unpinned| unpinned.known(self.sql));
-        self.known = known.filter(|known| known.params().len() == self.params.len());
-        if let (Some(known), Some(plan)) = (&self.known, &mut self.plan)
-            && plan.find(known.columns()).is_err()
-        {
-            self.known = None;
-        }
-    }
-
-    /// Runs it in the transaction that is open, or alone.
-    async fn run(mut self, lease: &Lease, take: Take<'_>) -> Result<u64> {
-        let named = self.prepare(lease).await?;
-        self.send(lease, named.as_ref(), take).await
-    }
-
-    /// Prepares the text, if its types are not known. It keeps its name if the driver has to know its types.
-    async fn prepare(&mut self, lease: &Lease) -> Result<Option<Statement>> {
-        if self.known.is_some() {
-            return Ok(None);
-        }
-        let statement = prepare(lease, self.sql).await?;
-        if let Some(plan) = &mut self.plan {
-            plan.find(statement.columns())?;
-        }
-        if is_built_in(&statement) && statement.params().len() == self.params.len() {
-            self.known = Some(statement);
-            return Ok(None);
-        }
-        Ok(Some(statement))
-    }
-
-    async fn send(mut self, lease: &Lease, named: Option<&Statement>, take: Take<'_>) -> Result<u64> {
-        let client = lease.session().client();
-        if let Some(named) = named {
-            return Ok(read(client.query_raw(named, self.params.iter().copied()).await?, take).await?);
-        }
-        let known = self.known.take();
-        let columns = known.as_ref().map_or(&[][..], Statement::columns);
-        let types = known.iter().flat_map(|known| known.params()).cloned();
-        let (mut fits, mut is_first, mut is_lost) = (Ok(()), true, false);
-        let ran = async {
-            let rows = client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await?;
-            let mut checked = |row: Row| {
-                // The table may have changed since the text was prepared.
-                if mem::take(&mut is_first) && !are_same(row.columns(), columns) {
-                    is_lost = !are_built_in(row.columns());
-                    fits = self.plan.as_mut().map_or(Ok(()), |plan| plan.find(row.columns()));
-                }
-                take(row);
-            };
-            read(rows, &mut checked).await
-        };
-        let ran = ran.await;
-        if let Some(unpinned) = lease.session().unpinned() {
-            if is_lost || ran.as_ref().is_err_and(is_of_look_up) {
-                unpinned.lose();
-            }
-            // Without a code it is the driver's: a parameter does not fit the type.
-            let doubts =
-                |err: &tokio_postgres::Error| err.code().is_none() || is_of_text(err) || is_of_look_up(err);
-            if is_lost || ran.as_ref().is_err_and(doubts) {
-                unpinned.forget(self.sql);
-            }
-        }
-        let affected = ran?;
-        fits?;
-        Ok(affected)
-    }
-}
-
-fn are_same(columns: &[Column], others: &[Column]) -> bool {
-    let same = |(one, other): (&Column, &Column)| one.name() == other.name() && one.type_() == other.type_();
-    columns.len() == others.len() && columns.iter().zip(others).all(same)
-}
-
-async fn read(rows: RowStream, take: Take<'_>) -> Result<u64, tokio_postgres::Error> {
-    let mut rows = pin!(rows);
-    while let Some(row) = rows.try_next().await? {
-        take(row);
-    }
-    Ok(rows.rows_affected().unwrap_or(0))
 }

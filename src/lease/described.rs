@@ -1,0 +1,133 @@
+//! What is known of a statement that has no name on the server, and how it is sent.
+
+use std::mem;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
+
+use super::{Lease, Params};
+use crate::row::Plan;
+use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
+use crate::tokio_postgres::{Column, Row, RowStream, Statement};
+use crate::{Error, Result, tokio_postgres};
+
+/// Takes the rows of a statement, one by one.
+pub(super) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
+
+/// Prepares a text in the transaction that is open.
+pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
+    let session = lease.session();
+    let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
+    unpinned.prepare(session.client(), sql).await?.ok_or(Error::SessionLost)
+}
+
+/// A statement, and what is known of its types.
+pub(super) struct Described<'s, 'p> {
+    sql: &'s str,
+    params: Params<'s>,
+    plan: Option<&'p mut Plan>,
+    /// All types are built in.
+    known: Option<Statement>,
+}
+
+impl<'s, 'p> Described<'s, 'p> {
+    pub(super) fn new(lease: &Lease, sql: &'s str, params: Params<'s>, plan: Option<&'p mut Plan>) -> Self {
+        let mut described = Self { sql, params, plan, known: None };
+        described.look_up(lease.session().unpinned());
+        described
+    }
+
+    /// Whether all types are known without a look-up.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// What is known of the text. Columns that do not fit the plan may be older than the table, and count as unknown.
+    fn look_up(&mut self, unpinned: Option<&Unpinned>) {
+        let known = unpinned.and_then(|unpinned| unpinned.known(self.sql));
+        self.known = known.filter(|known| known.params().len() == self.params.len());
+        if let (Some(known), Some(plan)) = (&self.known, &mut self.plan)
+            && plan.find(known.columns()).is_err()
+        {
+            self.known = None;
+        }
+    }
+
+    /// Runs it in the transaction that is open, or alone.
+    pub(super) async fn run(mut self, lease: &Lease, take: Take<'_>) -> Result<u64> {
+        let named = self.prepare(lease).await?;
+        self.send(lease, named.as_ref(), take).await
+    }
+
+    /// Prepares the text, if its types are not known. It keeps its name if the driver has to know its types.
+    pub(super) async fn prepare(&mut self, lease: &Lease) -> Result<Option<Statement>> {
+        if self.known.is_some() {
+            return Ok(None);
+        }
+        let statement = prepare(lease, self.sql).await?;
+        if let Some(plan) = &mut self.plan {
+            plan.find(statement.columns())?;
+        }
+        if is_built_in(&statement) && statement.params().len() == self.params.len() {
+            self.known = Some(statement);
+            return Ok(None);
+        }
+        Ok(Some(statement))
+    }
+
+    pub(super) async fn send(
+        mut self,
+        lease: &Lease,
+        named: Option<&Statement>,
+        take: Take<'_>,
+    ) -> Result<u64> {
+        let client = lease.session().client();
+        if let Some(named) = named {
+            return Ok(read(client.query_raw(named, self.params.iter().copied()).await?, take).await?);
+        }
+        let known = self.known.take();
+        let columns = known.as_ref().map_or(&[][..], Statement::columns);
+        let types = known.iter().flat_map(|known| known.params()).cloned();
+        let (mut fits, mut is_first, mut is_lost) = (Ok(()), true, false);
+        let ran = async {
+            let rows = client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await?;
+            let mut checked = |row: Row| {
+                // The table may have changed since the text was prepared.
+                if mem::take(&mut is_first) && !are_same(row.columns(), columns) {
+                    is_lost = !are_built_in(row.columns());
+                    fits = self.plan.as_mut().map_or(Ok(()), |plan| plan.find(row.columns()));
+                }
+                take(row);
+            };
+            read(rows, &mut checked).await
+        };
+        let ran = ran.await;
+        if let Some(unpinned) = lease.session().unpinned() {
+            if is_lost || ran.as_ref().is_err_and(is_of_look_up) {
+                unpinned.lose();
+            }
+            // Without a code it is the driver's: a parameter does not fit the type.
+            let doubts =
+                |err: &tokio_postgres::Error| err.code().is_none() || is_of_text(err) || is_of_look_up(err);
+            if is_lost || ran.as_ref().is_err_and(doubts) {
+                unpinned.forget(self.sql);
+            }
+        }
+        let affected = ran?;
+        fits?;
+        Ok(affected)
+    }
+}
+
+fn are_same(columns: &[Column], others: &[Column]) -> bool {
+    let same = |(one, other): (&Column, &Column)| one.name() == other.name() && one.type_() == other.type_();
+    columns.len() == others.len() && columns.iter().zip(others).all(same)
+}
+
+async fn read(rows: RowStream, take: Take<'_>) -> Result<u64, tokio_postgres::Error> {
+    let mut rows = pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        take(row);
+    }
+    Ok(rows.rows_affected().unwrap_or(0))
+}
