@@ -160,7 +160,7 @@ impl LeaseState {
             self.in_flight += 1;
             self.configured = true;
         }
-        let probes = begins && self.may_be_in_transaction();
+        let probes = begins && self.may_be_in_transaction() && !self.unpinned;
         let begin = if begins { self.transactions.take_start(probes) } else { None };
         if begin.is_some() {
             self.in_flight += 1;

@@ -86,7 +86,7 @@ fn side_effects<'s>(
         let info = session_use.session().info(sql);
         let effects = info.side_effects();
         if session_use.is_unpinned() {
-            session_use.lease().check_unpinned(sql, effects)?;
+            session_use.lease().check_unpinned(sql, effects, false)?;
         }
         // What cannot be read counts as a COPY, too.
         if effects.control || (effects.copies && !effects.transaction) {

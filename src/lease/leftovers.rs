@@ -23,12 +23,12 @@ impl Lease {
     }
 
     /// Refuses SQL that needs what outlives a transaction. What leaves nothing behind needs nothing either.
-    pub(super) fn check_unpinned(&self, sql: &str, side_effects: SideEffects) -> Result<()> {
+    pub(super) fn check_unpinned(&self, sql: &str, side_effects: SideEffects, batch: bool) -> Result<()> {
         if side_effects == SideEffects::CLEAN {
             return Ok(());
         }
         let in_transaction = self.state().transactions.has_frame();
-        needs_session(sql, in_transaction).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
+        needs_session(sql, in_transaction, batch).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
     }
 
     /// Records that a transaction has ended on the server: its settings and its names are gone.

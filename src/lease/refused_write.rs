@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::Lease;
 use super::state::{Health, LeaseState};
+use super::{CutOff, Lease};
 use crate::Error;
 use crate::stats::EndReason;
 use crate::tokio_postgres::error::SqlState;
@@ -39,20 +39,26 @@ impl Lease {
     }
 
     /// Asks the server at home whether it still takes writes, if it has refused one and no transaction is open. If it does not, the
-    /// session is lost for those who still use it.
+    /// session is lost for those who still use it. Nobody sends meanwhile: the question must not be the first of a transaction.
     pub(super) fn ask_after_refused_write(self: &Arc<Self>) {
         let mut state = self.state();
         if !state.take_refused_write() {
             return;
         }
+        state.health = Health::Held;
         drop(state);
         let (lease, bound) = (Arc::clone(self), self.pool().session_settings().reset_timeout);
+        // Created before the task: a home that has stopped drops the task without polling it.
+        let cut_off = CutOff(Some(Arc::clone(self)));
         self.pool().home().spawn(async move {
+            let mut cut_off = cut_off;
             let _ = timeout(bound, lease.session().look_again()).await;
-            if lease.session().retire_reason() == Some(EndReason::ReadOnly) {
-                lease.state().health = Health::Broken;
-                lease.opened();
-            }
+            cut_off.0 = None;
+            let mut state = lease.state();
+            let is_lost = lease.session().retire_reason() == Some(EndReason::ReadOnly);
+            state.health = if is_lost { Health::Broken } else { Health::Sound };
+            lease.repair_if_due(state);
+            lease.opened();
         });
     }
 }

@@ -76,7 +76,7 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     let ran = bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
         let side_effects = side_effects(sql);
-        lease.check_unpinned(sql, side_effects)?;
+        lease.check_unpinned(sql, side_effects, true)?;
         let alone = lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let client = lease.session().client();
@@ -107,7 +107,7 @@ pub(super) async fn to_stream(
     let lease = Arc::clone(session_use.lease());
     let info = lease.session().info(sql);
     let side_effects = info.side_effects();
-    lease.check_unpinned(sql, side_effects)?;
+    lease.check_unpinned(sql, side_effects, false)?;
     session_use.send(SideEffects::default(), Reply::Prepare).await?;
     if !session_use.is_in_transaction() {
         session_use.answered(Ok(()))?;
@@ -140,7 +140,7 @@ async fn run(
         let info = lease.session().info(sql);
         let (side_effects, only_reads) = (info.side_effects(), info.only_reads());
         session_use.runs(info);
-        lease.check_unpinned(sql, side_effects)?;
+        lease.check_unpinned(sql, side_effects, false)?;
         let described = Described::new(&lease, sql, params, plan);
         let alone = described.is_known() && lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;

@@ -80,6 +80,11 @@ impl ConnectError {
         matches!(self.0.cause, Cause::WrongTarget | Cause::NoneFits)
     }
 
+    /// Whether another host had better be tried first for some time.
+    pub(super) fn speaks_against_host(&self) -> bool {
+        matches!(self.0.cause, Cause::TimedOut(_) | Cause::WrongTarget)
+    }
+
     /// Whether a server has answered with a refusal that is not for this moment only (57P03).
     pub(super) fn is_refusal(&self) -> bool {
         self.0.cause.is_refusal()

@@ -101,8 +101,13 @@ impl Driver {
 
     /// Drops the connection: nothing is sent any more.
     pub(crate) fn cut(self) {
-        let connection = self.shared.seat().connection.take();
+        let (connection, task) = {
+            let mut seat = self.shared.seat();
+            (seat.connection.take(), seat.task.take())
+        };
         drop(connection);
+        // One that waits for a full socket is woken by nobody else.
+        task.inspect(AbortHandle::abort);
     }
 
     /// Lets the connection end, and returns when it has.

@@ -99,6 +99,10 @@ pub(super) struct Turn {
 impl Turn {
     /// Resolves when it is this stream's turn.
     pub(super) fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Its address has logged in before, and keeps its turn.
+        if self.turn.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Poll::Ready(());
+        }
         let permit = ready!(self.waiting.as_mut().poll(cx));
         *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = permit.ok();
         Poll::Ready(())

@@ -19,7 +19,7 @@ use super::connector::Connector;
 use super::hosts::Host;
 use super::login::{Alive, LoggedIn, Place};
 use super::notices::Heard;
-use super::race::{HEAD_START, Race};
+use super::race::{HEAD_START, Race, Runner};
 use super::role::{self, Role};
 use super::stream::{Address, Stream};
 use super::tls::Tls;
@@ -67,12 +67,17 @@ impl Connector {
     /// Tries all addresses of a host, which DNS is asked for at each login.
     async fn at_host(&self, host: &Arc<Host>, search: &Search<'_>) -> Result<LoggedIn, ConnectError> {
         let server = &self.settings.server;
+        let mut overtaken = Overtaken { host: Some(host), since: Instant::now() };
         // The look-up and the first address share one bound: a name server may be silent too.
         let deadline = Instant::now() + server.connect_timeout;
         let mut addresses = match timeout_at(deadline, Address::resolve(&host.server)).await {
             Ok(Ok(addresses)) => addresses,
-            Ok(Err(err)) => return Err(ConnectError::new(host.server.host.to_string(), err.into())),
+            Ok(Err(err)) => {
+                overtaken.host = None;
+                return Err(ConnectError::new(host.server.host.to_string(), err.into()));
+            }
             Err(_) => {
+                overtaken.host = None;
                 host.avoid();
                 let look_up = format!("the look-up of `{}`", host.server.host);
                 return Err(ConnectError::new(look_up, Cause::TimedOut(server.connect_timeout)));
@@ -87,6 +92,12 @@ impl Connector {
             attempts.push(self.at_address(address, deadline, host, search));
         }
         let found = search.race.first(attempts).await;
+        overtaken.host = None;
+        if let Err(Some(failed)) = &found
+            && failed.speaks_against_host()
+        {
+            host.avoid();
+        }
         let no_address = || ConnectError::new("the server".into(), Cause::NoAddress);
         found.map_err(|failed| failed.unwrap_or_else(no_address))
     }
@@ -100,17 +111,12 @@ impl Connector {
     ) -> Result<LoggedIn, ConnectError> {
         let bound = self.settings.server.connect_timeout;
         let deadline = deadline.unwrap_or_else(|| Instant::now() + bound);
-        let mut overtaken = Overtaken { host: Some(host), since: Instant::now() };
         let logged_in = timeout_at(deadline, self.log_in_at(address, host, deadline, search)).await;
-        overtaken.host = None;
         let cause = match logged_in {
             Ok(Ok(logged_in)) => return Ok(logged_in),
             Ok(Err(cause)) => cause,
             Err(_) => Cause::TimedOut(bound),
         };
-        if matches!(cause, Cause::TimedOut(_) | Cause::WrongTarget) {
-            host.avoid();
-        }
         Err(ConnectError::new(address.to_string(), cause))
     }
 
@@ -123,15 +129,17 @@ impl Connector {
         search: &Search<'_>,
     ) -> Result<LoggedIn, Cause> {
         let (server, stats) = (&self.settings.server, self.stats());
+        // The turn is kept while the password is asked for again: no other server is tried after a refusal.
+        let runner = search.race.enter();
         let password = self.passwords.ask(server, &host.server, false, deadline, stats).await;
         let password = password.map_err(Cause::Password)?;
-        let refusal = match self.log_in_with(password.as_deref(), address, host, search).await {
+        let refusal = match self.log_in_with(password.as_deref(), address, host, &runner, search).await {
             Err(cause) if password.is_some() && cause.is_password_refused() => cause,
             done => return done,
         };
         match self.passwords.ask(server, &host.server, true, deadline, stats).await {
             Ok(Some(changed)) if Some(&changed) != password.as_ref() => {
-                self.log_in_with(Some(&changed), address, host, search).await
+                self.log_in_with(Some(&changed), address, host, &runner, search).await
             }
             _ => Err(refusal),
         }
@@ -142,9 +150,9 @@ impl Connector {
         password: Option<&[u8]>,
         address: &Address,
         host: &Arc<Host>,
+        runner: &Runner,
         search: &Search<'_>,
     ) -> Result<LoggedIn, Cause> {
-        let runner = search.race.enter();
         let server = &self.settings.server;
         let mut driver = server.driver.clone();
         if let Some(password) = password {

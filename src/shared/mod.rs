@@ -103,7 +103,10 @@ impl SharedReads {
             let left = within.saturating_sub(since.elapsed());
             sleep(if left.is_zero() { SHORTEST_LOOK } else { left.min(LOOK) }).await;
             let is_last = since.elapsed() >= within;
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade().filter(|shared| !shared.closed.load(Ordering::Acquire))
+            else {
+                return;
+            };
             let mut found = false;
             for worker in shared.all_workers() {
                 found |= worker.give_back_old();

@@ -6,14 +6,34 @@
 use super::tokens::{Kind, Token, tokens};
 use super::{MODES, TRANSACTIONS, mentions_control};
 
-/// What `sql`, one statement or several, needs beyond its transaction, in the words of an error.
-pub(crate) fn needs_session(sql: &str, in_transaction: bool) -> Option<&'static str> {
+/// Functions after which no reset makes a backend as it was.
+const STAYS: &[&str] = &[
+    "setseed",
+    "dblink_connect",
+    "dblink_connect_u",
+    "pg_replication_origin_session_setup",
+    "pg_create_physical_replication_slot",
+    "pg_create_logical_replication_slot",
+];
+
+/// What `sql` needs beyond its transaction, in the words of an error. It may be several statements if it is a `batch`.
+pub(crate) fn needs_session(sql: &str, in_transaction: bool, batch: bool) -> Option<&'static str> {
     match tokens(sql) {
         Some(tokens) => tokens.split(|token| token.is(";")).find_map(|one| statement(one, in_transaction)),
         None => {
-            mentions_control(sql).then_some("SQL that cannot be read, and may begin or end a transaction,")
+            let controls = if batch { mentions_control(sql) } else { may_begin_with_control(sql) };
+            controls.then_some("SQL that cannot be read, and may begin or end a transaction,")
         }
     }
+}
+
+/// Whether one statement that cannot be read, because of a literal in it, may begin or end a transaction.
+fn may_begin_with_control(sql: &str) -> bool {
+    let before = sql.split('\'').next().unwrap_or_default();
+    tokens(before).is_none_or(|tokens| match tokens.first() {
+        Some(first) => first.is_one_of(TRANSACTIONS) || first.is("PREPARE"),
+        None => true,
+    })
 }
 
 fn statement(tokens: &[Token<'_>], in_transaction: bool) -> Option<&'static str> {
@@ -53,6 +73,10 @@ fn statement(tokens: &[Token<'_>], in_transaction: bool) -> Option<&'static str>
             Some("an advisory lock of a session (there is `pg_advisory_xact_lock`)")
         } else if token.names("set_config") && is(at + 1, &["("]) && !ends_in_true(&tokens[at + 1..]) {
             Some("`set_config` without a `true`")
+        } else if STAYS.iter().any(|name| token.names(name)) {
+            Some("a function whose effect on its backend cannot be undone")
+        } else if !in_transaction && (token.names("currval") || token.names("lastval")) {
+            Some("`currval` or `lastval` outside of a transaction (there is `RETURNING`)")
         } else {
             None
         }
@@ -106,7 +130,10 @@ fn ends_in_true(tokens: &[Token<'_>]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::needs_session;
+    /// Of a batch; what is more, of a single statement.
+    fn needs_session(sql: &str, in_transaction: bool) -> Option<&'static str> {
+        super::needs_session(sql, in_transaction, true)
+    }
 
     #[test]
     fn what_outlives_a_transaction_is_named() {
@@ -137,6 +164,7 @@ mod tests {
             "SELECT set_config('app.tenant', $1, false)",
             "SELECT set_config('app.tenant', $1, $2)",
             "SELECT set_config('a.b', 'c', true), set_config('a.b', lower('C'), false)",
+            "SELECT setseed(0.5)",
             "SELECT 'a\\'; COMMIT; --'",
         ] {
             assert!(needs_session(sql, true).is_some(), "{sql}");
@@ -152,6 +180,8 @@ mod tests {
             "CREATE OR REPLACE TEMP VIEW v AS SELECT 1",
             "SELECT 1 INTO TEMP t",
             "CREATE TABLE pg_temp.t (id int)",
+            "SELECT lastval()",
+            "INSERT INTO t VALUES (currval('s'))",
         ] {
             assert!(needs_session(sql, false).is_some(), "{sql}");
             assert_eq!(needs_session(sql, true), None, "{sql}");
@@ -179,6 +209,20 @@ mod tests {
             "SELECT 'a\\b'",
         ] {
             assert_eq!(needs_session(sql, false), None, "{sql}");
+        }
+    }
+
+    /// A backslash in a plain literal means one thing or another, by a setting of the server.
+    #[test]
+    fn one_statement_that_cannot_be_read_is_known_by_its_first_word() {
+        for sql in [
+            "SELECT CASE WHEN p ~ '\\d+' THEN 1 END FROM t",
+            "/* all */ SELECT start FROM t WHERE p ~ '\\.png$'",
+        ] {
+            assert_eq!(super::needs_session(sql, false, false), None, "{sql}");
+        }
+        for sql in ["PREPARE TRANSACTION 'a\\b'", "/* it's */ COMMIT PREPARED 'a\\b'", "'\\'"] {
+            assert!(super::needs_session(sql, false, false).is_some(), "{sql}");
         }
     }
 }
