@@ -13,8 +13,8 @@ const LONGEST: Duration = Duration::from_millis(500);
 /// The longest pause after sessions that cannot be used.
 const LONGEST_AFTER_UNUSED: Duration = Duration::from_secs(1);
 
-/// The pause after the first refused login, of which there may be two together.
-const FIRST_AFTER_REFUSAL: Duration = Duration::from_millis(1_300);
+/// The pause after the first refused login.
+const FIRST_AFTER_REFUSAL: Duration = Duration::from_millis(600);
 
 /// The longest pause after a refused login, because servers lock accounts that fail too often.
 const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(5);

@@ -79,7 +79,7 @@ pub(crate) fn start(pool: &Arc<Pool>) {
                 if pool.gate.is_closed() {
                     return;
                 }
-                let (cause, rest) = (pool.outage.cause(), pool.pace.rest());
+                let cause = pool.outage.cause();
                 drop(pool);
                 let Some(cause) = cause else {
                     backoff = None;
@@ -87,8 +87,17 @@ pub(crate) fn start(pool: &Arc<Pool>) {
                     continue;
                 };
                 let next = backoff.unwrap_or_else(|| Backoff::first(&cause));
-                sleep(next.pause().max(rest)).await;
-                let Some(pool) = weak.upgrade() else { return };
+                sleep(next.pause()).await;
+                // Those that were under way may have failed meanwhile.
+                let pool = loop {
+                    let Some(pool) = weak.upgrade() else { return };
+                    let rest = pool.pace.rest_after(&cause);
+                    if rest.is_zero() {
+                        break pool;
+                    }
+                    drop(pool);
+                    sleep(rest).await;
+                };
                 backoff = pool.try_again(next).await;
             }
         }

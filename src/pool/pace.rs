@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Pool;
 use super::backoff::jittered;
+use crate::session::ConnectError;
 
 /// The most logins of a pool at a time, and the most that fail within a second.
 pub(super) const AT_A_TIME: u32 = 5;
@@ -52,14 +53,10 @@ impl Latest {
         AT_A_TIME.saturating_sub(u32::try_from(lately).unwrap_or(AT_A_TIME))
     }
 
-    /// The time until another one may fail.
-    fn rest(&self, now: Instant) -> Duration {
-        match self.failed.front() {
-            Some(first) if self.left(now) == 0 => {
-                SECOND.saturating_sub(now.saturating_duration_since(*first))
-            }
-            _ => Duration::ZERO,
-        }
+    /// The time until another one may fail, where so many may within a second.
+    fn rest(&self, most: u32, now: Instant) -> Duration {
+        let counts = self.failed.len().checked_sub(most as usize).and_then(|index| self.failed.get(index));
+        counts.map_or(Duration::ZERO, |at| SECOND.saturating_sub(now.saturating_duration_since(*at)))
     }
 
     fn failed(&mut self, now: Instant) {
@@ -77,7 +74,13 @@ impl Pace {
 
     /// The time until another login may fail.
     pub(super) fn rest(&self) -> Duration {
-        self.latest().rest(Instant::now())
+        self.latest().rest(AT_A_TIME, Instant::now())
+    }
+
+    /// The time until another login may fail, after one that has failed so.
+    pub(super) fn rest_after(&self, cause: &ConnectError) -> Duration {
+        let most = if cause.is_login_refused() { AT_FIRST } else { AT_A_TIME };
+        self.latest().rest(most, Instant::now())
     }
 
     fn latest(&self) -> MutexGuard<'_, Latest> {
@@ -98,7 +101,7 @@ impl Pool {
         if ends_outage {
             latest.recovered = Some(now);
         }
-        let (left, rest) = (latest.left(now), latest.rest(now));
+        let (left, rest) = (latest.left(now), latest.rest(AT_A_TIME, now));
         let recovers =
             latest.recovered.is_some_and(|recovered| now.saturating_duration_since(recovered) < RECOVERY);
         drop(latest);
@@ -152,15 +155,16 @@ mod tests {
         for failure in 0..4 {
             latest.failed(at(failure * 100));
             assert_eq!(
-                (u64::from(latest.left(at(400))), latest.rest(at(400))),
+                (u64::from(latest.left(at(400))), latest.rest(5, at(400))),
                 (4 - failure, Duration::ZERO)
             );
         }
         latest.failed(at(400));
-        assert_eq!((latest.left(at(500)), latest.rest(at(500))), (0, Duration::from_millis(550)));
-        assert_eq!((latest.left(at(1_050)), latest.rest(at(1_050))), (1, Duration::ZERO));
+        assert_eq!((latest.left(at(500)), latest.rest(5, at(500))), (0, Duration::from_millis(550)));
+        assert_eq!((latest.left(at(1_050)), latest.rest(5, at(1_050))), (1, Duration::ZERO));
         latest.failed(at(1_060));
-        assert_eq!((latest.left(at(1_060)), latest.rest(at(1_060))), (0, Duration::from_millis(90)));
-        assert_eq!(latest.left(at(9_000)), AT_A_TIME);
+        assert_eq!((latest.left(at(1_060)), latest.rest(5, at(1_060))), (0, Duration::from_millis(90)));
+        assert_eq!(latest.rest(2, at(1_060)), Duration::from_millis(390));
+        assert_eq!((latest.left(at(9_000)), latest.rest(2, at(9_000))), (AT_A_TIME, Duration::ZERO));
     }
 }

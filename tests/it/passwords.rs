@@ -182,13 +182,13 @@ async fn a_source_that_fails_panics_or_hangs_is_a_failed_login() {
     for (how, expected) in [
         (1, "no password for 127.0.0.1:PORT: vault-17 is sealed: its key is away"),
         (2, "no password for 127.0.0.1:PORT: the source panicked"),
-        (3, "no password for 127.0.0.1:PORT: the source did not answer within 500ms (`connect_timeout`)"),
+        (3, "no password for 127.0.0.1:PORT: the source did not answer within 2.5s (`connect_timeout`)"),
     ] {
         let mode = Arc::new(AtomicUsize::new(how));
         let connect = || {
             let mode = Arc::clone(&mode);
             let config = Config {
-                connect_timeout: Duration::from_millis(500),
+                connect_timeout: Duration::from_millis(2_500),
                 acquire_timeout: Duration::from_secs(300),
                 ..sized(of(postgres.port(), "alice"), 1)
             };
@@ -210,7 +210,7 @@ async fn a_source_that_fails_panics_or_hangs_is_a_failed_login() {
         let Err(Error::Connect(err)) = soon("an error", connect()).await else { panic!("no password") };
         let expected = expected.replace("PORT", &postgres.port().to_string());
         assert_eq!((format!("{err:#}"), err.is_final()), (expected.clone(), false));
-        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
 
         mode.store(0, Ordering::Relaxed);
         let db = connect().await.expect("a password");
