@@ -15,9 +15,11 @@ use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, SqlState};
 
 mod busy_with;
+mod conflicts;
 mod response;
 
 pub use busy_with::BusyWith;
+pub(crate) use conflicts::is_conflict;
 
 /// A [`std::result::Result`] with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

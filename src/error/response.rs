@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError};
 
-use super::Error;
+use super::{Error, is_conflict};
 use crate::postgres_error::PostgresError;
 use crate::telemetry;
 use crate::tokio_postgres::error::SqlState;
@@ -124,8 +124,7 @@ fn is_unavailable(said: &PostgresError) -> bool {
     match said.code() {
         Some(code) if *code == SqlState::QUERY_CANCELED => false,
         // Another attempt may not meet the other transaction.
-        Some(code) if *code == SqlState::T_R_SERIALIZATION_FAILURE => true,
-        Some(code) if *code == SqlState::T_R_DEADLOCK_DETECTED => true,
+        Some(code) if is_conflict(code) => true,
         // Whatever its class, the server has hung up after it.
         Some(_) if said.is_fatal() => true,
         Some(_) if said.is_of_read_only_server() => true,

@@ -4,7 +4,6 @@
 //! transaction is cleared at the end of each, in the same message as its COMMIT or ROLLBACK.
 
 use super::Lease;
-use super::reset::RESET;
 use super::session_use::SessionUse;
 use crate::config::{Pooler, Reset};
 use crate::sql::{SideEffects, needs_session};
@@ -54,7 +53,9 @@ impl Lease {
         let settings = self.pool().session_settings();
         let is_marked = settings.reset == Reset::Always || self.state().side_effects.session;
         match (is_marked, unpinned.deallocate(is_marked)) {
-            (true, deallocate) => format!("{RESET}; {deallocate}; {}; ", settings.restore),
+            (true, deallocate) => {
+                format!("{}; {deallocate}; {}; ", self.session().dialect().reset(), settings.restore)
+            }
             (false, "") => String::new(),
             (false, deallocate) => format!("{deallocate}; "),
         }
@@ -66,7 +67,11 @@ impl Lease {
 /// Constraints and their triggers that wait for the COMMIT are checked before, with the settings of their statements.
 pub(super) fn before_commit(lease: &Lease) -> String {
     let leftovers = lease.leftovers();
-    if leftovers.contains(RESET) { format!("SET CONSTRAINTS ALL IMMEDIATE; {leftovers}") } else { leftovers }
+    if leftovers.contains(lease.session().dialect().reset()) {
+        format!("SET CONSTRAINTS ALL IMMEDIATE; {leftovers}")
+    } else {
+        leftovers
+    }
 }
 
 /// A statement that rolls a transaction back, and what clears up after it.

@@ -27,19 +27,8 @@ use crate::stats::{EndReason, Event};
 use crate::telemetry::{self, Span};
 use crate::{Error, tokio_postgres};
 
-/// What [`DISCARD ALL`](https://www.postgresql.org/docs/current/sql-discard.html) does, but for prepared statements: the
-/// cache needs those of the protocol, and [`reset`] removes those made with SQL's `PREPARE`.
-///
-/// `RESET ROLE` comes on top: a role given as a start-up setting is in force again afterwards.
-pub(crate) const RESET: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
-    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
-
 /// What makes the server vouch for a shared session: a statement that does more than read is answered with 25006.
 pub(crate) const READ_ONLY: &str = "SET default_transaction_read_only = on";
-
-/// What removes the prepared statements of SQL, in a second column. A `DO` block would need the right to use a language.
-const DEALLOCATE: &str = ", pg_catalog.string_agg(pg_catalog.concat('DEALLOCATE ', pg_catalog.quote_ident(name)), ';') \
-    FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 
 /// How long a waiter is left to a session that is being reset. After that another session is opened.
 const GRACE: Duration = Duration::from_millis(10);
@@ -136,7 +125,8 @@ pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<Pooled
     }
     pooled.session().driver().adopt();
     let bound = pooled.pool().session_settings().reset_timeout;
-    let sql = format!("{RESET};{}", pooled.pool().session_settings().restore);
+    let restore = &pooled.pool().session_settings().restore;
+    let sql = format!("{};{restore}", pooled.session().dialect().reset());
     match timeout(bound, reset(pooled.session(), &sql)).await {
         Ok(Ok(true)) => {
             pooled.session_mut().settings_left_mut().clear();
@@ -202,7 +192,10 @@ async fn clean(
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
-            true => reset(session, &format!("{sql};{RESET};{}", pool.session_settings().restore)).await?,
+            true => {
+                let (all, restore) = (session.dialect().reset(), &pool.session_settings().restore);
+                reset(session, &format!("{sql};{all};{restore}")).await?
+            }
             false => ask(session, sql).await?,
         };
         if !is_synchronized {
@@ -226,11 +219,11 @@ async fn clean(
     }
 }
 
-/// Runs a [`RESET`], possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
+/// Runs the [reset of the server](crate::session::Dialect::reset), possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
 pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, tokio_postgres::Error> {
     let mut sql = sql.to_owned();
     loop {
-        let Some(row) = answer(session, &sql, DEALLOCATE).await? else {
+        let Some(row) = answer(session, &sql, session.dialect().deallocate()).await? else {
             return Ok(false);
         };
         match row.try_get(1)? {
@@ -242,7 +235,7 @@ pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, tokio_po
 
 /// Runs statements in one message, and says whether the session is in step and has no prepared statements of SQL.
 pub(crate) async fn reset_at_once(session: &Session, sql: &str) -> bool {
-    let answered = answer(session, sql, DEALLOCATE).await;
+    let answered = answer(session, sql, session.dialect().deallocate()).await;
     answered.is_ok_and(|row| row.is_some_and(|row| matches!(row.try_get(1), Ok(None))))
 }
 

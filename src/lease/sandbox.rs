@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::callbacks::{Callback, run};
 use super::request_info::RequestInfo;
 use super::request_settings::RequestSettings;
-use super::reset::{self, RESET};
+use super::reset;
 use super::state::{Health, LeaseState};
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::session::{Abandoned, Session, ask, cancel_until_quiet};
@@ -108,7 +108,7 @@ impl Sandbox {
             let session = turn.pooled.session();
             session.driver().go_home();
             let pool = Arc::clone(turn.pooled.pool());
-            let clean = format!("{RESET}; {}; {KEEP}", pool.session_settings().restore);
+            let clean = format!("{}; {}; {KEEP}", session.dialect().reset(), pool.session_settings().restore);
             let cleaned = timeout(pool.session_settings().reset_timeout, async {
                 matches!(reset::reset(session, &clean).await, Ok(true))
                     && reset::set_up(&pool, session).await

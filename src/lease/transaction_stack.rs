@@ -17,7 +17,7 @@
 use super::callbacks::{Callback, Callbacks};
 use super::own_transaction::OwnTransaction;
 use super::stage::{Rollback, Stage, savepoint};
-use crate::error::BusyWith;
+use crate::error::{BusyWith, is_conflict};
 use crate::tokio_postgres::error::SqlState;
 use crate::{Error, Result};
 
@@ -267,12 +267,11 @@ impl TransactionStack {
 
     /// Records whether the latest statement lost against another transaction.
     pub(crate) fn note<T>(&mut self, answer: &Result<T>) {
-        let conflicts = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         match answer {
             Ok(_) => self.conflict = false,
             Err(err) => match err.code() {
                 Some(code) if *code == SqlState::IN_FAILED_SQL_TRANSACTION => {}
-                code => self.conflict = code.is_some_and(|code| conflicts.contains(code)),
+                code => self.conflict = code.is_some_and(is_conflict),
             },
         }
     }

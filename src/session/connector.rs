@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::Session;
 use super::cancel;
 use super::connect_error::{Cause, ConnectError};
+use super::dialect::Dialect;
 use super::hooks::Hooks;
 use super::hosts::Hosts;
 use super::login::LoggedIn;
@@ -39,6 +41,8 @@ pub(crate) struct Connector {
     pub(super) drivers: TaskTracker,
     closed: AtomicBool,
     pub(super) passwords: Passwords,
+    /// That of a server that is not PostgreSQL.
+    pub(super) dialect: OnceCell<Dialect>,
 }
 
 impl Connector {
@@ -52,6 +56,7 @@ impl Connector {
             settings,
             tls,
             passwords: Passwords::new(hooks.password.clone()),
+            dialect: OnceCell::new(),
             hooks,
             stats,
             alive: Arc::default(),

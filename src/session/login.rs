@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::connect_error::{Cause, ConnectError};
+use super::dialect::Dialect;
 use super::driver::Driver;
 use super::hosts::Host;
 use super::lag::LagBound;
@@ -43,6 +44,8 @@ pub(crate) struct Place {
     pub(super) address: Address,
     host: Arc<Host>,
     pub(super) standing: Arc<Standing>,
+    /// That of PostgreSQL, until another one is found.
+    pub(super) dialect: Dialect,
     /// The session is expected to write.
     pub(super) writes: bool,
     wanted: TargetSessionAttrs,
@@ -58,6 +61,7 @@ impl Place {
         Self {
             address: address.clone(),
             standing: host.add(),
+            dialect: Dialect::default(),
             host: Arc::clone(host),
             writes: Role::writes(reported, wanted),
             wanted,

@@ -11,6 +11,7 @@ mod stream;
 mod auth_watch;
 mod passfile;
 mod password;
+mod dialect;
 mod tls;
 mod driver;
 mod hooks;
@@ -25,6 +26,7 @@ mod unpinned;
 
 pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
+pub(crate) use dialect::Dialect;
 pub(crate) use home::Home;
 pub(crate) use hooks::{HookFailed, Hooks};
 pub(crate) use lag::LagBound;
@@ -123,6 +125,11 @@ impl Session {
     /// What it knows of its statements, if it has another backend in each transaction.
     pub(crate) fn unpinned(&self) -> Option<&Unpinned> {
         self.unpinned.as_deref()
+    }
+
+    /// What the server understands of a reset.
+    pub(crate) fn dialect(&self) -> &Dialect {
+        &self.place.dialect
     }
 
     pub(crate) fn address(&self) -> &Address {

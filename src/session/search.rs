@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::auth_watch::{AuthWatch, WatchedHandshake};
 use super::connect_error::{Cause, ConnectError};
 use super::connector::Connector;
+use super::dialect::{self, Dialect};
 use super::hosts::Host;
 use super::login::{Alive, LoggedIn, Place};
 use super::notices::Heard;
@@ -169,9 +170,10 @@ impl Connector {
 
         // From here on a drop ends it as it ends any other.
         let reported = Role::reported(&connected.1);
+        let is_postgres = dialect::is_postgres(|name| connected.1.parameter(name));
         let place = Place::new(address, host, reported, server.target_session_attrs);
         let alive = Alive::new(&self.alive);
-        let logged_in = LoggedIn::new(
+        let mut logged_in = LoggedIn::new(
             connected,
             place,
             moved,
@@ -185,6 +187,10 @@ impl Connector {
             return Err(cause);
         }
         let ready = async {
+            if !is_postgres {
+                let found = self.dialect.get_or_try_init(|| Dialect::of(&logged_in.client)).await?;
+                logged_in.place.dialect = found.clone();
+            }
             logged_in.check_lag(self.hooks().lag.as_deref()).await?;
             logged_in.restore(&self.settings.session).await
         };

@@ -25,7 +25,7 @@ use super::encoded::Encoded;
 use super::places::Place;
 use super::queue::{Answered, Asker, InFlight, Next, Queue, Rows, Told};
 use crate::config::SharedReadSettings;
-use crate::lease::{self, READ_ONLY, RESET};
+use crate::lease::{self, READ_ONLY};
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Prepared, Session};
 use crate::stats::{EndReason, Phase, StatementInfo};
@@ -69,8 +69,9 @@ impl SharedSession {
         let bound = pool.session_settings().reset_timeout;
         let left_nothing = pooled.session().settings_left().is_empty();
         let restore = &pool.session_settings().restore;
+        let reset = pooled.session().dialect().reset();
         let set_up =
-            if left_nothing { READ_ONLY.to_owned() } else { format!("{RESET};{restore};{READ_ONLY}") };
+            if left_nothing { READ_ONLY.to_owned() } else { format!("{reset};{restore};{READ_ONLY}") };
         match timeout(bound, lease::reset_at_once(pooled.session(), &set_up)).await {
             Ok(true) => {
                 let now = Instant::now();
@@ -156,8 +157,9 @@ impl SharedSession {
         let session = Arc::clone(self);
         let answer = async move {
             let restore = &session.pool().session_settings().restore;
+            let reset = session.session().dialect().reset();
             Answered::Reset(
-                lease::reset_at_once(session.session(), &format!("{RESET};{restore};{READ_ONLY}")).await,
+                lease::reset_at_once(session.session(), &format!("{reset};{restore};{READ_ONLY}")).await,
             )
         };
         queue.send(InFlight::new(answer.boxed(), now, None))

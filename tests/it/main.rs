@@ -42,6 +42,7 @@ mod several_databases;
 mod transactions_on_several_databases;
 mod a_log_of_several_databases;
 mod several_hosts;
+mod distributed;
 mod passwords;
 mod sessions_come_back_clean;
 mod statements_are_cached;

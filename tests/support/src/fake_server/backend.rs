@@ -71,6 +71,9 @@ impl Backend {
         self.state.send_modify(|state| _ = state.backends.insert(pid, Arc::clone(&signals)));
         message(&mut self.answers, b'R', &0_i32.to_be_bytes());
         message(&mut self.answers, b'S', b"client_encoding\0UTF8\0");
+        for (name, value) in self.state.borrow().reported.clone() {
+            message(&mut self.answers, b'S', format!("{name}\0{value}\0").as_bytes());
+        }
         message(&mut self.answers, b'K', &[pid.to_be_bytes(), pid.to_be_bytes()].concat());
         self.answers.extend(READY);
         tokio::select! {
@@ -108,7 +111,12 @@ impl Backend {
                 b'X' => return Ok(()),
                 b'Q' => {
                     let sql = text().into_owned();
-                    match self.pass(Phase::Simple, &sql).await? {
+                    let lacking = self.state.borrow().lacks(&sql);
+                    let passed = match lacking {
+                        Some(code) => Passed::Failed(code),
+                        None => self.pass(Phase::Simple, &sql).await?,
+                    };
+                    match passed {
                         Passed::Failed(code) => error(&mut self.answers, "ERROR", code),
                         Passed::Well => {
                             answer_question(&mut self.answers, &sql);
@@ -208,6 +216,11 @@ impl Backend {
 }
 
 impl State {
+    /// The SQLSTATE of a statement that the server does not know.
+    fn lacks(&self, sql: &str) -> Option<&'static str> {
+        self.lacking.iter().find(|(part, _)| sql.contains(part)).map(|(_, code)| *code)
+    }
+
     fn next_fault(&mut self, phase: Phase, what: &str) -> Option<Fault> {
         let next = self.script.iter().position(|(at, part, _)| *at == phase && what.contains(part))?;
         Some(self.script.remove(next).2)

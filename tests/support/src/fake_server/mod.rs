@@ -59,6 +59,10 @@ struct State {
     answered: HashSet<String>,
     /// What happens to the next who comes to a phase with a statement of which this is a part; once.
     script: Vec<(Phase, &'static str, Fault)>,
+    /// What is reported at the login.
+    reported: Vec<(&'static str, &'static str)>,
+    /// What no simple query may contain, and the SQLSTATE of the refusal.
+    lacking: Vec<(&'static str, &'static str)>,
     /// Who stands before a gate, by backend: the phase, and the statement.
     before: HashMap<i32, (Phase, String)>,
     /// Phases passed by anybody, in all.
@@ -139,6 +143,16 @@ impl FakeServer {
     /// Has something happen to the next who comes to a phase with a statement of which `part` is a part; once.
     pub fn script(&self, phase: Phase, part: &'static str, fault: Fault) {
         self.state.send_modify(|state| state.script.push((phase, part, fault)));
+    }
+
+    /// Has every login from now on report a parameter, as the version of the server.
+    pub fn reports(&self, name: &'static str, value: &'static str) {
+        self.state.send_modify(|state| state.reported.push((name, value)));
+    }
+
+    /// Refuses every simple query that contains this, with an SQLSTATE.
+    pub fn lacks(&self, part: &'static str, code: &'static str) {
+        self.state.send_modify(|state| state.lacking.push((part, code)));
     }
 
     /// Waits until somebody stands before a gate.
