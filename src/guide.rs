@@ -15,11 +15,12 @@
 //! 13. [`errors`]: what a client sees, what the log has
 //! 14. [`time_outs`]: which bound is for what; a time for a call, and for a request
 //! 15. [`tuning`]: how many sessions, and which option for which symptom
-//! 16. [`operating`]: who holds what, and what is slow
-//! 17. [`pooler`]: behind PgBouncer
-//! 18. [`shared_reads`]: queries without a session of their own
-//! 19. [`past_one_machine`]: poolers, standbys, a reader beside the writer, passwords that change, many applications, distributed PostgreSQL
-//! 20. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 16. [`capacity`]: `pool_max_size`, processes, a pooler, cores: a simulation
+//! 17. [`operating`]: who holds what, and what is slow
+//! 18. [`pooler`]: behind PgBouncer
+//! 19. [`shared_reads`]: queries without a session of their own
+//! 20. [`past_one_machine`]: poolers, standbys, a reader beside the writer, passwords that change, many applications, distributed PostgreSQL
+//! 21. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -67,6 +68,9 @@ pub mod time_outs {}
 
 #[doc = include_str!("../docs/guide/tuning.md")]
 pub mod tuning {}
+
+#[doc = include_str!("../docs/guide/capacity.md")]
+pub mod capacity {}
 
 #[doc = include_str!("../docs/guide/operating.md")]
 pub mod operating {}

@@ -25,6 +25,8 @@ Usage: cargo run --release -p bench -- [OPTIONS]
   --charts FOLDER   write SVG charts
   -h, --help
 
+`simulate` instead of options simulates the sizes of pools: see simulate --help.
+
 Contenders: actix-pg, actix-pg-shared, bb8-postgres, bb8-postgres-tuned, deadpool-postgres, sqlx, limit, wire, gino-starlette,
   none
 Loads: c8w2, c16w2, c64w2, c256w2 (clients, workers), c8w1, c16w1, c64w1, c256w1, plain, five, slow, uneven,

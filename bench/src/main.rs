@@ -17,6 +17,7 @@ mod results;
 mod targets;
 mod machine;
 mod report;
+mod simulate;
 mod chart;
 
 use args::Args;
@@ -32,6 +33,7 @@ fn main() {
         ["serve", name, workers] => {
             workers.parse().map_err(Into::into).and_then(|workers| serve(name, workers))
         }
+        ["simulate", ref options @ ..] => simulate::run(options),
         ["--help" | "-h"] => {
             print!("{}", args::HELP);
             Ok(())
