@@ -289,12 +289,14 @@ async fn after_close_there_is_silence() {
     let (proxy, config) = Proxy::to(&database).await;
     let db = connected(config).await;
     let server = format!("127.0.0.1:{}", proxy.port());
-    let opened = || log::ours_with(&["session opened", &server]).len();
+    let here = std::thread::current();
+    let thread = format!("[{}]", here.name().unwrap_or_default());
+    // The port may have been another test's.
+    let opened = || log::ours_with(&["session opened", &server, &thread]).len();
     eventually("the floor is there", async || opened() == 5).await;
     let conn = db.connection();
     db.close().await;
-    let (accepted, here) = (proxy.accepted(), std::thread::current());
-    let thread = format!("[{}]", here.name().unwrap_or_default());
+    let accepted = proxy.accepted();
     let lines = || log::ours_with(&[&thread]);
     let before = lines();
     assert!(
