@@ -48,15 +48,12 @@ impl<D> Database<D> {
     }
 }
 
-/// What lends the sessions of a reader, and the task that asks the primary how far it is. The writer holds it.
+/// What lends the sessions of a reader. The writer holds it.
 #[derive(Debug)]
-pub(super) struct Reading {
-    reader: Arc<Reader>,
-    measuring: CancellationToken,
-}
+pub(super) struct Reading(Arc<Reader>);
 
 impl Reading {
-    /// Starts a pool without a session, so that no standby has to be there.
+    /// Starts a pool without a session, so that no standby has to be there, and the task that asks the primary how far it is.
     pub(super) async fn start(
         settings: &Settings,
         reader: ReaderSettings,
@@ -77,23 +74,16 @@ impl Reading {
         }
         let standbys = Pool::new(&settings, connector, Vec::new());
         standbys.hold_floor();
-        Self { reader: Reader::new(standbys, Arc::clone(primary)), measuring }
+        Self(Reader::new(standbys, Arc::clone(primary), measuring))
     }
 
     pub(super) fn lender(&self) -> Lender {
-        Lender::Reader(Arc::clone(&self.reader))
+        Lender::Reader(Arc::clone(&self.0))
     }
 
-    /// Closes the reader's pool. The task ends with it.
+    /// Closes the reader's pool.
     pub(super) async fn close(&self) {
-        self.measuring.cancel();
         self.lender().close().await;
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.measuring.cancel();
     }
 }
 

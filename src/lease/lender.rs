@@ -190,7 +190,7 @@ impl Lender {
     pub(crate) async fn close(&self) {
         match self {
             Self::Pool(pool) => pool.close().await,
-            Self::Reader(reader) => reader.standbys().close().await,
+            Self::Reader(reader) => reader.close().await,
             #[cfg(feature = "testing")]
             Self::Sandbox(sandbox) => sandbox.close().await,
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::stats::EndReason;
@@ -22,16 +23,25 @@ const CHECK: Duration = Duration::from_secs(1);
 /// The longest wait for a first session on a standby. One that is there logs in within it, and one that is silent takes `connect_timeout`.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// Two pools: one of sessions on standbys, and the writer's, which serves while no standby does.
+/// Two pools: one of sessions on standbys, and the writer's, which serves while no standby does. The handles of the writer and those
+/// of the reader hold it.
 #[derive(Debug)]
 pub(crate) struct Reader {
     standbys: Arc<Pool>,
     primary: Arc<Pool>,
+    /// Ends the task that asks the primary how far it is. It runs as long as sessions of standbys are lent.
+    measuring: CancellationToken,
 }
 
 impl Reader {
-    pub(crate) fn new(standbys: Arc<Pool>, primary: Arc<Pool>) -> Arc<Self> {
-        Arc::new(Self { standbys, primary })
+    pub(crate) fn new(standbys: Arc<Pool>, primary: Arc<Pool>, measuring: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { standbys, primary, measuring })
+    }
+
+    /// Closes the pool of the standbys, and ends the task with it.
+    pub(super) async fn close(&self) {
+        self.measuring.cancel();
+        self.standbys.close().await;
     }
 
     pub(super) fn standbys(&self) -> &Arc<Pool> {
@@ -103,6 +113,12 @@ impl Reader {
             }
         });
         checked.await.ok().and_then(|mut checked| checked.0.take())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.measuring.cancel();
     }
 }
 

@@ -241,6 +241,35 @@ async fn a_standby_that_applies_everything_late_is_used_when_nobody_writes() {
     setup.until_standby_serves(true).await;
 }
 
+/// P31: the bound holds where only the handle of the reader is kept.
+#[actix_web::test]
+async fn the_bound_holds_without_the_handle_of_the_writer() {
+    let Some(Setup { db, database, cluster }) = Setup::start(Some(Duration::from_millis(400))).await else {
+        return;
+    };
+    let tell_standby = async |sql: &str| {
+        let dsn = cluster.standby(0).dsn();
+        let config = Config { pool_min_size: 0, ..Config::from_dsn(dsn).expect("a DSN") };
+        connected(config).await.batch_execute(sql).await.expect("done");
+    };
+    let dsn = format!("{}?target_session_attrs=read-write", cluster.dsn_of(&database));
+    let writer = connected(Config { pool_min_size: 0, ..Config::from_dsn(&dsn).expect("a DSN") }).await;
+    let reader = db.reader();
+    drop(db);
+    let is_standby = async || reader.query_one_scalar::<bool>(IS_STANDBY, &[]).await.unwrap_or(false);
+    eventually("the standby serves", is_standby).await;
+    tell_standby("ALTER SYSTEM SET recovery_min_apply_delay = '1h'").await;
+    cluster.standby(0).reload().expect("reloaded");
+    eventually("the standby is too far behind", async || {
+        writer.execute(WRITE, &[]).await.expect("written");
+        !is_standby().await
+    })
+    .await;
+    let id: i64 = writer.query_one_scalar(WRITE, &[]).await.expect("written");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(reader.query_one_scalar::<i64>(LATEST, &[]).await.expect("an answer"), id);
+}
+
 /// P31: a standby that has lost its primary has applied everything that it has got, and is behind all the same.
 #[actix_web::test]
 async fn a_standby_that_hears_nothing_of_its_primary_is_not_used() {
