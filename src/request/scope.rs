@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use actix_web::HttpRequest;
 use futures_util::FutureExt;
@@ -29,6 +29,10 @@ pub(crate) struct Scope {
     state: Mutex<State>,
     /// A session was borrowed, and has been given back.
     was_leased: AtomicBool,
+    /// The connection of the same request for reads.
+    reader: OnceLock<Weak<Scope>>,
+    /// The connection of the same request for writes, if this one is for reads. It serves as soon as it is used.
+    writer: Option<Arc<Scope>>,
 }
 
 /// ```text
@@ -37,6 +41,7 @@ pub(crate) struct Scope {
 ///    ^ <────────────────── │ gave up             │
 ///    └───────────────────────────────────────────┘ release
 ///   any ── the request is over ──> Detached        any ── close ──> Closed
+///   any ── its other connection is used ──> Detached
 /// ```
 #[derive(Debug)]
 enum State {
@@ -48,43 +53,61 @@ enum State {
     Leased(Arc<Lease>),
     /// In a sandbox: each statement waits for a turn, unless a transaction, stream or copy of this request has one.
     Turns(Weak<Lease>),
-    /// The request is over. Every statement borrows and returns by itself.
+    /// The request is over, or uses its connection for writes. Every statement borrows and returns by itself.
     Detached,
     /// Closed by the handler for good.
     Closed,
 }
 
+impl State {
+    /// Whether a session is borrowed, or somebody waits for one.
+    fn borrows(&self) -> bool {
+        match self {
+            Self::Leased(_) => true,
+            Self::Borrowing(borrow) => borrow.strong_count() > 0,
+            _ => false,
+        }
+    }
+}
+
 impl Scope {
     /// The connection of no request.
     pub(crate) fn standalone(database: &Untyped) -> Arc<Self> {
-        Self::new(database, Arc::new(RequestInfo::standalone()))
+        Arc::new(Self::new(database, Arc::new(RequestInfo::standalone())))
     }
 
-    fn new(database: &Untyped, info: Arc<RequestInfo>) -> Arc<Self> {
+    fn new(database: &Untyped, info: Arc<RequestInfo>) -> Self {
         let lender = database.lender().clone();
         let state = Mutex::new(idle(&lender));
         let shared = database.shared().cloned();
-        Arc::new(Self { lender, shared, info, state, was_leased: AtomicBool::new(false) })
+        let (was_leased, reader) = (AtomicBool::new(false), OnceLock::new());
+        Self { lender, shared, info, state, was_leased, reader, writer: None }
     }
 
-    /// The connection of the same request to another database, with the same settings and deadline.
-    pub(super) fn beside(&self, database: &Untyped) -> Arc<Self> {
-        Self::new(database, Arc::clone(&self.info))
+    /// The connection of the same request for reads from this database, with the same settings and deadline. Called once.
+    pub(super) fn beside(self: &Arc<Self>, database: &Untyped) -> Arc<Self> {
+        let writer = Some(Arc::clone(self));
+        let reader = Arc::new(Self { writer, ..Self::new(database, Arc::clone(&self.info)) });
+        let _ = self.reader.set(Arc::downgrade(&reader));
+        reader
+    }
+
+    /// The connection that serves the next statement.
+    fn serving(self: &Arc<Self>) -> &Arc<Self> {
+        match &self.writer {
+            Some(writer) if writer.is_used() => writer,
+            _ => self,
+        }
     }
 
     /// Whether a session has been borrowed. A read that is shared needs none.
     pub(super) fn is_used(&self) -> bool {
-        let borrows = match &*self.state() {
-            State::Leased(_) => true,
-            State::Borrowing(borrow) => borrow.strong_count() > 0,
-            _ => false,
-        };
-        borrows || self.was_leased.load(Ordering::Acquire)
+        self.state().borrows() || self.was_leased.load(Ordering::Acquire)
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
     pub(crate) fn of_request(database: &Untyped, req: &HttpRequest, sum_up: bool) -> Arc<Self> {
-        let scope = Self::new(database, Arc::default());
+        let scope = Arc::new(Self::new(database, Arc::default()));
         scope.info.sum_up(sum_up);
         if scope.lender.pool().warnings().any()
             && let Some(route) = req.match_pattern()
@@ -117,10 +140,11 @@ impl Scope {
     ///
     /// Cancellation safety: a borrow ends with the last future that waits for it. Nothing is lost then.
     pub(crate) async fn enter(self: &Arc<Self>, caller: Caller) -> Result<SessionUse> {
+        let scope = self.serving();
         match self.info.deadline() {
-            None => self.enter_in_time(caller).await,
+            None => scope.enter_in_time(caller).await,
             // Boxed, because few requests have a deadline.
-            Some(deadline) => deadline.limit(self.enter_in_time(caller).boxed()).await,
+            Some(deadline) => deadline.limit(scope.enter_in_time(caller).boxed()).await,
         }
     }
 
@@ -170,6 +194,10 @@ impl Scope {
     }
 
     fn try_enter(self: &Arc<Self>, caller: Caller) -> Result<Entry> {
+        // Both may borrow from one pool. Where each request held one session and waited for another, none would go on.
+        if let Some(reader) = self.reader.get().and_then(Weak::upgrade) {
+            reader.detach();
+        }
         let mut state = self.state();
         match &*state {
             State::Leased(lease) => return lease.enter().map(Entry::Acquired),
@@ -273,7 +301,8 @@ impl Scope {
 
     /// Notes that a session is given back. Under the lock, so that [`is_used`](Self::is_used) finds either.
     fn left(&self, left: &State) {
-        if matches!(left, State::Leased(_)) {
+        // Whoever still waits gets a session after the end of the request.
+        if left.borrows() {
             self.was_leased.store(true, Ordering::Release);
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_pg::testing::{Postgres, TestDatabase};
 use actix_pg::{Config, Connection, ConnectionExt, Database, Error, ReadConnection, Result};
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, rt, web};
 use test_support::{TestApp, all_returned, connect, connected, database, eventually, log, sized};
 
 const BACKEND: &str = "SELECT pg_backend_pid()";
@@ -118,5 +118,74 @@ async fn a_reader_may_be_somewhere_else() {
     let watched = db.reader().watch();
     db.reader().query("SELECT 1", &[]).await.expect("an answer");
     assert_eq!(watched.status().open, 1);
+    db.close().await;
+}
+
+async fn reads_and_writes(read: ReadConnection, conn: Connection) -> Result<String> {
+    read.query_one_scalar::<i32>(BACKEND, &[]).await?;
+    conn.execute("SELECT 1", &[]).await?;
+    read.query_one_scalar::<String>("SELECT current_database()::text", &[]).await
+}
+
+async fn reads_while_it_writes(read: ReadConnection, conn: Connection) -> Result<String> {
+    let of_read: &Connection = &read;
+    // The second one waits for the first.
+    let (first, second) =
+        tokio::join!(of_read.execute("SELECT pg_sleep(0.2)", &[]), conn.execute("SELECT 1", &[]));
+    (first?, second?);
+    of_read.query_one_scalar::<String>("SELECT current_database()::text", &[]).await
+}
+
+/// P31: no request waits for a session while its connection for reads holds one of the same pool.
+#[actix_web::test]
+async fn a_request_that_reads_and_then_writes_needs_one_session_of_the_primary() {
+    let postgres = Postgres::builder().start().expect("a server");
+    let database = postgres.database().await.expect("a database");
+    let db = connected(Config { pool_min_size: 1, ..with_reader(&database, "prefer-standby") }).await;
+    let app = TestApp::start(&db, |config| {
+        config
+            .route("/then", web::get().to(reads_and_writes))
+            .route("/while", web::get().to(reads_while_it_writes));
+    });
+    for path in ["/then", "/while"] {
+        for _ in 0..3 {
+            let begun = Instant::now();
+            assert_eq!(app.get(path).await.ok(), database.name());
+            assert!(begun.elapsed() < Duration::from_secs(2), "{path}: {:?}", begun.elapsed());
+        }
+    }
+    all_returned(&db).await;
+    app.stop().await;
+    db.close().await;
+}
+
+/// P31: a task that waits for its first session when the request ends reads what it then writes.
+#[actix_web::test]
+async fn a_task_that_waits_at_the_end_of_its_request_reads_what_it_writes() {
+    let (database, elsewhere) = (database().await, database().await);
+    let reader = format!("dbname={} target_session_attrs=any", elsewhere.name());
+    let db = connected(with_reader(&database, &reader)).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let app = TestApp::start(&db, move |config| {
+        let tell = tell.clone();
+        let handler = move |read: ReadConnection, conn: Connection, db: web::Data<Database>| {
+            let tell = tell.clone();
+            async move {
+                rt::spawn(async move {
+                    conn.execute("SELECT 1", &[]).await.expect("written");
+                    let sql = "SELECT current_database()::text";
+                    let _ = tell.send(read.query_one_scalar::<String>(sql, &[]).await.expect("read"));
+                });
+                eventually("the task waits", async || db.status().pending_requests == 1).await;
+                "answered"
+            }
+        };
+        config.route("/", web::get().to(handler));
+    });
+    let only = db.session().await.expect("the only session");
+    app.get("/").await.ok();
+    drop(only);
+    assert_eq!(told.recv().await.expect("an answer"), database.name());
+    app.stop().await;
     db.close().await;
 }
