@@ -106,6 +106,18 @@ pub(crate) fn outage_ended(database: Name, lasted: Duration) {
     info!(database, ?lasted, "sessions can be opened again");
 }
 
+pub(crate) fn primary_silent(database: Name, err: &(dyn Error + 'static)) {
+    warn!(
+        database,
+        error = %Chain(err),
+        "cannot ask the primary how far it is; its last known position counts until that works"
+    );
+}
+
+pub(crate) fn primary_answers(database: Name, lasted: Duration) {
+    info!(database, ?lasted, "the primary says again how far it is");
+}
+
 pub(crate) fn listening_failed(database: Name, err: &(dyn Error + 'static)) {
     warn!(database, error = %Chain(err), "cannot listen; trying again for as long as somebody does");
 }

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures_util::future::{Either, select};
 use tokio::time::{sleep, timeout};
@@ -12,6 +13,7 @@ use crate::config::{ReaderSettings, Settings};
 use crate::lease::{Lender, Reader};
 use crate::pool::{Backoff, Pool};
 use crate::session::{ConnectError, Connector, Hooks, LagBound, LoggedIn, Tls};
+use crate::telemetry;
 
 /// The name of the pool in the log and in the metrics.
 const NAME: &str = "reader";
@@ -95,6 +97,7 @@ async fn measure(
     stopped: CancellationToken,
 ) {
     let mut backoff = Backoff::default();
+    let mut silent_since = None;
     loop {
         let pause = if session.is_some() { lag.pause() } else { lag.pause().max(backoff.pause()) };
         if let Either::Right(_) = select(pin!(sleep(pause)), pin!(stopped.cancelled())).await {
@@ -105,10 +108,21 @@ async fn measure(
         session = match select(pin!(answer), pin!(stopped.cancelled())).await {
             Either::Left((Ok(session), _)) => {
                 backoff = Backoff::default();
+                if let Some(since) = silent_since.take() {
+                    telemetry::primary_answers(Some(NAME), Instant::elapsed(&since));
+                }
                 Some(session)
             }
             Either::Left((Err(cause), _)) => {
+                if stopped.is_cancelled() {
+                    return;
+                }
                 backoff = backoff.after(&cause);
+                lag.note_silence();
+                silent_since.get_or_insert_with(|| {
+                    telemetry::primary_silent(Some(NAME), &cause);
+                    Instant::now()
+                });
                 None
             }
             Either::Right(_) => return,

@@ -11,8 +11,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use crate::tokio_postgres::types::PgLsn;
 use crate::tokio_postgres::{Client, Error, SimpleQueryMessage};
@@ -34,11 +38,13 @@ const HEADER: u64 = 40;
 pub(crate) struct LagBound {
     most: Duration,
     positions: Mutex<VecDeque<(Instant, u64)>>,
+    /// The primary has not answered the latest question in time.
+    is_silent: AtomicBool,
 }
 
 impl LagBound {
     pub(crate) fn new(most: Duration) -> Self {
-        Self { most, positions: Mutex::default() }
+        Self { most, positions: Mutex::default(), is_silent: AtomicBool::new(false) }
     }
 
     /// The bound itself.
@@ -55,10 +61,24 @@ impl LagBound {
     pub(crate) async fn ask_primary(&self, client: &Client) -> Result<(), Error> {
         // Before the question: all that was committed by then is in the answer.
         let asked = Instant::now();
-        if let Some(position) = ask(client, POSITION).await? {
+        let mut answer = pin!(ask(client, POSITION));
+        let answer = match timeout(self.near() - self.pause(), answer.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Now, because nothing known is of late any more.
+                self.note_silence();
+                answer.await
+            }
+        };
+        if let Some(position) = answer? {
             self.note(asked, position);
         }
         Ok(())
+    }
+
+    /// Notes that the primary does not answer: until it does, its last known position counts.
+    pub(crate) fn note_silence(&self) {
+        self.is_silent.store(true, Ordering::Relaxed);
     }
 
     /// Asks a server whether it is a standby that is near enough, or no standby.
@@ -69,6 +89,7 @@ impl LagBound {
 
     fn note(&self, at: Instant, position: u64) {
         let position = if position % PAGE <= HEADER { position - position % PAGE } else { position };
+        self.is_silent.store(false, Ordering::Relaxed);
         let mut positions = self.positions();
         // Another server is the primary, and has not got what the former one had.
         if positions.back().is_some_and(|(_, latest)| *latest > position) {
@@ -82,12 +103,19 @@ impl LagBound {
 
     /// Whether a standby that has replayed so far stays near enough until it is asked again.
     ///
-    /// While the primary does not answer, it is the last position known that counts.
+    /// While the primary does not answer, it is the last position known that counts. Where nobody has asked, as after the process was
+    /// stopped for a time, none does.
     fn is_near(&self, replayed: u64, now: Instant) -> bool {
-        let near = self.most - self.pause();
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
         let positions = self.positions();
-        let of_late = positions.iter().find(|(at, _)| now.saturating_duration_since(*at) <= near);
-        of_late.or(positions.back()).is_some_and(|(_, position)| *position <= replayed)
+        let of_late = positions.iter().find(|(at, _)| now.saturating_duration_since(*at) <= self.near());
+        let last = positions.back().filter(|_| is_silent);
+        of_late.or(last).is_some_and(|(_, position)| *position <= replayed)
+    }
+
+    /// How old a position may be that a standby has to have.
+    fn near(&self) -> Duration {
+        self.most - self.pause()
     }
 
     fn positions(&self) -> MutexGuard<'_, VecDeque<(Instant, u64)>> {
@@ -130,11 +158,14 @@ mod tests {
         bound.note(second(10), 100_900);
         bound.note(second(20), 100_900);
         assert!(bound.is_near(100_900, second(20)) && !bound.is_near(100_899, second(20)));
+        // Nobody has asked.
+        assert!(!bound.is_near(u64::MAX, second(99)));
         // The primary is silent.
+        bound.note_silence();
         assert!(bound.is_near(100_900, second(99)) && !bound.is_near(100_899, second(99)));
         // Another primary, which has got less.
         bound.note(second(100), 100_500);
-        assert!(bound.is_near(100_500, second(100)));
+        assert!(bound.is_near(100_500, second(100)) && !bound.is_near(u64::MAX, second(199)));
     }
 
     /// On an idle server the next record may begin behind the header of a page, up to which nothing is ever replayed.

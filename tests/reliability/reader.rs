@@ -297,6 +297,9 @@ async fn a_standby_serves_while_the_primary_is_down() {
         sleep(Duration::from_millis(20)).await;
     }
     assert!(setup.db.execute(WRITE, &[]).await.is_err());
+    let port = setup.cluster.primary().port().to_string();
+    let lines = log::ours_with(&["WARN", "cannot ask the primary", r#"database="reader""#, &port]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
     setup.cluster.primary().start_again().expect("started");
     eventually("writes are back", async || setup.db.execute(WRITE, &[]).await.is_ok()).await;
     eventually("the standby has it", async || {
