@@ -12,6 +12,8 @@ impl<D> Database<D> {
     /// time at the latest. They are replaced one at a time, so the floor lacks one at most, and nobody is refused. Where no new session
     /// can be opened, the old ones stay.
     ///
+    /// The [`reader`](Self::reader) has a pool of its own, which this leaves alone: call it on `db.reader()` too.
+    ///
     /// Sessions that are opened from now on are not touched, nor is the one that [listens](Self::listen). `counters.ended.renewed` of
     /// [`Status`](crate::Status) counts those that have gone.
     ///

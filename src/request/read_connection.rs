@@ -16,7 +16,7 @@ use crate::database::Main;
 
 /// The lazy connection of a request for reads: a [`Connection`], on a standby where there is one. An extractor.
 ///
-/// It has all verbs of a [`Connection`], to which it dereferences. Which one that is, it says at each use:
+/// It has all verbs of a [`Connection`], to which it dereferences. Which session serves a statement is decided when it begins:
 ///
 /// | | the connection |
 /// |---|---|
@@ -25,8 +25,13 @@ use crate::database::Main;
 /// | a standby is there, and near enough | one on a session of the [`reader`](crate::Database::reader) |
 /// | none is | one on a session of the primary |
 ///
+/// A transaction, a stream or a copy that has begun stays where it is. When the request first uses its `Connection`, the session of its reads goes back, or as
+/// soon as nothing runs on it. What is written through a [`Database`](crate::Database) is not noticed: the next read may come from a standby that
+/// does not have it.
+///
 /// Settings and deadline of the request hold on both. The first use borrows; everything in the request that extracts a `ReadConnection`
-/// shares that session. Statements that write belong on a [`Connection`]: on a standby they fail with SQLSTATE 25006.
+/// shares that session. Statements that write belong on a [`Connection`]: on a standby they fail with SQLSTATE 25006. On the primary
+/// they succeed, and do not count as writes: after [`release`](Connection::release) the next read may come from a standby.
 ///
 /// ```
 /// use actix_pg::{OrNotFound, ReadConnection, Result};
