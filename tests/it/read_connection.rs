@@ -132,7 +132,7 @@ async fn reads_while_it_writes(read: ReadConnection, conn: Connection) -> Result
     // The second one waits for the first.
     let (first, second) =
         tokio::join!(of_read.execute("SELECT pg_sleep(0.2)", &[]), conn.execute("SELECT 1", &[]));
-    (first?, second?);
+    first.and(second)?;
     of_read.query_one_scalar::<String>("SELECT current_database()::text", &[]).await
 }
 
