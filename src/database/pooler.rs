@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::config::{ConfigError, OptionSource, Pooler, SessionSettings};
-use crate::session::{Connector, Hooks, Session};
+use crate::session::{Connector, Hooks, Session, value};
 use crate::telemetry;
-use crate::tokio_postgres::{Client, SimpleQueryMessage};
+use crate::tokio_postgres::Client;
 
 /// The longest wait for the answers. Nobody is held up by a server that is slow.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,9 +42,5 @@ pub(super) async fn warn_of_transactions(
 }
 
 async fn backend(client: &Client) -> Option<String> {
-    let answers = client.simple_query("SELECT pg_catalog.pg_backend_pid()").await.ok()?;
-    answers.into_iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
+    value(client, "SELECT pg_catalog.pg_backend_pid()").await.ok()?
 }

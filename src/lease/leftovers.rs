@@ -4,6 +4,7 @@
 //! transaction is cleared at the end of each, in the same message as its COMMIT or ROLLBACK.
 
 use super::Lease;
+use super::reset::everything;
 use super::session_use::SessionUse;
 use crate::config::{Pooler, Reset};
 use crate::sql::{SideEffects, needs_session};
@@ -45,17 +46,18 @@ impl Lease {
             && self.pool().session_settings().reset != Reset::Always
     }
 
+    /// Whether what the open transaction has done to the session may be more than is known.
+    fn is_marked(&self) -> bool {
+        self.pool().session_settings().reset == Reset::Always || self.state().side_effects.session
+    }
+
     /// What has to be cleared at the end of the open transaction, each statement with a semicolon behind it.
-    fn leftovers(&self) -> String {
+    fn leftovers(&self, is_marked: bool) -> String {
         let Some(unpinned) = self.session().unpinned() else {
             return String::new();
         };
-        let settings = self.pool().session_settings();
-        let is_marked = settings.reset == Reset::Always || self.state().side_effects.session;
         match (is_marked, unpinned.deallocate(is_marked)) {
-            (true, deallocate) => {
-                format!("{}; {deallocate}; {}; ", self.session().dialect().reset(), settings.restore)
-            }
+            (true, deallocate) => format!("{}; {deallocate}; ", everything(self.pool(), self.session())),
             (false, "") => String::new(),
             (false, deallocate) => format!("{deallocate}; "),
         }
@@ -66,15 +68,15 @@ impl Lease {
 ///
 /// Constraints and their triggers that wait for the COMMIT are checked before, with the settings of their statements.
 pub(super) fn before_commit(lease: &Lease) -> String {
-    let leftovers = lease.leftovers();
-    if leftovers.contains(lease.session().dialect().reset()) {
-        format!("SET CONSTRAINTS ALL IMMEDIATE; {leftovers}")
-    } else {
-        leftovers
+    if !lease.is_unpinned() {
+        return String::new();
     }
+    let is_marked = lease.is_marked();
+    let constraints = if is_marked { "SET CONSTRAINTS ALL IMMEDIATE; " } else { "" };
+    format!("{constraints}{}", lease.leftovers(is_marked))
 }
 
 /// A statement that rolls a transaction back, and what clears up after it.
 pub(super) fn rollback(lease: &Lease) -> String {
-    format!("ROLLBACK; {}", lease.leftovers())
+    format!("ROLLBACK; {}", lease.leftovers(lease.is_marked()))
 }

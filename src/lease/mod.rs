@@ -59,7 +59,7 @@ pub use owned_session::OwnedSession;
 pub(crate) use reader::Reader;
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
-pub(crate) use reset::{READ_ONLY, give_back_shared, reset_at_once};
+pub(crate) use reset::{READ_ONLY, everything, give_back_shared, reset_at_once};
 pub(crate) use session_use::{SessionUse, warn_when_repeated};
 pub(crate) use statement::{batch_execute, copy_in, copy_out, execute, query, query_opt, query_raw};
 pub(crate) use transaction::TransactionGuard;

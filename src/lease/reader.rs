@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::pool::{AcquireError, Pool, PooledSession};
+use crate::pool::{AcquireError, Checked, Pool, PooledSession};
 use crate::stats::EndReason;
 
 /// The longest wait for the answer of a standby.
@@ -106,29 +106,18 @@ impl Reader {
             match timeout(CHECK, lag.allows(session.client())).await {
                 Ok(Ok(true)) => {
                     session.near_for(lag.pause());
-                    let _ = ready.send(Checked(Some(pooled)));
+                    let _ = ready.send(Checked::new(pooled));
                 }
                 Ok(Ok(false)) => pooled.end_in_background(EndReason::TooFarBehind),
                 Ok(Err(_)) | Err(_) => pooled.discard_unknown(EndReason::CheckFailed),
             }
         });
-        checked.await.ok().and_then(|mut checked| checked.0.take())
+        checked.await.ok().and_then(Checked::take)
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         self.measuring.cancel();
-    }
-}
-
-/// A session on its way to the waiter. If the waiter has given up, its drop gives the session to the next.
-struct Checked(Option<PooledSession>);
-
-impl Drop for Checked {
-    fn drop(&mut self) {
-        if let Some(pooled) = self.0.take() {
-            pooled.rest();
-        }
     }
 }

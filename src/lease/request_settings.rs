@@ -7,15 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use smallvec::SmallVec;
 
 use super::state::SettingsSent;
-use crate::session::Session;
+use crate::session::{Session, apply_many};
 use crate::tokio_postgres::error::SqlState;
-use crate::tokio_postgres::types::{ToSql, Type};
 use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
-
-/// All of them or none.
-const APPLY_TO_TRANSACTION: &str = "SELECT pg_catalog.set_config(name, value, true) \
-    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
 /// What a request wants to be set on its session.
 #[derive(Default)]
@@ -50,15 +45,11 @@ impl RequestSettings {
 
     /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version.
     pub(crate) async fn apply(&self, session: &Session, how: SettingsSent) -> Result<u64> {
-        let (version, settings) = {
-            let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            (self.version(), settings.clone())
-        };
+        let (version, settings) = self.versioned();
         let left = session.settings_left();
         let is_left = |name: &&str| !settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
         let reset = left.names().filter(|name| how.resets_left && is_left(name)).map(|name| (name, None));
-        let own = settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())));
-        let all: SmallVec<[_; 4]> = reset.chain(own).collect();
+        let all: SmallVec<[_; 4]> = reset.chain(pairs(&settings)).collect();
         match left.apply(session.client(), &all, how.keeps && session.keeps_statements()).await {
             Ok(()) => Ok(version),
             Err(err) => {
@@ -72,15 +63,15 @@ impl RequestSettings {
 
     /// Applies the settings to the transaction that is open, and returns their version.
     pub(crate) async fn apply_to_transaction(&self, client: &Client) -> Result<u64> {
-        let (version, names, values) = {
-            let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            let (names, values): (Vec<_>, Vec<_>) = settings.iter().cloned().unzip();
-            (self.version(), names, values)
-        };
-        let params: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)];
-        client.query_typed(APPLY_TO_TRANSACTION, &params).await.map_err(refused)?;
+        let (version, settings) = self.versioned();
+        let all: SmallVec<[_; 4]> = pairs(&settings).collect();
+        apply_many(client, &all, true).await.map_err(refused)?;
         Ok(version)
+    }
+
+    fn versioned(&self) -> (u64, Vec<(String, String)>) {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.version(), settings.clone())
     }
 
     /// Leaves the settings, which are in force, on a session for its next borrower to reset. Says whether they may stay there until then.
@@ -96,6 +87,11 @@ impl fmt::Debug for RequestSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestSettings").field("version", &self.version()).finish_non_exhaustive()
     }
+}
+
+/// Settings as they are applied.
+fn pairs(settings: &[(String, String)]) -> impl Iterator<Item = (&str, Option<&str>)> {
+    settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())))
 }
 
 fn refused(err: tokio_postgres::Error) -> Error {

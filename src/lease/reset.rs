@@ -125,9 +125,8 @@ pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<Pooled
     }
     pooled.session().driver().adopt();
     let bound = pooled.pool().session_settings().reset_timeout;
-    let restore = &pooled.pool().session_settings().restore;
-    let sql = format!("{};{restore}", pooled.session().dialect().reset());
-    match timeout(bound, reset(pooled.session(), &sql)).await {
+    let all = everything(pooled.pool(), pooled.session());
+    match timeout(bound, reset(pooled.session(), &all)).await {
         Ok(Ok(true)) => {
             pooled.session_mut().settings_left_mut().clear();
             Ok(pooled)
@@ -192,10 +191,7 @@ async fn clean(
         }
         let sql = if cleaning.rollback { "ROLLBACK" } else { "" };
         let is_synchronized = match cleaning.reset {
-            true => {
-                let (all, restore) = (session.dialect().reset(), &pool.session_settings().restore);
-                reset(session, &format!("{sql};{all};{restore}")).await?
-            }
+            true => reset(session, &format!("{sql};{}", everything(pool, session))).await?,
             false => ask(session, sql).await?,
         };
         if !is_synchronized {
@@ -219,7 +215,12 @@ async fn clean(
     }
 }
 
-/// Runs the [reset of the server](crate::session::Dialect::reset), possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
+/// The statements that reset everything on a session but what SQL has prepared, and set again what a pooler has not passed on.
+pub(crate) fn everything(pool: &Pool, session: &Session) -> String {
+    format!("{};{}", session.dialect().reset(), pool.session_settings().restore)
+}
+
+/// Runs a reset of [`everything`], possibly with other statements, and removes what SQL has prepared. `false` as for [`ask`].
 pub(super) async fn reset(session: &Session, sql: &str) -> Result<bool, tokio_postgres::Error> {
     let mut sql = sql.to_owned();
     loop {

@@ -108,7 +108,7 @@ impl Sandbox {
             let session = turn.pooled.session();
             session.driver().go_home();
             let pool = Arc::clone(turn.pooled.pool());
-            let clean = format!("{}; {}; {KEEP}", session.dialect().reset(), pool.session_settings().restore);
+            let clean = format!("{}; {KEEP}", reset::everything(&pool, session));
             let cleaned = timeout(pool.session_settings().reset_timeout, async {
                 matches!(reset::reset(session, &clean).await, Ok(true))
                     && reset::set_up(&pool, session).await

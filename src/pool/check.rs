@@ -30,13 +30,13 @@ impl Pool {
             let begun = Instant::now();
             pooled.session().driver().go_home();
             if is_alive(pooled.session()).await {
-                let _ = ready.send(Checked(Some(pooled)));
+                let _ = ready.send(Checked::new(pooled));
             } else {
                 pool.discard_silent(pooled, begun);
             }
         });
         match checked.await {
-            Ok(mut checked) => Ok(checked.0.take()),
+            Ok(checked) => Ok(checked.take()),
             Err(_) if self.gate.is_closed() => Err(self.stopped()),
             Err(_) => Ok(None),
         }
@@ -56,7 +56,18 @@ impl Pool {
 }
 
 /// A session that has answered, on its way to the waiter. If the waiter has given up, its drop gives the session to the next.
-struct Checked(Option<PooledSession>);
+pub(crate) struct Checked(Option<PooledSession>);
+
+impl Checked {
+    pub(crate) fn new(pooled: PooledSession) -> Self {
+        Self(Some(pooled))
+    }
+
+    /// Hands it to the waiter.
+    pub(crate) fn take(mut self) -> Option<PooledSession> {
+        self.0.take()
+    }
+}
 
 impl Drop for Checked {
     fn drop(&mut self) {

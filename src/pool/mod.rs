@@ -28,6 +28,7 @@ mod acquire_error;
 
 pub use acquire_error::AcquireError;
 pub(crate) use backoff::Backoff;
+pub(crate) use check::Checked;
 pub(crate) use pooled_session::{PooledSession, Told};
 pub use status::{Counters, Ended, Status};
 

@@ -108,7 +108,7 @@ impl RequestConnections {
         let Some(of_request) = extensions.get_mut::<Self>() else {
             let mut entry = new(false);
             let taken = take(&mut entry);
-            extensions.insert(Self { connections: smallvec![entry], timed: false, wrote: false });
+            extensions.insert(Self { connections: smallvec![entry], ..Self::default() });
             return taken;
         };
         let at = of_request.position(database).unwrap_or_else(|| {
@@ -160,20 +160,22 @@ impl RequestConnections {
 
     /// Has the cost of a request summed up.
     pub(super) fn time(req: &ServiceRequest) {
-        let mut extensions = req.extensions_mut();
-        match extensions.get_mut::<Self>() {
-            Some(of_request) => of_request.timed = true,
-            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: true, wrote: false }),
-        }
+        Self::note(req, |of_request| of_request.timed = true);
     }
 
     /// Has the reads of a request go to the primary.
     pub(super) fn read_own_writes(req: &ServiceRequest) {
+        Self::note(req, |of_request| of_request.wrote = true);
+    }
+
+    fn note(req: &ServiceRequest, note: impl FnOnce(&mut Self)) {
         let mut extensions = req.extensions_mut();
-        match extensions.get_mut::<Self>() {
-            Some(of_request) => of_request.wrote = true,
-            None => _ = extensions.insert(Self { connections: SmallVec::new(), timed: false, wrote: true }),
+        if let Some(of_request) = extensions.get_mut::<Self>() {
+            return note(of_request);
         }
+        let mut of_request = Self::default();
+        note(&mut of_request);
+        extensions.insert(of_request);
     }
 
     /// Whether the request has borrowed a session of the middleware's database, which it may have written on.

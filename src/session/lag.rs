@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::value::value;
 use crate::tokio_postgres::types::PgLsn;
-use crate::tokio_postgres::{Client, Error, SimpleQueryMessage};
+use crate::tokio_postgres::{Client, Error};
 
 /// The longest pause between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -130,11 +131,7 @@ impl fmt::Debug for LagBound {
 }
 
 async fn ask(client: &Client, sql: &str) -> Result<Option<u64>, Error> {
-    let answer = client.simple_query(sql).await?;
-    let position = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0),
-        _ => None,
-    });
+    let position = value(client, sql).await?;
     Ok(position.and_then(|text| text.parse::<PgLsn>().ok()).map(u64::from))
 }
 

@@ -23,6 +23,7 @@ mod notices;
 mod quiet;
 mod settings_left;
 mod unpinned;
+mod value;
 
 pub use connect_error::ConnectError;
 pub(crate) use connector::Connector;
@@ -37,6 +38,7 @@ pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
 use unpinned::Texts;
 pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
+pub(crate) use value::value;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +55,7 @@ use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
 use login::{Patience, Place};
 use settings_left::SettingsLeft;
+pub(crate) use settings_left::apply_many;
 
 /// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]

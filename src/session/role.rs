@@ -5,8 +5,9 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect_error::Cause;
+use super::value::value;
 use crate::config::TargetSessionAttrs;
-use crate::tokio_postgres::{Client, Connection, SimpleQueryMessage};
+use crate::tokio_postgres::{Client, Connection};
 
 const IS_STANDBY: &str = "SELECT pg_catalog.pg_is_in_recovery()";
 
@@ -68,11 +69,11 @@ pub(super) async fn check(
         (_, TargetSessionAttrs::Any) => true,
         (Some(role), _) => role.fits(wanted),
         (None, TargetSessionAttrs::ReadWrite | TargetSessionAttrs::ReadOnly) => {
-            let is_read_only = ask(client, "SHOW transaction_read_only").await?.as_deref() == Some("on");
+            let is_read_only = value(client, "SHOW transaction_read_only").await?.as_deref() == Some("on");
             is_read_only == (wanted == TargetSessionAttrs::ReadOnly)
         }
         (None, _) => {
-            let is_standby = ask(client, IS_STANDBY).await?.as_deref() == Some("t");
+            let is_standby = value(client, IS_STANDBY).await?.as_deref() == Some("t");
             Role { is_standby, is_read_only: is_standby }.fits(wanted)
         }
     };
@@ -85,16 +86,8 @@ pub(super) async fn was_demoted(client: &Client, wanted: TargetSessionAttrs) -> 
     match wanted {
         // One that is read-only by default will do.
         TargetSessionAttrs::Primary => {
-            ask(client, IS_STANDBY).await.is_ok_and(|is| is.as_deref() == Some("t"))
+            value(client, IS_STANDBY).await.is_ok_and(|is| is.as_deref() == Some("t"))
         }
-        _ => ask(client, TAKES_WRITES).await.is_ok_and(|takes| takes.as_deref() == Some("off")),
+        _ => value(client, TAKES_WRITES).await.is_ok_and(|takes| takes.as_deref() == Some("off")),
     }
-}
-
-async fn ask(client: &Client, sql: &str) -> Result<Option<String>, Cause> {
-    let answer = client.simple_query(sql).await.map_err(Cause::from)?;
-    Ok(answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    }))
 }

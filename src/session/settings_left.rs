@@ -1,7 +1,7 @@
 //! The settings that requests have left on a session, and the statement that applies them.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join;
 use smallvec::SmallVec;
@@ -15,8 +15,8 @@ const MOST_NAMES: usize = 8;
 /// Up to so many settings are applied by a statement that the session keeps prepared.
 const FEW: usize = 4;
 
-/// Applies any number of settings.
-const MANY: &str = "SELECT pg_catalog.set_config(name, value, false) \
+/// Applies any number of settings, to the session or to the transaction alone.
+const MANY: &str = "SELECT pg_catalog.set_config(name, value, $3) \
     FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
 /// The settings that requests have left on a session. The next borrower resets those that it does not set itself, together with its
@@ -66,10 +66,7 @@ impl SettingsLeft {
         keeps: bool,
     ) -> Result<(), Error> {
         let Some(of_so_many) = settings.len().checked_sub(1).filter(|index| *index < FEW) else {
-            let (names, values): (Vec<_>, Vec<_>) = settings.iter().copied().unzip();
-            let params: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)];
-            return client.query_typed(MANY, &params).await.map(drop);
+            return apply_many(client, settings, false).await;
         };
         let params = settings.iter().flat_map(|(name, value)| [name as &(dyn ToSql + Sync), value]);
         let prepared = self.prepared()[of_so_many].clone().filter(|_| keeps);
@@ -94,9 +91,21 @@ impl SettingsLeft {
         *self.prepared() = Default::default();
     }
 
-    fn prepared(&self) -> std::sync::MutexGuard<'_, [Option<Statement>; FEW]> {
+    fn prepared(&self) -> MutexGuard<'_, [Option<Statement>; FEW]> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Applies any number of settings in one message, all or none: to the session, or `to_transaction` alone, which is open.
+pub(crate) async fn apply_many(
+    client: &Client,
+    settings: &[(&str, Option<&str>)],
+    to_transaction: bool,
+) -> Result<(), Error> {
+    let (names, values): (Vec<_>, Vec<_>) = settings.iter().copied().unzip();
+    let params: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY), (&to_transaction, Type::BOOL)];
+    client.query_typed(MANY, &params).await.map(drop)
 }
 
 /// The statement that applies so many settings.

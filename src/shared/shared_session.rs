@@ -25,7 +25,7 @@ use super::encoded::Encoded;
 use super::places::Place;
 use super::queue::{Answered, Asker, InFlight, Next, Queue, Rows, Told};
 use crate::config::SharedReadSettings;
-use crate::lease::{self, READ_ONLY};
+use crate::lease::{self, READ_ONLY, everything};
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Prepared, Session};
 use crate::stats::{EndReason, Phase, StatementInfo};
@@ -67,11 +67,10 @@ impl SharedSession {
         pooled.session().driver().adopt();
         pooled.session().cell().enter(Phase::Used, pooled.taken());
         let bound = pool.session_settings().reset_timeout;
-        let left_nothing = pooled.session().settings_left().is_empty();
-        let restore = &pool.session_settings().restore;
-        let reset = pooled.session().dialect().reset();
-        let set_up =
-            if left_nothing { READ_ONLY.to_owned() } else { format!("{reset};{restore};{READ_ONLY}") };
+        let set_up = match pooled.session().settings_left().is_empty() {
+            true => READ_ONLY.to_owned(),
+            false => anew(pool, pooled.session()),
+        };
         match timeout(bound, lease::reset_at_once(pooled.session(), &set_up)).await {
             Ok(true) => {
                 let now = Instant::now();
@@ -156,11 +155,8 @@ impl SharedSession {
         queue.reset = Some(now);
         let session = Arc::clone(self);
         let answer = async move {
-            let restore = &session.pool().session_settings().restore;
-            let reset = session.session().dialect().reset();
-            Answered::Reset(
-                lease::reset_at_once(session.session(), &format!("{reset};{restore};{READ_ONLY}")).await,
-            )
+            let sql = anew(session.pool(), session.session());
+            Answered::Reset(lease::reset_at_once(session.session(), &sql).await)
         };
         queue.send(InFlight::new(answer.boxed(), now, None))
     }
@@ -297,6 +293,11 @@ impl fmt::Debug for SharedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedSession").field("depth", &self.depth()).finish_non_exhaustive()
     }
+}
+
+/// What resets a session, and makes it one that only reads.
+fn anew(pool: &Pool, session: &Session) -> String {
+    format!("{};{READ_ONLY}", everything(pool, session))
 }
 
 /// Whether an error says that the session is gone, or cannot be trusted.

@@ -1,10 +1,13 @@
 //! A primary with standbys: they follow, one can be promoted, and nothing stays behind.
 #![cfg(unix)]
 
+mod client;
+
 use std::time::{Duration, Instant};
 
 use actix_pg_testing::{Cluster, Postgres};
-use tokio_postgres::{Client, NoTls};
+use client::{connect, value};
+use tokio_postgres::Client;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -78,14 +81,4 @@ async fn soon(client: &Client, query: &str, expected: &str) -> TestResult {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(())
-}
-
-async fn connect(dsn: &str) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-async fn value(client: &Client, query: &str) -> Result<String, tokio_postgres::Error> {
-    Ok(client.query_one(query, &[]).await?.get(0))
 }

@@ -2,6 +2,8 @@
 //! behind.
 #![cfg(unix)]
 
+mod client;
+
 use std::env;
 use std::error::Error as _;
 use std::fs;
@@ -16,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use actix_pg_testing::{Error, Postgres, TestDatabase};
-use tokio_postgres::{Client, NoTls};
+use client::{connect, value};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -457,16 +459,6 @@ fn child(what: &str) -> Command {
         .env_remove("TEST_DATABASE_URL")
         .stdout(Stdio::piped());
     command
-}
-
-async fn connect(dsn: &str) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(dsn, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-async fn value(client: &Client, query: &str) -> Result<String, tokio_postgres::Error> {
-    Ok(client.query_one(query, &[]).await?.get(0))
 }
 
 async fn rows(database: &TestDatabase) -> Result<String, tokio_postgres::Error> {

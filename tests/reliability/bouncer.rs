@@ -1,10 +1,6 @@
 //! A PgBouncer of one test.
 
-use std::env;
-use std::fs::{self, File, Permissions};
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 
 use actix_pg::testing::TestDatabase;
@@ -14,6 +10,8 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 use test_support::{eventually, sized};
 use tokio::net::TcpStream;
+
+use crate::programs::{find, free_port, hand_over, substitute};
 
 /// Ends with the value.
 pub struct Bouncer {
@@ -45,11 +43,7 @@ impl Bouncer {
 
     /// Starts one with these settings in front of the server that the DSN names.
     pub async fn start(dsn: &str, clients: Clients, mode: &str) -> Option<Self> {
-        let Some(program) = program() else {
-            assert!(env::var_os("CI").is_none(), "PgBouncer is not installed");
-            eprintln!("skipped: PgBouncer is not installed");
-            return None;
-        };
+        let program = find("pgbouncer")?;
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let file = |name: &str, text: &str| {
@@ -119,13 +113,6 @@ impl Drop for Bouncer {
     }
 }
 
-/// Debian keeps it where only root's `PATH` leads.
-fn program() -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())
-}
-
 /// Where it connects to, in its own words.
 fn behind(dsn: &str) -> String {
     let server: tokio_postgres::Config = dsn.parse().expect("a DSN");
@@ -138,30 +125,4 @@ fn behind(dsn: &str) -> String {
         format!(" password='{}'", String::from_utf8_lossy(password).replace('\'', "''"))
     });
     format!("host={host} port={port} user={}{password}", server.get_user().unwrap_or("postgres"))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-}
-
-/// Whom it runs as in the place of root, which it refuses.
-fn substitute() -> Option<(&'static str, u32)> {
-    let id = |arguments: &[&str]| -> Option<u32> {
-        let output = Command::new("id").args(arguments).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-    };
-    if id(&["-u"]) != Some(0) {
-        return None;
-    }
-    ["postgres", "nobody"].into_iter().find_map(|user| Some((user, id(&["-u", user])?)))
-}
-
-fn hand_over(folder: &Path, user: u32) {
-    fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("an open folder");
-    for file in fs::read_dir(folder).expect("a folder") {
-        chown(file.expect("a file").path(), Some(user), None).expect("a new owner");
-    }
 }

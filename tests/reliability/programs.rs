@@ -28,7 +28,7 @@ impl Program {
         let mut supervisor = Command::new("sh");
         supervisor.args(["-c", SUPERVISED, "sh"]).args(command).current_dir(folder);
         supervisor.stdin(Stdio::piped()).stdout(file.try_clone().expect("a log")).stderr(file);
-        if let Some(id) = substitute() {
+        if let Some((_, id)) = substitute() {
             hand_over(folder, id);
             supervisor.uid(id);
         }
@@ -72,7 +72,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Whom a program runs as in the place of root, which many refuse.
-fn substitute() -> Option<u32> {
+pub fn substitute() -> Option<(&'static str, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;
         String::from_utf8(output.stdout).ok()?.trim().parse().ok()
@@ -80,10 +80,11 @@ fn substitute() -> Option<u32> {
     if id(&["-u"]) != Some(0) {
         return None;
     }
-    ["postgres", "nobody"].into_iter().find_map(|user| id(&["-u", user]))
+    ["postgres", "nobody"].into_iter().find_map(|user| Some((user, id(&["-u", user])?)))
 }
 
-fn hand_over(folder: &Path, user: u32) {
+/// Gives a folder and its files to a user.
+pub fn hand_over(folder: &Path, user: u32) {
     fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("an open folder");
     chown(folder, Some(user), None).expect("a new owner");
     for file in fs::read_dir(folder).expect("a folder") {
