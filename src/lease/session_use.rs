@@ -11,7 +11,6 @@ use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
-use std::thread;
 
 use futures_util::FutureExt;
 
@@ -20,16 +19,20 @@ use super::admission::{Admission, Message};
 use super::ahead::Ahead;
 use super::deadline::{Bound, Deadline};
 use super::observed::Observed;
-use super::request_info::{RequestInfo, Timed};
+use super::request_info::Timed;
 use super::stage::Stage;
 use super::state::{Health, LeaseState, Reply};
 use super::transaction_stack::FrameId;
 use crate::config::{Echo, Reset};
-use crate::pool::Pool;
 use crate::session::Session;
 use crate::sql::SideEffects;
-use crate::stats::{Place, StatementInfo, Warning, WarningKind};
-use crate::{Error, Result, telemetry};
+use crate::stats::StatementInfo;
+use crate::{Error, Result};
+
+mod client;
+mod observing;
+
+pub(crate) use observing::warn_when_repeated;
 
 /// One user of a lent session, from before its first message to after its last answer.
 ///
@@ -104,68 +107,6 @@ impl SessionUse {
 
     pub(crate) fn echo(&self) -> Echo {
         self.lease.pool().session_settings().echo
-    }
-
-    /// The name of the database, for the log.
-    pub(super) fn database(&self) -> Option<&'static str> {
-        self.session().stats().name()
-    }
-
-    /// Observes a statement, if somebody wants to know.
-    ///
-    /// `batch` says that it is not prepared: such a text may have values in it, and is known by what is left without them.
-    pub(crate) fn observe(&mut self, sql: &str, batch: bool) {
-        #[cfg(feature = "testing")]
-        self.lease.loan().runs(sql);
-        let (pool, request) = (self.lease.pool(), self.lease.request());
-        if self.is_observed() {
-            self.observed = Some(Observed::begin(pool, self.session(), sql, batch, self.place(), request));
-        }
-    }
-
-    /// Whether somebody wants to know of the statement.
-    pub(crate) fn is_observed(&self) -> bool {
-        Observed::is_wanted(self.lease.pool(), self.lease.request())
-    }
-
-    /// Tells those who observe the statement that it has ended well.
-    pub(crate) fn succeeded(&mut self, rows: Option<u64>) {
-        if let Some(observed) = self.observed.take() {
-            observed.succeeded(rows);
-        }
-    }
-
-    /// Tells those who observe the statement that it has failed.
-    pub(crate) fn observe_error(&mut self, err: &Error) {
-        if let Some(observed) = self.observed.take() {
-            observed.failed(err);
-        }
-    }
-
-    /// Names the statement that is sent next. Warns if the request has run it too often.
-    pub(crate) fn runs(&mut self, info: Arc<StatementInfo>) {
-        warn_when_repeated(self.lease.pool(), self.lease.request(), &info, || self.place());
-        self.info = Some(info);
-    }
-
-    fn place(&self) -> Place {
-        Place { caller: self.caller, route: self.lease.request().route() }
-    }
-
-    /// Adds the statement to an error.
-    pub(crate) fn of_statement(&self, err: Error) -> Error {
-        err.of_statement(self.info.as_ref().map(|info| info.sql()), self.echo())
-    }
-
-    /// Adds the statement to an error, tells those who observe it, and echoes it.
-    pub(crate) fn failed(&mut self, err: Error) -> Error {
-        self.observe_error(&err);
-        let err = self.of_statement(err);
-        let sql = self.info.as_ref().map(|info| info.sql());
-        if let Some(sql) = sql.filter(|_| self.echo() != Echo::Off) {
-            telemetry::echo_failed(self.database(), sql, None, &err, err.code(), None);
-        }
-        err
     }
 
     /// Waits until a statement may be sent, and records that it is sent now.
@@ -336,31 +277,6 @@ impl SessionUse {
         self.lease.opened();
     }
 
-    /// Waits until the client may be lent. Nothing is known of the statements that are sent through it.
-    pub(crate) async fn lend_client(&mut self) -> Result<()> {
-        if self.is_unpinned() {
-            return Err(Error::NeedsSession("`Connection::client`"));
-        }
-        self.send(SideEffects::UNKNOWN, Reply::Whole).await?;
-        let mut state = self.lease.state();
-        state.mark_untracked();
-        state.client_guards += 1;
-        Ok(())
-    }
-
-    /// Records that the client has been returned. Its user may have undone settings.
-    ///
-    /// Until now it counted as a statement in flight, because a cancel could have hit what was done with it.
-    pub(crate) fn client_returned(&mut self) {
-        let mut state = self.lease.state();
-        state.invalidate_settings();
-        state.client_guards -= 1;
-        drop(state);
-        if !thread::panicking() {
-            let _ = self.answered(Ok(()));
-        }
-    }
-
     /// Whether the statement changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         self.info.as_ref().is_some_and(|info| info.only_reads())
@@ -394,22 +310,5 @@ impl Drop for SessionUse {
         if preparing {
             self.lease.opened();
         }
-    }
-}
-
-/// Counts a run of a statement. Warns if its request has run it too often.
-pub(crate) fn warn_when_repeated(
-    pool: &Pool,
-    request: &RequestInfo,
-    info: &Arc<StatementInfo>,
-    place: impl FnOnce() -> Place,
-) {
-    if let Some(most) = pool.warnings().repeated_statement
-        && request.count_statement(info) == most
-    {
-        let mut warning = Warning::new(WarningKind::RepeatedStatement, &place());
-        warning.times = Some(most);
-        warning.statement = Some(info.summary().to_owned());
-        pool.stats().warn(warning);
     }
 }
