@@ -7,7 +7,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contenders::Outcome;
-use crate::results::{LoadResults, Metric, Results, Spread};
+use crate::load_results::{LoadResults, Metric, Spread};
+use crate::results::Results;
 
 const WIDTH: i32 = 960;
 const MARGIN: i32 = 24;

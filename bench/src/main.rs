@@ -14,6 +14,7 @@ mod app;
 mod session;
 mod contenders;
 mod results;
+mod load_results;
 mod targets;
 mod machine;
 mod report;

@@ -4,10 +4,10 @@ use crate::app::Route;
 use crate::args::Args;
 use crate::client::Clients;
 use crate::contenders::{Contender, Outcome, Setup};
+use crate::load_results::{LoadResults, Measured, Sample};
 use crate::loads::Load;
 use crate::pin::{self, Cores};
 use crate::process_stats as stats;
-use crate::results::{LoadResults, Measured, Sample};
 use crate::server::Server;
 
 /// Every load, with the contenders that suit it.

@@ -2,7 +2,8 @@
 
 use std::iter::once;
 
-use crate::results::{LoadResults, Metric, Results, Spread};
+use crate::load_results::{LoadResults, Metric, Spread};
+use crate::results::Results;
 use crate::targets::{Bound, Target};
 
 pub(crate) fn markdown(results: &Results) -> String {

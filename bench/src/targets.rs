@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::app::{Route, SESSIONS};
 use crate::contenders::Contender;
+use crate::load_results::{LoadResults, Metric};
 use crate::loads::{Load, Placement};
-use crate::results::{LoadResults, Metric};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Target {

@@ -5,14 +5,13 @@ use std::time::Duration;
 use actix_pg::tokio_postgres::Row;
 use actix_pg::{Database, Error, Watch};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Bytes};
+use actix_web::web::Bytes;
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::page::private;
-use crate::sampler::Sampler;
 
 /// Those of our role, database and application name: the ones of other instances too, which the server cannot tell apart.
 const SQL: &str = "SELECT pid, state, wait_event_type, wait_event, pid = pg_backend_pid(), \
@@ -48,30 +47,32 @@ struct Backend {
     query: Option<String>,
 }
 
-/// Asks the server. However many ask, that is one query a second, and those who have waited for one that failed fail with it.
-pub(crate) async fn answer(sampler: web::Data<Sampler>) -> HttpResponse {
-    let came = Instant::now();
-    let mut latest = sampler.activity.0.lock().await;
-    let known = latest.as_ref().filter(|(at, answer)| match answer {
-        Ok(_) => at.elapsed() < FRESH,
-        Err(_) => *at >= came,
-    });
-    let known = known.map(|(_, answer)| answer.clone());
-    let answer = match known {
-        Some(answer) => answer,
-        None => {
-            let asked = timeout(PATIENCE, ask(sampler.database())).await;
-            let answer = match asked {
-                Ok(answer) => answer.map_err(|err| err.status_code()),
-                Err(_) => Err(StatusCode::GATEWAY_TIMEOUT),
-            };
-            latest.insert((Instant::now(), answer)).1.clone()
+impl Activity {
+    /// Asks the server. However many ask, that is one query a second, and those who have waited for one that failed fail with it.
+    pub(crate) async fn answer(&self, db: &Database) -> HttpResponse {
+        let came = Instant::now();
+        let mut latest = self.0.lock().await;
+        let known = latest.as_ref().filter(|(at, answer)| match answer {
+            Ok(_) => at.elapsed() < FRESH,
+            Err(_) => *at >= came,
+        });
+        let known = known.map(|(_, answer)| answer.clone());
+        let answer = match known {
+            Some(answer) => answer,
+            None => {
+                let asked = timeout(PATIENCE, ask(db)).await;
+                let answer = match asked {
+                    Ok(answer) => answer.map_err(|err| err.status_code()),
+                    Err(_) => Err(StatusCode::GATEWAY_TIMEOUT),
+                };
+                latest.insert((Instant::now(), answer)).1.clone()
+            }
+        };
+        drop(latest);
+        match answer {
+            Ok(answer) => private(HttpResponse::Ok()).content_type("application/json").body(answer),
+            Err(status) => private(HttpResponse::build(status)).finish(),
         }
-    };
-    drop(latest);
-    match answer {
-        Ok(answer) => private(HttpResponse::Ok()).content_type("application/json").body(answer),
-        Err(status) => private(HttpResponse::build(status)).finish(),
     }
 }
 

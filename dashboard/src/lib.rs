@@ -73,8 +73,11 @@ mod events;
 mod viewer;
 mod sampler;
 mod record;
-mod note;
 mod sample;
+mod point;
+mod note;
+mod look;
+mod format;
 mod activity;
 
 pub use scope::{scope, scope_at};

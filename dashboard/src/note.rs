@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use actix_pg::{Counters, Warning, WarningKind};
 use serde::Serialize;
 
-use crate::sample::{micros, shortened};
+use crate::format::{micros, shortened};
 
 /// The most notes that are kept.
 const MOST_NOTES: usize = 100;

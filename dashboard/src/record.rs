@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use actix_pg::{Counters, Durations, SessionState};
+use actix_pg::SessionState;
 use actix_web::web::Bytes;
 use serde::Serialize;
 
+use crate::look::Look;
 use crate::note::{Note, Notes};
-use crate::sample::{Sample, micros};
-use crate::sampler::Look;
+use crate::point::{Point, Reading, rates};
+use crate::sample::Sample;
 
 /// The seconds that the charts show.
 const MOST_POINTS: usize = 300;
@@ -24,36 +25,6 @@ pub(crate) struct Record {
     previous: Option<Reading>,
     points: VecDeque<Point>,
     notes: Notes,
-}
-
-/// What the next sample is compared with.
-struct Reading {
-    at: Instant,
-    counters: Counters,
-    statements: Durations,
-    waits: Durations,
-}
-
-/// One second of the charts. Times are in microseconds.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Point {
-    /// Milliseconds since 1970.
-    at: u64,
-    used: usize,
-    pending: u32,
-    #[serde(flatten)]
-    rates: Option<Rates>,
-}
-
-/// What has happened since the sample before.
-#[derive(Debug, Clone, Serialize)]
-struct Rates {
-    statements: f64,
-    borrows: f64,
-    latency_p50: Option<u64>,
-    latency_p99: Option<u64>,
-    wait_p50: Option<u64>,
-    wait_p99: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -104,22 +75,6 @@ impl Record {
     }
 }
 
-fn rates(previous: &Reading, current: &Reading) -> Rates {
-    let seconds = (current.at - previous.at).as_secs_f64().max(0.001);
-    let statements = current.statements.since(&previous.statements);
-    let waits = current.waits.since(&previous.waits);
-    let borrows = current.counters.borrows.saturating_sub(previous.counters.borrows);
-    let quantile = |durations: &Durations, share| durations.quantile(share).map(micros);
-    Rates {
-        statements: round(statements.count() as f64 / seconds),
-        borrows: round(borrows as f64 / seconds),
-        latency_p50: quantile(&statements, 0.5),
-        latency_p99: quantile(&statements, 0.99),
-        wait_p50: quantile(&waits, 0.5),
-        wait_p99: quantile(&waits, 0.99),
-    }
-}
-
 /// An event is lines of text up to an empty one. JSON escapes line breaks.
 fn event(name: &str, id: u64, data: &impl Serialize) -> Bytes {
     let data = serde_json::to_string(data).unwrap_or_default();
@@ -129,8 +84,4 @@ fn event(name: &str, id: u64, data: &impl Serialize) -> Bytes {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn round(rate: f64) -> f64 {
-    (rate * 10.0).round() / 10.0
 }

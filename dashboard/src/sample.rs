@@ -1,22 +1,19 @@
 //! A sample as the page gets it. It has a bounded size, however many sessions and statements there are.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use actix_pg::{SessionInfo, SessionState, StatementStats, Status, Watch};
 use serde::Serialize;
 
+use crate::format::{micros, shortened};
 use crate::note::Note;
-use crate::record::Point;
+use crate::point::Point;
 
 /// The most statements that are shown: those that took the most time.
 const MOST_STATEMENTS: usize = 100;
 
 /// The most sessions that are shown: those that were opened first.
 const MOST_SESSIONS: usize = 500;
-
-/// The most characters of a text.
-const MOST_CHARACTERS: usize = 500;
 
 /// The pool in one second. Times are in microseconds.
 #[derive(Serialize)]
@@ -103,28 +100,5 @@ impl From<StatementStats> for Statement {
             summary: shortened(statement.summary),
             errors: statement.errors,
         }
-    }
-}
-
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MOST_CHARACTERS) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        assert_eq!(shortened("é".repeat(MOST_CHARACTERS)), "é".repeat(MOST_CHARACTERS));
-        assert_eq!(shortened("é".repeat(MOST_CHARACTERS + 1)), "é".repeat(MOST_CHARACTERS) + "…");
     }
 }

@@ -3,18 +3,16 @@
 //! There is no task that samples. The seconds are counted from the sampler's start, every viewer wakes up when one begins, and
 //! the first of them takes the sample. So a worker that blocks or stops holds up its own viewers only.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use actix_pg::{Database, Warning, Watch};
+use actix_pg::Database;
 use actix_web::web::{self, Bytes};
-use futures_core::Stream;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::activity::Activity;
+use crate::look::Look;
 use crate::record::Record;
 
 /// The most viewers at a time.
@@ -28,31 +26,6 @@ pub(crate) struct Sampler {
     record: Arc<AsyncMutex<Record>>,
     seats: Arc<Semaphore>,
     pub(crate) activity: Activity,
-}
-
-/// What the viewers share while there are any.
-pub(crate) struct Look {
-    pub(crate) watch: Watch,
-    warnings: Mutex<Pin<Box<dyn Stream<Item = Warning> + Send>>>,
-}
-
-impl Look {
-    fn at(db: &Database) -> Self {
-        let watch = db.watch();
-        let warnings = Mutex::new(Box::pin(watch.warnings()) as _);
-        Self { watch, warnings }
-    }
-
-    /// The warnings since the last call.
-    pub(crate) fn warnings(&self) -> Vec<Warning> {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cx = Context::from_waker(Waker::noop());
-        std::iter::from_fn(|| match warnings.as_mut().poll_next(&mut cx) {
-            Poll::Ready(warning) => warning,
-            Poll::Pending => None,
-        })
-        .collect()
-    }
 }
 
 impl Sampler {

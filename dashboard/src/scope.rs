@@ -4,7 +4,7 @@ use actix_pg::Database;
 use actix_web::{HttpRequest, HttpResponse, Scope, web};
 
 use crate::sampler::Sampler;
-use crate::{activity, events, page};
+use crate::{events, page};
 
 /// The dashboard of a database, at `/dashboard`.
 ///
@@ -27,7 +27,12 @@ pub fn scope_at(path: &str, db: &Database) -> Scope {
         .service(web::resource("/dashboard.css").get(page::css))
         .service(web::resource("/dashboard.js").get(page::js))
         .service(web::resource("/events").get(events::stream))
-        .service(web::resource("/activity").get(activity::answer))
+        .service(web::resource("/activity").get(activity))
+}
+
+/// What the server says of the sessions.
+async fn activity(sampler: web::Data<Sampler>) -> HttpResponse {
+    sampler.activity.answer(sampler.database()).await
 }
 
 /// The page's files are beside it, so its address has to end in a slash. Relative, because a proxy may have another path for it.

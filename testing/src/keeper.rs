@@ -10,19 +10,11 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use crate::Error;
+use crate::origin::Origin;
 use crate::work::{Request, Source, Work};
 
 /// Bound on the wait for a database of a given server to be dropped.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whose server it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Everything on it goes with it: nobody need wait for a drop.
-    Ours,
-    /// Nothing may stay behind on it.
-    Given,
-}
 
 /// A handle of the thread, which ends with the last one.
 #[derive(Debug, Clone)]

@@ -76,6 +76,7 @@ mod binaries;
 mod supervisor;
 mod keeper;
 mod work;
+mod origin;
 mod dsn;
 mod error;
 

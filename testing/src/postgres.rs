@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::folder::Folder;
-use crate::keeper::{Keeper, Origin};
+use crate::keeper::Keeper;
+use crate::origin::Origin;
 use crate::server::{Server, Shutdown};
 use crate::{Builder, Error, TestDatabase, dsn};
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio_postgres::{Client, NoTls};
 
 use crate::Error;
-use crate::keeper::Origin;
+use crate::origin::Origin;
 
 /// The first version whose `CREATE DATABASE` has to be told to copy files; those before know no
 /// other way.
