@@ -125,11 +125,13 @@ impl ConnectError {
     /// | class 28: wrong password, unknown role, no line in `pg_hba.conf` | yes |
     /// | 3D000 no such database, 42501 no right to connect, 42704 and class 22: a wrong setting | yes |
     /// | TLS is asked for and the server has none, or its certificate does not fit | yes |
+    /// | 08P01 of a pooler that passes no start-up parameters on ([`pooler`](crate::Config::pooler)) | yes |
     pub fn is_final(&self) -> bool {
         match &self.0.cause {
             Cause::Postgres(err) => match err.code() {
                 Some(code) => {
-                    ["28", "22", "3D", "42", "0A"].iter().any(|class| code.code().starts_with(class))
+                    let is_final = |class: &&str| code.code().starts_with(*class);
+                    ["28", "22", "3D", "42", "0A"].iter().any(is_final) || is_of_pooler(err)
                 }
                 None => !is_transport(err.driver()),
             },
@@ -197,6 +199,12 @@ fn is_transport(err: &tokio_postgres::Error) -> bool {
     err.is_closed() || io.is_some_and(|io| io.kind() != io::ErrorKind::InvalidData)
 }
 
+/// PgBouncer knows a handful of start-up parameters, and refuses the others unless it is told to drop them.
+fn is_of_pooler(err: &PostgresError) -> bool {
+    err.code() == Some(&SqlState::PROTOCOL_VIOLATION)
+        && err.message().starts_with("unsupported startup parameter")
+}
+
 impl fmt::Debug for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Chain(self).write(f)
@@ -225,6 +233,12 @@ impl fmt::Display for ConnectError {
                 write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
             }
             Cause::Closed => write!(f, "the database has been closed"),
+            Cause::Postgres(err) if is_of_pooler(err) => {
+                write!(
+                    f,
+                    "{server} is a pooler that passes no start-up parameters on: set `pooler` to its mode"
+                )
+            }
             Cause::Io(..) | Cause::Postgres(_) => write!(f, "cannot connect to {server}"),
         }
     }

@@ -39,6 +39,12 @@ impl Builder {
         self
     }
 
+    /// Sets a parameter, unless the caller does.
+    pub(crate) fn default_setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(0, (name.into(), value.into()));
+        self
+    }
+
     /// Put a file into the data directory before the server starts, such as `server.key` for `ssl =
     /// on`.
     ///

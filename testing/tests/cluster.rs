@@ -44,6 +44,21 @@ async fn a_standby_follows_and_takes_over() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_standby_that_was_away_finds_what_it_has_missed() -> TestResult {
+    let cluster = Cluster::start()?;
+    cluster.standby(0).stop()?;
+    let primary = connect(cluster.primary().dsn()).await?;
+    for _ in 0..3 {
+        primary.batch_execute("CREATE TABLE runs (); DROP TABLE runs").await?;
+        primary.batch_execute("SELECT pg_switch_wal()").await?;
+        primary.batch_execute("CHECKPOINT").await?;
+    }
+    cluster.standby(0).start_again()?;
+    cluster.caught_up(0)?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_primary_follows_after_a_switchover() -> TestResult {
     let cluster = Cluster::start()?;
     cluster.switch_over(0)?;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_pg::{Config, Database, Result};
+use actix_pg::{Config, Database, Error, Pooler, Result};
 use futures_util::future::{try_join, try_join_all};
 use rand::RngExt;
 use test_support::{connected, database, sized};
@@ -76,4 +76,26 @@ async fn pgbouncer_survives_our_cancels() {
 #[tokio::test]
 async fn pgbouncer_survives_our_encrypted_cancels() {
     survives_cancels(Clients::Encrypted, "require").await;
+}
+
+/// What is set by a start-up parameter would not be set behind it. It says so, at once, and what to do.
+#[tokio::test]
+async fn a_pooler_that_refuses_start_up_parameters_is_named() {
+    let database = database().await;
+    let Some(bouncer) = Bouncer::start(database.dsn(), Clients::Plain, "pool_mode = session").await else {
+        return;
+    };
+    let config = |pooler| Config {
+        statement_timeout: Some(Duration::from_secs(7)),
+        ..bouncer.config(&database, pooler, 1)
+    };
+    let Err(Error::Connect(err)) = Database::connect(config(Pooler::None)).await else {
+        panic!("the parameter is refused");
+    };
+    assert!(err.is_final());
+    let text = format!("{err:#}");
+    assert!(text.contains("set `pooler` to its mode: FATAL: unsupported startup parameter"), "{text}");
+    let db = connected(config(Pooler::Session)).await;
+    let set: String = db.query_one_scalar("SHOW statement_timeout", &[]).await.expect("a setting");
+    assert_eq!(set, "7s");
 }

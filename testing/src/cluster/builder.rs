@@ -75,6 +75,8 @@ impl ClusterBuilder {
                 .setting("synchronous_commit", "on")
                 .setting("synchronous_standby_names", format!("ANY {synchronous} (*)"));
         }
+        // A standby that comes late finds the log that it needs.
+        let server = server.default_setting("wal_keep_size", "256MB");
         let primary = server.clone().start()?;
         let delay = format!("{}ms", apply_delay.as_millis());
         // The copy has the other settings, and those of the caller come last there too.
