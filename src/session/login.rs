@@ -15,6 +15,7 @@ use super::dialect::Dialect;
 use super::driver::Driver;
 use super::hosts::Host;
 use super::lag::LagBound;
+use super::names::Names;
 use super::notices::{self, Heard};
 use super::role::{self, Role};
 use super::standing::Standing;
@@ -46,6 +47,8 @@ pub(crate) struct Place {
     pub(super) standing: Arc<Standing>,
     /// That of PostgreSQL, until another one is found.
     pub(super) dialect: Dialect,
+    /// With a pooler that gives each transaction another backend.
+    pub(super) names: Names,
     /// The session is expected to write.
     pub(super) writes: bool,
     wanted: TargetSessionAttrs,
@@ -62,6 +65,7 @@ impl Place {
             address: address.clone(),
             standing: host.add(),
             dialect: Dialect::default(),
+            names: Names::default(),
             host: Arc::clone(host),
             writes: Role::writes(reported, wanted),
             wanted,
@@ -138,10 +142,13 @@ impl LoggedIn {
         Self { client, driver, place }
     }
 
-    /// Sets what a pooler in session mode has not passed on of the start-up parameters.
-    pub(super) async fn restore(&self, settings: &SessionSettings) -> Result<(), Cause> {
-        if settings.pooler == Pooler::Session {
-            self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?;
+    /// Sets what a pooler in session mode has not passed on of the start-up parameters, and finds out what one in transaction mode does
+    /// with names.
+    pub(super) async fn adapt(&mut self, settings: &SessionSettings) -> Result<(), Cause> {
+        match settings.pooler {
+            Pooler::None => {}
+            Pooler::Session => self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?,
+            Pooler::Transaction => self.place.names = Names::of(&self.client).await.map_err(Cause::from)?,
         }
         Ok(())
     }

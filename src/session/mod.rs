@@ -16,6 +16,7 @@ mod tls;
 mod driver;
 mod hooks;
 mod lag;
+mod names;
 mod home;
 mod login;
 mod cancel;
@@ -102,7 +103,7 @@ impl Session {
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .filter(|_| texts.is_none())
                 .map(|size| Mutex::new(LruCache::new(size))),
-            unpinned: texts.map(|texts| Box::new(Unpinned::new(texts))),
+            unpinned: texts.map(|texts| Box::new(Unpinned::new(texts, place.names))),
             stats: Arc::clone(stats),
             cell: stats.board.add(),
             peer,

@@ -11,6 +11,9 @@
 //!
 //! The driver looks a type up with statements of its own, which it prepares once and believes in from then on. They are remembered
 //! by the names that it gave them, and put back whenever a text is prepared.
+//!
+//! A pooler that keeps the [names](super::names) of its clients needs none of that: what the driver has prepared is there, whatever the
+//! backend.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -20,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::join;
 use lru::LruCache;
 
+use super::names::{Names, is_of_driver};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::{Oid, Type};
 use crate::tokio_postgres::{Client, Column, Error, SimpleQueryMessage, Statement};
@@ -55,8 +59,7 @@ pub(crate) struct Unpinned {
     look_ups: tokio::sync::Mutex<LookUps>,
     /// In the transaction that is open, names have been given.
     named: AtomicBool,
-    /// The pooler keeps count of prepared statements by itself.
-    is_tracked: AtomicBool,
+    names: Names,
     /// Somebody left in the middle of a look-up: nobody knows what the driver believes.
     is_lost: AtomicBool,
 }
@@ -70,12 +73,12 @@ struct LookUps {
 }
 
 impl Unpinned {
-    pub(super) fn new(texts: &Arc<Texts>) -> Self {
+    pub(super) fn new(texts: &Arc<Texts>, names: Names) -> Self {
         Self {
             texts: Arc::clone(texts),
             look_ups: tokio::sync::Mutex::default(),
             named: AtomicBool::new(false),
-            is_tracked: AtomicBool::new(false),
+            names,
             is_lost: AtomicBool::new(false),
         }
     }
@@ -108,7 +111,7 @@ impl Unpinned {
         if self.is_lost.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        let prepared = if self.named.swap(true, Ordering::AcqRel) || self.is_tracked() {
+        let prepared = if self.named.swap(true, Ordering::AcqRel) || self.names != Names::Backend {
             client.prepare(sql).await
         } else {
             let others = [DEALLOCATE.to_owned()].into_iter().chain(look_ups.statements.iter().cloned());
@@ -122,7 +125,9 @@ impl Unpinned {
         })?;
         if is_built_in(&statement) {
             self.texts.with(|texts| texts.put(sql.into(), statement.clone()));
-        } else if !types(&statement).all(|of| look_ups.types.contains(&of.oid())) {
+        } else if self.names == Names::Backend
+            && !types(&statement).all(|of| look_ups.types.contains(&of.oid()))
+        {
             look_ups.types.extend(types(&statement).map(Type::oid));
             self.remember(client, &mut look_ups).await?;
         }
@@ -134,28 +139,24 @@ impl Unpinned {
         for message in client.simple_query(LOOK_UPS).await? {
             let SimpleQueryMessage::Row(row) = message else { continue };
             let (Some(name), Some(statement)) = (row.try_get(0)?, row.try_get(1)?) else { continue };
-            if name.strip_prefix('s').is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
-            {
+            if is_of_driver(name) {
                 let prepare = format!("PREPARE {name} (pg_catalog.oid) AS {statement}");
                 // It may have been found before, in the same transaction.
                 if !look_ups.statements.contains(&prepare) {
                     look_ups.statements.push(prepare);
                 }
-            } else {
-                self.is_tracked.store(true, Ordering::Release);
             }
         }
         Ok(())
     }
 
-    fn is_tracked(&self) -> bool {
-        self.is_tracked.load(Ordering::Acquire)
-    }
-
     /// What removes the names that have been given in the open transaction, here or perhaps by SQL. Empty if there are none.
     pub(crate) fn deallocate(&self, perhaps_by_sql: bool) -> &'static str {
-        let named = perhaps_by_sql || self.named.load(Ordering::Acquire);
-        if named && !self.is_tracked() { DEALLOCATE } else { "" }
+        match self.names {
+            Names::Backend if perhaps_by_sql || self.named.load(Ordering::Acquire) => DEALLOCATE,
+            Names::Pooler { clear } if perhaps_by_sql => clear,
+            Names::Backend | Names::Pooler { .. } => "",
+        }
     }
 
     /// Records that the transaction has ended.

@@ -78,9 +78,10 @@ impl World {
         said
     }
 
-    /// What has been left on the server connections.
+    /// What has been left on the server connections. What the pooler has prepared there for its clients is its own.
     pub async fn left(&self) -> Vec<String> {
-        let sql = "SELECT state || ' names ' || (SELECT coalesce(string_agg(name, ','), '') FROM pg_prepared_statements) \
+        let sql = "SELECT state || ' names ' || (SELECT coalesce(string_agg(name, ','), '') FROM pg_prepared_statements \
+                   WHERE from_sql OR name NOT LIKE 'PGBOUNCER%') \
                    FROM public.session_state";
         self.on_each(sql).await
     }
