@@ -27,6 +27,7 @@ use super::{Lease, Params, described, unpinned};
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::SideEffects;
+use crate::tokio_postgres::Statement;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::BorrowToSql;
 use crate::{Error, Result, tokio_postgres};
@@ -222,11 +223,18 @@ async fn prepared<'a, C: FnMut(u64)>(
     let (lease, session) = (session_use.lease(), session_use.session());
     let prepared = match lease.is_unpinned() {
         false => session.prepare(sql).map_err(Error::from).boxed(),
-        true => described::prepare(lease, sql)
+        true => prepare_unpinned(session_use, sql, pipeline.is_untouched())
             .map_ok(|statement| Prepared { statement, info: session.info(sql) })
             .boxed(),
     };
     bounded(session_use.bound(), async || prepared.await).await.map_err(|err| pipeline.failed(Some(sql), err))
+}
+
+async fn prepare_unpinned(session_use: &SessionUse, sql: &str, is_first: bool) -> Result<Statement> {
+    match is_first && session_use.has_own_transaction() {
+        true => unpinned::prepare_first(session_use.lease(), sql).await,
+        false => described::prepare(session_use.lease(), sql).await,
+    }
 }
 
 /// What it means that a statement of a batch has failed, or the commit behind it if one was sent.

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 
-use super::{Lease, Params};
+use super::{Lease, Params, unpinned};
 use crate::row::Plan;
 use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
 use crate::tokio_postgres::{Column, Row, RowStream, Statement};
@@ -55,16 +55,23 @@ impl<'s, 'p> Described<'s, 'p> {
 
     /// Runs it in the transaction that is open, or alone.
     pub(super) async fn run(mut self, lease: &Lease, take: Take<'_>) -> Result<u64> {
-        let named = self.prepare(lease).await?;
+        let named = match self.is_known() {
+            true => None,
+            false => self.prepared(prepare(lease, self.sql).await?)?,
+        };
         self.send(lease, named.as_ref(), take).await
     }
 
-    /// Prepares the text, if its types are not known. It keeps its name if the driver has to know its types.
-    pub(super) async fn prepare(&mut self, lease: &Lease) -> Result<Option<Statement>> {
-        if self.known.is_some() {
-            return Ok(None);
+    /// Prepares it as the first in a transaction of its own, if its types are not known.
+    pub(super) async fn prepare_first(&mut self, lease: &Lease) -> Result<Option<Statement>> {
+        match self.is_known() {
+            true => Ok(None),
+            false => self.prepared(unpinned::prepare_first(lease, self.sql).await?),
         }
-        let statement = prepare(lease, self.sql).await?;
+    }
+
+    /// What is known of it from now on. It keeps its name if the driver has to know its types.
+    fn prepared(&mut self, statement: Statement) -> Result<Option<Statement>> {
         if let Some(plan) = &mut self.plan {
             plan.find(statement.columns())?;
         }

@@ -73,6 +73,11 @@ impl<'a, C: FnMut(u64)> Pipeline<'a, C> {
         self.commit
     }
 
+    /// Whether nothing has been sent.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.answered == 0 && self.unanswered.is_empty()
+    }
+
     /// The statement that would have been sent next has failed.
     pub(super) fn failed(&self, sql: Option<&'a str>, error: Error) -> Failed<'a> {
         let index = self.answered + self.unanswered.len();

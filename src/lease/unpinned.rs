@@ -26,6 +26,7 @@ use super::state::Reply;
 use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
+use crate::session::{Unpinned, is_of_text};
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::{Row, Statement};
 use crate::{Error, Result};
@@ -166,7 +167,7 @@ async fn alone_in_a_transaction(
         return begun.and(ran);
     }
     begin(lease).await?;
-    let named = described.prepare(lease).await?;
+    let named = described.prepare_first(lease).await?;
     commit_behind(lease, described.send(lease, named.as_ref(), take)).await
 }
 
@@ -186,6 +187,21 @@ pub(super) async fn begin(lease: &Lease) -> Result<()> {
     begun.map_err(|err| Error::Begin(err.into()))?;
     lease.state().transactions.stage_own(Stage::Open);
     applied
+}
+
+/// Prepares a text as the first in a transaction of its own. If it is refused, and the pooler may have answered for what it had prepared
+/// before a change of the tables, begins the transaction anew and prepares the text anew: nothing has run.
+pub(super) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement> {
+    let refused = match prepare(lease, sql).await {
+        Err(Error::Postgres(err)) if is_of_text(err.driver()) => Error::Postgres(err),
+        prepared => return prepared,
+    };
+    if !lease.session().unpinned().is_some_and(Unpinned::keeps_names) {
+        return Err(refused);
+    }
+    lease.session().client().batch_execute("ROLLBACK").await?;
+    begin(lease).await?;
+    prepare(lease, sql).await
 }
 
 /// Commits behind a statement, in the same round trip. COMMIT rolls back what has failed.

@@ -16,6 +16,7 @@ mod tls;
 mod driver;
 mod hooks;
 mod lag;
+mod changed;
 mod names;
 mod home;
 mod login;

@@ -41,7 +41,8 @@ impl Names {
         let (begun, prepared) = join(client.batch_execute("BEGIN"), client.prepare(TEXT)).await;
         begun?;
         // A name that is there already, or a server without that view, fails the transaction: no pooler keeps names there.
-        let prepared = prepared.map(Some).or_else(|err| if err.code().is_some() { Ok(None) } else { Err(err) })?;
+        let prepared =
+            prepared.map(Some).or_else(|err| if err.code().is_some() { Ok(None) } else { Err(err) })?;
         let end = async {
             // The driver removes the name, behind the question and before another backend.
             drop(prepared);

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::join;
 use lru::LruCache;
 
+use super::changed::Changed;
 use super::names::{Names, is_of_driver};
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::{Oid, Type};
@@ -35,18 +36,22 @@ const DEALLOCATE: &str = "DEALLOCATE ALL";
 const LOOK_UPS: &str = "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE statement ~ \
     '^SELECT (t\\.typname, t\\.typtype|enumlabel\\s+FROM pg_catalog\\.pg_enum|attname, atttypid\\s+FROM pg_catalog\\.pg_attribute)'";
 
-/// The texts whose types are known and all built in. The sessions of a database share it.
+/// The texts whose types are known and all built in, and those that a pooler is to prepare anew. The sessions of a database share it.
 #[derive(Debug)]
-pub(crate) struct Texts(Option<Mutex<LruCache<Box<str>, Statement>>>);
+pub(crate) struct Texts {
+    known: Option<Mutex<LruCache<Box<str>, Statement>>>,
+    changed: Changed,
+}
 
 impl Texts {
     /// Keeps so many. The one that was used least recently makes room.
     pub(super) fn new(size: usize) -> Arc<Self> {
-        Arc::new(Self(NonZeroUsize::new(size).map(|size| Mutex::new(LruCache::new(size)))))
+        let known = NonZeroUsize::new(size).map(|size| Mutex::new(LruCache::new(size)));
+        Arc::new(Self { known, changed: Changed::default() })
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut LruCache<Box<str>, Statement>) -> T) -> Option<T> {
-        let mut texts = self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = self.known.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(look(&mut texts))
     }
 }
@@ -88,9 +93,17 @@ impl Unpinned {
         self.texts.with(|texts| texts.get(sql).cloned()).flatten()
     }
 
-    /// Forgets what is known of a text, which may have changed.
+    /// Forgets what is known of a text, here and in the pooler: its tables may have changed.
     pub(crate) fn forget(&self, sql: &str) {
         drop(self.texts.with(|texts| texts.pop(sql)));
+        if self.keeps_names() {
+            self.texts.changed.change(sql, &self.texts.changed.text(sql));
+        }
+    }
+
+    /// Whether names outlive their transactions, and with them what the pooler has prepared of old.
+    pub(crate) fn keeps_names(&self) -> bool {
+        self.names != Names::Backend
     }
 
     /// Whether nobody knows what the driver believes, so that the session has to end. Not while something is being prepared.
@@ -105,13 +118,22 @@ impl Unpinned {
 
     /// Prepares a text, in a transaction that is open. It may be run until that ends. `None` if the session is lost.
     ///
+    /// What the pooler has prepared of old may be refused for a change of its tables. The next time it is prepared anew.
+    ///
     /// Cancel safety: dropped, the session is lost.
     pub(crate) async fn prepare(&self, client: &Client, sql: &str) -> Result<Option<Statement>, Error> {
         let mut look_ups = self.look_ups.lock().await;
         if self.is_lost.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        let prepared = if self.named.swap(true, Ordering::AcqRel) || self.names != Names::Backend {
+        let prepared = if self.keeps_names() {
+            let text = self.texts.changed.text(sql);
+            let prepared = client.prepare(&text).await;
+            if prepared.as_ref().is_err_and(is_of_text) {
+                self.texts.changed.change(sql, &text);
+            }
+            prepared
+        } else if self.named.swap(true, Ordering::AcqRel) {
             client.prepare(sql).await
         } else {
             let others = [DEALLOCATE.to_owned()].into_iter().chain(look_ups.statements.iter().cloned());
@@ -125,9 +147,7 @@ impl Unpinned {
         })?;
         if is_built_in(&statement) {
             self.texts.with(|texts| texts.put(sql.into(), statement.clone()));
-        } else if self.names == Names::Backend
-            && !types(&statement).all(|of| look_ups.types.contains(&of.oid()))
-        {
+        } else if !self.keeps_names() && !types(&statement).all(|of| look_ups.types.contains(&of.oid())) {
             look_ups.types.extend(types(&statement).map(Type::oid));
             self.remember(client, &mut look_ups).await?;
         }

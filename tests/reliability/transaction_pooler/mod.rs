@@ -4,4 +4,5 @@ mod world;
 mod tenants;
 mod leftovers;
 mod types;
+mod changes;
 mod refusals;
