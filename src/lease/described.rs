@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 
-use super::{Lease, Params, unpinned};
+use super::{Lease, Params};
 use crate::row::Plan;
 use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
 use crate::tokio_postgres::{Column, Row, RowStream, Statement};
@@ -37,6 +37,10 @@ impl<'s, 'p> Described<'s, 'p> {
         described
     }
 
+    pub(super) fn sql(&self) -> &'s str {
+        self.sql
+    }
+
     /// Whether all types are known without a look-up.
     pub(super) fn is_known(&self) -> bool {
         self.known.is_some()
@@ -62,16 +66,8 @@ impl<'s, 'p> Described<'s, 'p> {
         self.send(lease, named.as_ref(), take).await
     }
 
-    /// Prepares it as the first in a transaction of its own, if its types are not known.
-    pub(super) async fn prepare_first(&mut self, lease: &Lease) -> Result<Option<Statement>> {
-        match self.is_known() {
-            true => Ok(None),
-            false => self.prepared(unpinned::prepare_first(lease, self.sql).await?),
-        }
-    }
-
     /// What is known of it from now on. It keeps its name if the driver has to know its types.
-    fn prepared(&mut self, statement: Statement) -> Result<Option<Statement>> {
+    pub(super) fn prepared(&mut self, statement: Statement) -> Result<Option<Statement>> {
         if let Some(plan) = &mut self.plan {
             plan.find(statement.columns())?;
         }

@@ -167,7 +167,10 @@ async fn alone_in_a_transaction(
         return begun.and(ran);
     }
     begin(lease).await?;
-    let named = described.prepare_first(lease).await?;
+    let named = match described.is_known() {
+        true => None,
+        false => described.prepared(prepare_first(lease, described.sql()).await?)?,
+    };
     commit_behind(lease, described.send(lease, named.as_ref(), take)).await
 }
 

@@ -1,6 +1,8 @@
 //! A PgBouncer of one test.
 
+use std::env;
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use actix_pg::testing::TestDatabase;
@@ -12,6 +14,10 @@ use test_support::{eventually, sized};
 use tokio::net::TcpStream;
 
 use crate::programs::{find, free_port, hand_over, substitute};
+
+/// The variable that names the program, in place of the one in `PATH`; and the one with settings that are added to those of the tests.
+pub const PROGRAM: &str = "PGBOUNCER_OF_THIS_RUN";
+pub const SETTINGS: &str = "PGBOUNCER_SETTINGS_OF_THIS_RUN";
 
 /// Ends with the value.
 pub struct Bouncer {
@@ -43,7 +49,8 @@ impl Bouncer {
 
     /// Starts one with these settings in front of the server that the DSN names.
     pub async fn start(dsn: &str, clients: Clients, mode: &str) -> Option<Self> {
-        let program = find("pgbouncer")?;
+        let program = env::var_os(PROGRAM).map(PathBuf::from).or_else(|| find("pgbouncer"))?;
+        let more = env::var(SETTINGS).unwrap_or_default();
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let file = |name: &str, text: &str| {
@@ -54,7 +61,7 @@ impl Bouncer {
         let users = file("users.txt", "\"postgres\" \"\"\n");
         let mut settings = format!(
             "[databases]\n* = {}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = trust\nauth_file = {}\n{mode}\n",
+             auth_type = trust\nauth_file = {}\n{mode}\n{more}\n",
             behind(dsn),
             users.display(),
         );

@@ -11,6 +11,7 @@ mod hygiene;
 mod cancellation;
 mod bouncer;
 mod pgbouncer;
+mod poolers;
 mod programs;
 mod patroni;
 mod switchover;

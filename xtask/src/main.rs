@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 mod run;
 mod setup;
+mod newer_pgbouncer;
 mod checks;
 #[path = "../../testing/src/binaries.rs"]
 mod binaries;
@@ -23,7 +24,8 @@ Usage: cargo xtask <command>
 quickstart, demo and test need a PostgreSQL server and a C compiler, and some tests need PgBouncer,
 Patroni with etcd and HAProxy, or Chromium with its driver. What is missing is installed with apt-get, dnf, apk or brew. No
 PostgreSQL server is needed where TEST_DATABASE_URL names one, nor, for quickstart and demo, where
-DATABASE_URL does.
+DATABASE_URL does. Tests of a pooler run behind the PgBouncer in PATH, and behind those that
+PGBOUNCER names; apt fetches a newer one into target where the distribution's is older than 1.21.
 
 For a trial:
   XTASK_DRY_RUN           prints the commands and runs none of them
@@ -77,15 +79,17 @@ fn demo() -> run::Result {
 fn test(arguments: &[String]) -> run::Result {
     setup::c_compiler()?;
     setup::postgres(&["TEST_DATABASE_URL"])?;
-    setup::pgbouncer();
+    let pgbouncer = setup::pgbouncer();
+    let variables: Vec<_> = pgbouncer.iter().map(|newer| ("PGBOUNCER", newer.as_str())).collect();
     if arguments.is_empty() {
         setup::patroni();
         setup::chromium();
-        run::cargo(["test", "--all-features"])?;
+        run::cargo_with(&variables, ["test", "--all-features"])?;
         let beside = ["actix-pg-derive", "actix-pg-dashboard", "actix-pg-demo"];
         return run::cargo(
             ["test"].into_iter().chain(beside.into_iter().flat_map(|name| ["--package", name])),
         );
     }
-    run::cargo(["test", "--all-features"].into_iter().chain(arguments.iter().map(String::as_str)))
+    let test = ["test", "--all-features"].into_iter();
+    run::cargo_with(&variables, test.chain(arguments.iter().map(String::as_str)))
 }

@@ -43,7 +43,7 @@ fn run(command: &mut Command, name: &str) -> Result {
     let line: String =
         variables.chain([name.to_owned()]).chain(words.map(|word| format!(" {word}"))).collect();
     eprintln!("$ {line}");
-    if env::var_os("XTASK_DRY_RUN").is_some() {
+    if is_dry_run() {
         return Ok(());
     }
     let status = command.status().map_err(|err| format!("{name} cannot be run: {err}"))?;
@@ -51,6 +51,11 @@ fn run(command: &mut Command, name: &str) -> Result {
         true => Ok(()),
         false => Err(format!("this has failed ({status}): {line}")),
     }
+}
+
+/// Whether commands are only printed.
+pub(crate) fn is_dry_run() -> bool {
+    env::var_os("XTASK_DRY_RUN").is_some()
 }
 
 fn is_root() -> bool {

@@ -3,8 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use crate::binaries;
 use crate::run::{self, Result};
+use crate::{binaries, newer_pgbouncer};
 
 /// Keeps Debian's package from creating a cluster and starting it: the tests start servers of their own. A
 /// configuration that is there already is left alone.
@@ -26,7 +26,7 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
         Manager::Dnf => "postgresql-server",
         Manager::Brew => "postgresql@17",
     }])?;
-    match has_postgres() || is_dry_run() {
+    match has_postgres() || run::is_dry_run() {
         true => Ok(()),
         false => Err("the package is installed, but no folder with initdb and postgres is found".into()),
     }
@@ -35,22 +35,24 @@ pub(crate) fn postgres(variables: &[&str]) -> Result {
 /// Stops the PgBouncer that Debian's package starts: the tests start their own.
 const NO_SERVICE: &str = "if test -d /run/systemd/system; then systemctl disable --now pgbouncer; fi";
 
-/// Installs PgBouncer unless the machine has one. Where that fails the tests run all the same, and skip those of PgBouncer.
-pub(crate) fn pgbouncer() {
-    if has_server("pgbouncer", "XTASK_PGBOUNCER_PATH") {
-        return;
-    }
-    eprintln!("There is no PgBouncer on this machine: installing one.");
-    let installed = Manager::of_this_machine("PgBouncer").and_then(|manager| {
-        manager.install(&["pgbouncer"])?;
-        match manager {
-            Manager::Apt => run::as_root(&["sh", "-c", NO_SERVICE]),
-            _ => Ok(()),
+/// Installs PgBouncer unless the machine has one, and fetches a newer one beside an old one. Returns that. Where it fails the tests
+/// run all the same, and skip those of PgBouncer.
+pub(crate) fn pgbouncer() -> Option<String> {
+    let here = || server("pgbouncer", "XTASK_PGBOUNCER_PATH");
+    let manager = Manager::of_this_machine("PgBouncer");
+    let is_apt = manager == Ok(Manager::Apt);
+    if here().is_none() {
+        eprintln!("There is no PgBouncer on this machine: installing one.");
+        let installed = manager.and_then(|manager| {
+            manager.install(&["pgbouncer"])?;
+            if is_apt { run::as_root(&["sh", "-c", NO_SERVICE]) } else { Ok(()) }
+        });
+        if let Err(message) = installed {
+            eprintln!("xtask: {message}; going on without PgBouncer");
         }
-    });
-    if let Err(message) = installed {
-        eprintln!("xtask: {message}; going on without PgBouncer");
     }
+    let is_named = env::var_os("PGBOUNCER").is_some();
+    here().filter(|_| is_apt && !is_named).and_then(|old| newer_pgbouncer::fetched(&old))
 }
 
 /// Stops what Debian's packages start.
@@ -60,7 +62,7 @@ const NO_SERVICES: &str =
 /// Installs Patroni, etcd and HAProxy unless the machine has them. Where that fails the tests run all the same, and skip those of a
 /// switchover. (In CI they fail then.)
 pub(crate) fn patroni() {
-    if ["patroni", "etcd", "haproxy"].iter().all(|name| has_server(name, "XTASK_PATRONI_PATH")) {
+    if ["patroni", "etcd", "haproxy"].iter().all(|name| server(name, "XTASK_PATRONI_PATH").is_some()) {
         return;
     }
     eprintln!("There is no Patroni with etcd and HAProxy on this machine: installing them.");
@@ -161,12 +163,12 @@ fn has_postgres() -> bool {
 }
 
 /// Looks in `/usr/sbin` too, where Debian keeps servers and only root's PATH leads; or where `variable` says.
-fn has_server(name: &str, variable: &str) -> bool {
+fn server(name: &str, variable: &str) -> Option<PathBuf> {
     let folders: Vec<PathBuf> = match env::var_os(variable) {
         Some(path) => env::split_paths(&path).collect(),
         None => binaries::search_path().into_iter().chain(["/usr/sbin".into()]).collect(),
     };
-    folders.iter().any(|folder| folder.join(name).is_file())
+    folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
 /// Looks for the driver, which depends on the browser in every package.
@@ -180,8 +182,4 @@ fn has_chromedriver() -> bool {
 fn has_program(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|folder: PathBuf| folder.join(name)).any(|program| program.is_file())
-}
-
-fn is_dry_run() -> bool {
-    env::var_os("XTASK_DRY_RUN").is_some()
 }

@@ -1,7 +1,8 @@
 //! What is installed on a machine that lacks it, and with which command. Nothing is run: the commands are read as they are
 //! printed.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// What runs when nothing is asked for.
@@ -44,6 +45,26 @@ fn a_pooler_that_cannot_be_installed_is_done_without() {
         "{printed}"
     );
     assert!(printed.ends_with(TESTS), "{printed}");
+}
+
+#[test]
+fn a_newer_pooler_is_fetched_beside_an_old_one() {
+    let of = |version: &str| {
+        let folder = format!("{}/pgbouncer-{version}", env!("CARGO_TARGET_TMPDIR"));
+        fs::create_dir_all(&folder).unwrap();
+        let program = format!("{folder}/pgbouncer");
+        fs::write(&program, format!("#!/bin/sh\necho PgBouncer {version}\n")).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let there = [("XTASK_PGBOUNCER_PATH", &*folder), ("XTASK_PACKAGE_MANAGER", "apt-get")];
+        printed(&["test", "--quiet"], &there)
+    };
+    let old = of("1.18.0");
+    if cfg!(target_arch = "x86_64") {
+        assert!(old.contains("xtask/newer-pgbouncer.sh "), "{old}");
+        assert!(old.contains("\n$ PGBOUNCER=/") && old.contains("/pgbouncer cargo test"), "{old}");
+    }
+    let newer = of("1.21.0");
+    assert!(newer.ends_with("\n$ cargo test --all-features --quiet\n"), "{newer}");
 }
 
 #[test]
@@ -98,6 +119,7 @@ fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
         .args(arguments)
         .env_remove("TEST_DATABASE_URL")
         .env_remove("DATABASE_URL")
+        .env_remove("PGBOUNCER")
         .env("XTASK_DRY_RUN", "1")
         .env("XTASK_POSTGRES_PATH", "/nonexistent")
         .env("XTASK_PGBOUNCER_PATH", "/nonexistent")
