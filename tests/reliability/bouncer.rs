@@ -103,6 +103,15 @@ impl Bouncer {
         sized(Config { dsn: Some(self.dsn(database, "disable")), pooler, ..Config::default() }, size)
     }
 
+    /// Changes a setting while it runs.
+    pub fn reload(&self, setting: &str) {
+        let ini = self.folder.path().join("pgbouncer.ini");
+        let settings = fs::read_to_string(&ini).expect("its settings");
+        fs::write(&ini, format!("{settings}{setting}\n")).expect("a file");
+        let told = Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
+        assert!(told.expect("kill").success());
+    }
+
     /// Fails with the end of its log if it has crashed.
     pub fn assert_alive(&mut self) {
         if let Some(status) = self.process.try_wait().expect("a process") {

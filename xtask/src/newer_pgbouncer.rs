@@ -6,8 +6,6 @@ use std::process::Command;
 
 use crate::run;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
 /// The first version that does.
 const FIRST: (u32, u32) = (1, 21);
 
@@ -17,12 +15,12 @@ pub(crate) fn fetched(installed: &Path) -> Option<String> {
     if ARCH != "x86_64" || version(installed)? >= FIRST {
         return None;
     }
-    let program = format!("{ROOT}/target/newer-pgbouncer/pgbouncer");
+    let here = env!("CARGO_MANIFEST_DIR");
+    let folder = format!("{}/target/newer-pgbouncer", Path::new(here).parent()?.display());
+    let program = format!("{folder}/pgbouncer");
     if run::is_dry_run() || !Path::new(&program).is_file() {
         eprintln!("PgBouncer is older than 1.21 here: fetching a newer one for the tests.");
-        let (script, folder) =
-            (format!("{ROOT}/xtask/newer-pgbouncer.sh"), format!("{ROOT}/target/newer-pgbouncer"));
-        if let Err(message) = run::plain("sh", &[&script, &folder]) {
+        if let Err(message) = run::plain("sh", &[&format!("{here}/newer-pgbouncer.sh"), &folder]) {
             eprintln!("xtask: {message}; the tests behind a newer PgBouncer are skipped");
             return None;
         }

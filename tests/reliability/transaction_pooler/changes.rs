@@ -1,10 +1,14 @@
 //! Tables that change under texts that the pooler has prepared for them.
 
+use std::env;
+
 use actix_pg::{Database, Result};
 use futures_util::future::{join_all, try_join_all};
+use test_support::{connected, sized};
 
 use super::world::World;
-use crate::common::sqlstate;
+use crate::bouncer::SETTINGS;
+use crate::common::{soon, sqlstate};
 
 const TABLE: &str = "
     CREATE TYPE mood AS ENUM ('glad', 'sad');
@@ -105,5 +109,44 @@ async fn no_batch_fails_after_a_change() {
     }
     let written: i64 = db.query_one_scalar("SELECT count(*) FROM public.things", &[]).await.expect("a count");
     assert_eq!(written, 2 + 4 * 12);
+    db.close().await;
+}
+
+/// A pooler that begins to keep prepared statements while it runs, or ceases to, costs each session one statement at most.
+#[tokio::test]
+async fn sessions_are_replaced_when_the_pooler_changes_its_mind() {
+    let settings = env::var(SETTINGS).unwrap_or_default();
+    let changes = match settings.split_once("max_prepared_statements = ") {
+        Some((_, "0")) => ["200", "0"],
+        Some(_) => ["0", "200"],
+        // It may be one that cannot.
+        None => return,
+    };
+    let Some(mut world) = World::with(TABLE).await else { return };
+    let db = connected(sized(world.config(), 4)).await;
+    for statements in changes {
+        let setting = format!("max_prepared_statements = {statements}");
+        for _ in 0..4 {
+            ask(&db, 12).await.expect("answers");
+        }
+        world.bouncer.reload(&setting);
+        let mut failed = Vec::new();
+        soon("no failure in ten queries", async {
+            let mut in_a_row = 0;
+            while in_a_row < 10 {
+                match db.query(MOODS, &[&0]).await {
+                    Ok(_) => in_a_row += 1,
+                    Err(err) => {
+                        in_a_row = 0;
+                        failed.push(err);
+                    }
+                }
+            }
+        })
+        .await;
+        eprintln!("{setting}: {failed:?}");
+        assert!(failed.len() <= 4, "{setting}: {failed:?}");
+    }
+    world.bouncer.assert_alive();
     db.close().await;
 }
