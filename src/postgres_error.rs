@@ -41,6 +41,8 @@ struct Said {
     sql: Option<String>,
     /// A write was refused, as far as is known because the server takes none for now.
     of_read_only_server: bool,
+    /// The statement was refused for its session, and has not run.
+    of_session: bool,
 }
 
 impl PostgresError {
@@ -100,6 +102,16 @@ impl PostgresError {
         &self.0.driver
     }
 
+    pub(crate) fn of_session(mut self) -> Self {
+        self.0.of_session = true;
+        self
+    }
+
+    /// Whether the statement was refused for its session, and has not run.
+    pub(crate) fn is_of_session(&self) -> bool {
+        self.0.of_session
+    }
+
     pub(crate) fn of_read_only_server(mut self) -> Self {
         self.0.of_read_only_server = true;
         self
@@ -127,7 +139,7 @@ impl PostgresError {
 impl From<tokio_postgres::Error> for PostgresError {
     fn from(driver: tokio_postgres::Error) -> Self {
         let message = message(&driver);
-        Self(Box::new(Said { driver, message, sql: None, of_read_only_server: false }))
+        Self(Box::new(Said { driver, message, sql: None, of_read_only_server: false, of_session: false }))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 impl SessionUse {
     /// Whether the session may have another backend in each transaction.
-    pub(super) fn is_unpinned(&self) -> bool {
+    pub(crate) fn is_unpinned(&self) -> bool {
         self.lease().is_unpinned()
     }
 }

@@ -26,10 +26,10 @@ use super::state::Reply;
 use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
-use crate::session::{Unpinned, is_of_text};
+use crate::session::{Unpinned, is_of_look_up, is_of_name, is_of_text};
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::{Row, Statement};
-use crate::{Error, Result};
+use crate::{Error, Result, tokio_postgres};
 
 pub(super) async fn query(
     mut session_use: SessionUse,
@@ -171,7 +171,12 @@ async fn alone_in_a_transaction(
         true => None,
         false => described.prepared(prepare_first(lease, described.sql()).await?)?,
     };
-    commit_behind(lease, described.send(lease, named.as_ref(), take)).await
+    let sent = async {
+        let sent = described.send(lease, named.as_ref(), take).await;
+        // From the statement itself, 26000 may be that of a function in it.
+        sent.map_err(|err| if named.is_some() { of_session(err, is_of_name) } else { err })
+    };
+    commit_behind(lease, sent).await
 }
 
 /// Begins the transaction of one statement or batch, with the settings of the request.
@@ -197,6 +202,7 @@ pub(super) async fn begin(lease: &Lease) -> Result<()> {
 pub(super) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement> {
     let refused = match prepare(lease, sql).await {
         Err(Error::Postgres(err)) if is_of_text(err.driver()) => Error::Postgres(err),
+        Err(err) => return Err(of_session(err, |err| is_of_look_up(err) || is_of_name(err))),
         prepared => return prepared,
     };
     if !lease.session().unpinned().is_some_and(Unpinned::keeps_names) {
@@ -205,6 +211,14 @@ pub(super) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement>
     lease.session().client().batch_execute("ROLLBACK").await?;
     begin(lease).await?;
     prepare(lease, sql).await
+}
+
+/// Marks an error that speaks of names where nothing has run: the session does not know what its pooler keeps prepared, and a new one does.
+fn of_session(err: Error, is_of_session: fn(&tokio_postgres::Error) -> bool) -> Error {
+    match err {
+        Error::Postgres(said) if is_of_session(said.driver()) => Error::Postgres(said.of_session()),
+        err => err,
+    }
 }
 
 /// Commits behind a statement, in the same round trip. COMMIT rolls back what has failed.

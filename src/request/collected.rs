@@ -4,6 +4,7 @@ use std::future::Future;
 
 use futures_util::FutureExt;
 
+use super::elsewhere::{Run, repeated};
 use super::scope::Caller;
 use super::sealed::{Executor, Shares};
 use crate::config::Echo;
@@ -56,6 +57,11 @@ pub(super) fn all_rows<C: Executor + ?Sized, const READING: usize>(
         }
         let session_use = client.enter(caller).await?.0;
         let plan = plan_of(reading.into_iter().next(), session_use.echo());
+        if session_use.is_unpinned() {
+            let run: Run<_> =
+                |session_use, sql, params, plan| lease::query(session_use, sql, params, plan).boxed();
+            return repeated(client, caller, session_use, sql, params, plan, run).boxed().await;
+        }
         lease::query(session_use, sql, params, plan).await
     }
 }
@@ -79,6 +85,11 @@ pub(super) fn one_row<C: Executor + ?Sized, const READING: usize>(
         }
         let session_use = client.enter(caller).await?.0;
         let plan = plan_of(reading.into_iter().next(), session_use.echo());
+        if session_use.is_unpinned() {
+            let run: Run<_> =
+                |session_use, sql, params, plan| lease::query_opt(session_use, sql, params, plan).boxed();
+            return repeated(client, caller, session_use, sql, params, plan, run).boxed().await;
+        }
         lease::query_opt(session_use, sql, params, plan).await
     }
 }

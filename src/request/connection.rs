@@ -406,6 +406,10 @@ impl<D> Executor for Connection<D> {
         Executor::shares(self.executor())
     }
 
+    fn leave(&self) -> bool {
+        Executor::leave(self.executor())
+    }
+
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {
         Executor::begin(self.executor(), caller)
     }

@@ -21,6 +21,10 @@ impl Executor for Arc<Scope> {
         Some(Shares { shared, request: Cow::Borrowed(request), until: None })
     }
 
+    fn leave(&self) -> bool {
+        self.release().is_ok()
+    }
+
     async fn begin(&self, caller: Caller) -> Result<Transaction> {
         TransactionBuilder::of_scope(Arc::clone(self)).begin_at(caller).await
     }
@@ -38,6 +42,10 @@ impl Executor for Untyped {
     fn shares(&self) -> Option<Shares<'_>> {
         let shared = self.shared()?;
         Some(Shares { shared, request: Cow::Owned(Arc::default()), until: None })
+    }
+
+    fn leave(&self) -> bool {
+        true
     }
 
     async fn begin(&self, caller: Caller) -> Result<Transaction> {

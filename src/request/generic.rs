@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::collected::{Reading, all_rows, one_row};
+use super::elsewhere::{Run, repeated};
 use super::sealed::Executor;
 use super::{CopyIn, CopyOut, RowStream, Transaction, WithTimeout};
 use crate::lease::{self, Params};
@@ -176,7 +177,15 @@ pub trait GenericClient: Executor {
     #[track_caller]
     fn execute(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<u64>> + Send {
         let caller = Location::caller();
-        async move { lease::execute(self.enter(caller).await?.0, sql, params).await }
+        async move {
+            let session_use = self.enter(caller).await?.0;
+            if session_use.is_unpinned() {
+                let run: Run<_> =
+                    |session_use, sql, params, _| lease::execute(session_use, sql, params).boxed();
+                return repeated(self, caller, session_use, sql, params, None, run).boxed().await;
+            }
+            lease::execute(session_use, sql, params).await
+        }
     }
 
     /// As [`Connection::execute_many`](crate::Connection::execute_many).

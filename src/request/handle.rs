@@ -146,6 +146,10 @@ impl<D> Executor for Database<D> {
         self.executor().shares()
     }
 
+    fn leave(&self) -> bool {
+        self.executor().leave()
+    }
+
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {
         self.executor().begin(caller)
     }

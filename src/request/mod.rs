@@ -26,6 +26,7 @@ mod executors;
 mod extract;
 mod generic;
 mod collected;
+mod elsewhere;
 #[expect(unnameable_types, reason = "what is sealed cannot be named outside")]
 pub(crate) mod sealed;
 mod verbs;

@@ -22,6 +22,11 @@ pub trait Executor: Sync {
         None
     }
 
+    /// Gives the session back, so that the next statement gets another one. `false` where that cannot be done.
+    fn leave(&self) -> bool {
+        false
+    }
+
     /// Begins a transaction, or a savepoint in the one that this is.
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send;
 }

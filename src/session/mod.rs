@@ -39,7 +39,7 @@ pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
 use unpinned::Texts;
-pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
+pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_name, is_of_text};
 pub(crate) use value::value;
 
 use std::num::NonZeroUsize;

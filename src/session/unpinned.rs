@@ -211,6 +211,13 @@ pub(crate) fn is_of_text(err: &Error) -> bool {
     })
 }
 
+/// Whether a pooler has ended the session for a name that it does not know, in the place of what has that name.
+pub(crate) fn is_of_name(err: &Error) -> bool {
+    // PgBouncer sends the severity as text alone, and always in English.
+    let said = err.as_db_error();
+    said.is_some_and(|said| said.severity() == "FATAL" && *said.code() == SqlState::PROTOCOL_VIOLATION)
+}
+
 /// Whether a look-up has failed: a name was not there, or was there already.
 pub(crate) fn is_of_look_up(err: &Error) -> bool {
     let code = err.code();
