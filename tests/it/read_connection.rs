@@ -189,3 +189,31 @@ async fn a_task_that_waits_at_the_end_of_its_request_reads_what_it_writes() {
     app.stop().await;
     db.close().await;
 }
+
+/// P16: the sessions of the reader are replaced when its database is asked for that, and only then.
+#[actix_web::test]
+async fn the_sessions_of_the_reader_are_renewed_by_themselves() {
+    let (database, elsewhere) = (database().await, database().await);
+    let reader = format!("dbname={} target_session_attrs=any", elsewhere.name());
+    let db = connected(Config { pool_min_size: 1, ..with_reader(&database, &reader) }).await;
+    let backend = async |db: &Database| db.query_one_scalar::<i32>(BACKEND, &[]).await.expect("an answer");
+    let (writers, readers) = (backend(&db).await, backend(&db.reader()).await);
+
+    db.renew(Duration::ZERO);
+    eventually("the writer has another", async || backend(&db).await != writers).await;
+    assert_eq!(backend(&db.reader()).await, readers);
+    assert_eq!(db.reader().status().counters.ended.renewed, 0);
+
+    let writers = backend(&db).await;
+    // One that is in use finishes its work.
+    let session = db.reader().connection();
+    session.query("SELECT 1", &[]).await.expect("an answer");
+    db.reader().renew(Duration::ZERO);
+    assert_eq!(session.query_one_scalar::<i32>(BACKEND, &[]).await.expect("an answer"), readers);
+    session.close().expect("given back");
+    eventually("the reader has another", async || backend(&db.reader()).await != readers).await;
+    assert_eq!(backend(&db).await, writers);
+    assert_eq!(db.reader().status().counters.ended.renewed, 1);
+    assert_eq!(db.status().counters.ended.renewed, 1);
+    db.close().await;
+}
