@@ -170,8 +170,8 @@ pub use actix_pg_derive::test;
 pub use actix_pg_derive::FromRow;
 pub use builder::DatabaseBuilder;
 pub use config::{
-    Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Pooler, Reset, SslMode,
-    defaults,
+    Config, ConfigError, ConfigErrorKind, Echo, IsolationLevel, OptionSource, Pooler, ReadYourWrites, Reset,
+    SslMode, defaults,
 };
 pub use database::{Database, Main};
 pub use error::{BusyWith, Error, Result};

@@ -11,7 +11,8 @@ use super::settings::{
     StartSettings, WarningSettings,
 };
 use super::{
-    Config, ConfigError, IsolationLevel, OptionSource, Pooler, Reset, defaults, names, reader, server,
+    Config, ConfigError, IsolationLevel, OptionSource, Pooler, Reset, defaults, names, read_your_writes,
+    reader, server,
 };
 
 const DRIVERS: [&str; 4] = [defaults::DRIVER, "postgres", "postgresql", "asyncpg"];
@@ -20,9 +21,6 @@ const IS_URL: &str = "is a URL; that is what `dsn` is for";
 
 /// The longest bound. Added to the present time, a longer one could overflow.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// The primary is asked four times in this time.
-const LEAST_LAG: Duration = Duration::from_millis(100);
 
 impl Config {
     /// Checks everything that needs neither a connection nor a file.
@@ -67,6 +65,8 @@ impl Config {
             shared_reads_large,
             reader,
             reader_max_lag,
+            read_your_writes,
+            read_your_writes_key,
             slow_statement,
             slow_acquire,
             long_hold,
@@ -118,12 +118,14 @@ impl Config {
                 .map_err(|err| reader::refused(&err))
         });
         let (server, pooler, restore) = self.server(parameters)?;
-        let max_lag = lag_bound(*reader_max_lag, reader.is_some())?;
+        let max_lag = reader::lag_bound(unless_off(*reader_max_lag), reader.is_some())?;
+        let own_writes =
+            read_your_writes::check(*read_your_writes, read_your_writes_key, max_lag, reader.is_some())?;
         let reader = match of_reader.transpose()? {
             None => None,
             Some((server, of_reader, _)) => {
                 pooler::check_reader(pooler, of_reader)?;
-                Some(ReaderSettings { server, max_lag })
+                Some(ReaderSettings { server, max_lag, own_writes })
             }
         };
 
@@ -224,18 +226,6 @@ fn shareable(sessions: u32, reset: Reset, statement_cache_size: u32) -> Result<u
         return Ok(sessions);
     };
     Err(ConfigError::conflict(OptionSource::option("shared_reads"), problem))
-}
-
-/// Refuses a bound of the lag that is too short to be measured, or that bounds nothing.
-fn lag_bound(bound: Option<Duration>, has_reader: bool) -> Result<Option<Duration>, ConfigError> {
-    let source = OptionSource::option("reader_max_lag");
-    match unless_off(bound) {
-        Some(_) if !has_reader => Err(ConfigError::conflict(source, "has no effect without `reader`")),
-        Some(bound) if bound < LEAST_LAG => {
-            Err(ConfigError::invalid(source, format!("must be at least {LEAST_LAG:?}, not {bound:?}")))
-        }
-        bound => Ok(bound),
-    }
 }
 
 fn at_least_one(number: u32, option: &str) -> Result<u32, ConfigError> {

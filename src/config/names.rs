@@ -7,7 +7,8 @@ macro_rules! with_options {
             driver host port user password database dsn pool_min_size pool_max_size echo ssl use_connection_for_request
             retry_limit retry_interval connect_timeout acquire_timeout max_waiting queue_target queue_interval idle_timeout max_lifetime test_after_idle
             statement_cache_size reset reset_timeout close_timeout command_timeout statement_timeout isolation_level
-            server_settings application_name pooler shared_reads shared_reads_slow shared_reads_large reader reader_max_lag slow_statement slow_acquire long_hold
+            server_settings application_name pooler shared_reads shared_reads_slow shared_reads_large reader reader_max_lag read_your_writes
+            read_your_writes_key slow_statement slow_acquire long_hold
             repeated_statement
         }
     };

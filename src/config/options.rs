@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::names::with_options;
 use super::value::{FromValue, Value};
-use super::{Echo, IsolationLevel, Pooler, Reset, SslMode, defaults};
+use super::{Echo, IsolationLevel, Pooler, ReadYourWrites, Reset, SslMode, defaults};
 
 /// The options of an application: where its database is, how large the pool is, and how long things may take.
 ///
@@ -48,7 +48,7 @@ use super::{Echo, IsolationLevel, Pooler, Reset, SslMode, defaults};
 /// names and wrong types; the rest is checked by [`from_env`](Self::from_env), [`from_dsn`](Self::from_dsn) and
 /// [`Database::connect`](crate::Database::connect).
 ///
-/// `Debug` hides the password, and the one within the DSN.
+/// `Debug` hides the passwords, those within a DSN too, and the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
     /// Names the driver. `tokio-postgres` is the only one; `asyncpg`, `postgres` and `postgresql` mean the same.
@@ -191,6 +191,11 @@ pub struct Config {
     ///
     /// The process asks the primary four times in this time, and once a second at least, on a connection of its own.
     pub reader_max_lag: Option<Duration>,
+    /// Has a client read what it has written in an earlier request. Defaults to [`ReadYourWrites::Off`]. Refused without `reader`.
+    pub read_your_writes: ReadYourWrites,
+    /// Signs the positions that clients bring back, with [`ReadYourWrites::Position`]. The same for all processes of the application, at
+    /// least 32 characters, at random. Empty, the default, means that there is none. It is never logged or shown.
+    pub read_your_writes_key: String,
     /// Warns of a statement that took this long. `None`, the default, or zero never does.
     ///
     /// This and the next three write one line of the log at WARN, which names the line of the application and the route.
@@ -251,6 +256,8 @@ impl Default for Config {
             shared_reads_large: defaults::SHARED_READS_LARGE,
             reader: None,
             reader_max_lag: None,
+            read_your_writes: ReadYourWrites::default(),
+            read_your_writes_key: String::new(),
             slow_statement: None,
             slow_acquire: None,
             long_hold: None,

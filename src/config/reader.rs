@@ -1,4 +1,6 @@
-//! Takes from the option `reader` where the standbys are.
+//! Takes from the option `reader` where the standbys are, and checks how far they may be behind.
+
+use std::time::Duration;
 
 use super::dsn::Parameters;
 use super::{ConfigError, OptionSource};
@@ -8,6 +10,9 @@ pub(super) const PREFER_STANDBY: &str = "prefer-standby";
 
 /// What the reader asks of a server where its DSN does not say it. The writer serves while there is none, so a primary is not taken.
 const TARGET: &str = "standby";
+
+/// The primary is asked four times in this time.
+const LEAST_LAG: Duration = Duration::from_millis(100);
 
 /// The writer's parameters, and over them those of the reader's DSN.
 ///
@@ -45,4 +50,16 @@ pub(super) fn refused(err: &ConfigError) -> ConfigError {
         _ => format!("cannot be used: {err}"),
     };
     ConfigError::new(OptionSource::option("reader"), err.kind(), problem)
+}
+
+/// Refuses a bound of the lag that is too short to be measured, or that bounds nothing.
+pub(super) fn lag_bound(bound: Option<Duration>, has_reader: bool) -> Result<Option<Duration>, ConfigError> {
+    let source = OptionSource::option("reader_max_lag");
+    match bound {
+        Some(_) if !has_reader => Err(ConfigError::conflict(source, "has no effect without `reader`")),
+        Some(bound) if bound < LEAST_LAG => {
+            Err(ConfigError::invalid(source, format!("must be at least {LEAST_LAG:?}, not {bound:?}")))
+        }
+        bound => Ok(bound),
+    }
 }

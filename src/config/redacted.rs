@@ -9,6 +9,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.clone();
         shown.password = masked("password", &self.password).into();
+        shown.read_your_writes_key = masked("password", &self.read_your_writes_key).into();
         for name in [&mut shown.driver, &mut shown.host, &mut shown.user, &mut shown.database] {
             *name = masked("host", name).into();
         }

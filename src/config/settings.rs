@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Echo, OptionSource, Pooler, RequireAuth, Reset, SslMode, TargetSessionAttrs};
+use super::{Echo, OptionSource, OwnWrites, Pooler, RequireAuth, Reset, SslMode, TargetSessionAttrs};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::SslNegotiation;
 
@@ -185,12 +185,13 @@ pub(crate) struct SharedReadSettings {
     pub(crate) large: u64,
 }
 
-/// The options of the reader: where the standbys are, and how far they may be behind.
+/// The options of the reader: where the standbys are, how far they may be behind, and who reads what it has written.
 #[derive(Debug, Clone)]
 pub(crate) struct ReaderSettings {
     pub(crate) server: ServerSettings,
     /// `None` means no bound.
     pub(crate) max_lag: Option<Duration>,
+    pub(crate) own_writes: OwnWrites,
 }
 
 /// What is worth a warning. `None` means never.

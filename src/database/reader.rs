@@ -9,10 +9,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Database;
-use crate::config::{ReaderSettings, Settings};
+use crate::config::{OwnWrites, ReaderSettings, Settings};
 use crate::lease::{Lender, Reader};
 use crate::pool::{Backoff, Pool};
-use crate::session::{ConnectError, Connector, Hooks, LagBound, LoggedIn, Tls};
+use crate::session::{ConnectError, Connector, Hooks, LagBound, LoggedIn, Position, Tls};
 use crate::telemetry;
 
 /// The name of the pool in the log and in the metrics.
@@ -52,7 +52,10 @@ impl<D> Database<D> {
 
 /// What lends the sessions of a reader. The writer holds it.
 #[derive(Debug)]
-pub(super) struct Reading(Arc<Reader>);
+pub(super) struct Reading {
+    reader: Arc<Reader>,
+    own_writes: OwnWrites,
+}
 
 impl Reading {
     /// Starts a pool without a session, so that no standby has to be there, and the task that asks the primary how far it is.
@@ -63,7 +66,7 @@ impl Reading {
         hooks: Hooks,
         primary: &Arc<Pool>,
     ) -> Self {
-        let ReaderSettings { server, max_lag } = reader;
+        let ReaderSettings { server, max_lag, own_writes } = reader;
         let settings = Settings { server, reader: None, name: Some(NAME), ..settings.clone() };
         let lag = max_lag.map(|most| Arc::new(LagBound::new(most)));
         let connector = Arc::new(Connector::new(settings.clone(), tls, Hooks { lag: lag.clone(), ..hooks }));
@@ -76,11 +79,21 @@ impl Reading {
         }
         let standbys = Pool::new(&settings, connector, Vec::new());
         standbys.hold_floor();
-        Self(Reader::new(standbys, Arc::clone(primary), measuring))
+        Self { reader: Reader::new(standbys, Arc::clone(primary), measuring), own_writes }
     }
 
     pub(super) fn lender(&self) -> Lender {
-        Lender::Reader(Arc::clone(&self.0))
+        Lender::Reader(Arc::clone(&self.reader))
+    }
+
+    /// What lends the sessions of those who have to see what was written up to this position.
+    pub(super) fn lender_after(&self, written: Position) -> Lender {
+        Lender::Reader(self.reader.after(written))
+    }
+
+    /// How a client reads what it has written.
+    pub(super) fn own_writes(&self) -> &OwnWrites {
+        &self.own_writes
     }
 
     /// Closes the reader's pool.

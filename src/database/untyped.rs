@@ -8,11 +8,11 @@ use tokio::time::sleep;
 
 use super::pooler;
 use super::reader::Reading;
-use crate::config::{self, Config, ConfigError, OptionSource};
+use crate::config::{self, Config, ConfigError, OptionSource, OwnWrites};
 use crate::lease::Lender;
 use crate::listen::Listening;
 use crate::pool::Pool;
-use crate::session::{ConnectError, Connector, Hooks, Session, Tls};
+use crate::session::{ConnectError, Connector, Hooks, Position, Session, Tls};
 use crate::shared::SharedReads;
 use crate::{Result, telemetry};
 
@@ -83,6 +83,17 @@ impl Untyped {
     pub(crate) fn reader(&self) -> Option<Self> {
         let lender = self.reader.as_ref()?.lender();
         Some(Self { lender, shared: None, reader: None, ..self.clone() })
+    }
+
+    /// The same for one who has to see what was written up to this position.
+    pub(crate) fn reader_after(&self, written: Position) -> Option<Self> {
+        let lender = self.reader.as_ref()?.lender_after(written);
+        Some(Self { lender, shared: None, reader: None, ..self.clone() })
+    }
+
+    /// How a client reads what it has written. `None` if its reads go nowhere else.
+    pub(crate) fn own_writes(&self) -> Option<&OwnWrites> {
+        self.reader.as_ref().map(|reader| reader.own_writes())
     }
 
     pub(super) fn resize(&self, min: u32, max: u32) -> Result<()> {

@@ -36,6 +36,7 @@ mod started;
 mod statement;
 mod unpinned;
 mod described;
+mod written;
 mod leftovers;
 mod transaction;
 mod ending;

@@ -6,6 +6,8 @@
 //!      v                               v
 //!   the primary <──────too far─────── ask the standby ──near enough──> lent
 //! ```
+//!
+//! For a client that has written, a standby will do that has what it has written. It is asked once for each position.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::pool::{AcquireError, Checked, Pool, PooledSession};
+use crate::session::{LagBound, Position, Session};
 use crate::stats::EndReason;
+use crate::tokio_postgres::Error;
 
 /// The longest wait for the answer of a standby.
 const CHECK: Duration = Duration::from_secs(1);
@@ -29,18 +33,36 @@ const FIRST: Duration = Duration::from_millis(250);
 pub(crate) struct Reader {
     standbys: Arc<Pool>,
     primary: Arc<Pool>,
-    /// Ends the task that asks the primary how far it is. It runs as long as sessions of standbys are lent.
-    measuring: CancellationToken,
+    measuring: Arc<Measuring>,
+    /// What has been written, for a reader of one request that has to see it.
+    written: Option<Position>,
+}
+
+/// Ends the task that asks the primary how far it is, when it is dropped. The task runs as long as sessions of standbys are lent.
+#[derive(Debug)]
+struct Measuring(CancellationToken);
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 impl Reader {
     pub(crate) fn new(standbys: Arc<Pool>, primary: Arc<Pool>, measuring: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { standbys, primary, measuring })
+        Arc::new(Self { standbys, primary, measuring: Arc::new(Measuring(measuring)), written: None })
+    }
+
+    /// The reader for one who has to see what was written up to this position.
+    pub(crate) fn after(&self, written: Position) -> Arc<Self> {
+        let Self { standbys, primary, measuring, written: _ } = self;
+        let (standbys, primary) = (Arc::clone(standbys), Arc::clone(primary));
+        Arc::new(Self { standbys, primary, measuring: Arc::clone(measuring), written: Some(written) })
     }
 
     /// Closes the pool of the standbys, and ends the task with it.
     pub(super) async fn close(&self) {
-        self.measuring.cancel();
+        self.measuring.0.cancel();
         self.standbys.close().await;
     }
 
@@ -51,7 +73,7 @@ impl Reader {
     /// Lends a session without waiting, if that is possible.
     pub(super) fn acquire_now(&self) -> Option<PooledSession> {
         match self.standbys.acquire_now() {
-            Some(pooled) if self.is_near(&pooled) => Some(pooled),
+            Some(pooled) if self.will_do(&pooled) => Some(pooled),
             Some(pooled) => {
                 pooled.rest();
                 None
@@ -65,7 +87,7 @@ impl Reader {
     pub(super) async fn acquire_in_time(&self) -> Result<PooledSession, AcquireError> {
         match self.of_standby().await {
             None => {}
-            Some(Ok(pooled)) if self.is_near(&pooled) => return Ok(pooled),
+            Some(Ok(pooled)) if self.will_do(&pooled) => return Ok(pooled),
             Some(Ok(pooled)) => {
                 if let Some(pooled) = self.checked(pooled).await {
                     return Ok(pooled);
@@ -92,23 +114,26 @@ impl Reader {
         }
     }
 
-    fn is_near(&self, pooled: &PooledSession) -> bool {
-        self.standbys.connector().hooks().lag.is_none() || pooled.session().is_near()
+    /// Whether a session can be lent without asking its server.
+    fn will_do(&self, pooled: &PooledSession) -> bool {
+        let session = pooled.session();
+        (self.standbys.connector().hooks().lag.is_none() || session.is_near())
+            && self.written.is_none_or(|written| session.is_known_to_have(written))
     }
 
-    /// Asks a standby how far it is. Ends the session if that is too far. Happens at home, because the waiter may give up.
+    /// Asks a standby how far it is. Ends the session if it is too far behind. Happens at home, because the waiter may give up.
     async fn checked(&self, pooled: PooledSession) -> Option<PooledSession> {
-        let lag = Arc::clone(self.standbys.connector().hooks().lag.as_ref()?);
+        let (lag, written) = (self.standbys.connector().hooks().lag.clone(), self.written);
         let (ready, checked) = oneshot::channel();
         self.standbys.home().spawn(async move {
             let session = pooled.session();
             session.driver().go_home();
-            match timeout(CHECK, lag.allows(session.client())).await {
-                Ok(Ok(true)) => {
-                    session.near_for(lag.pause());
+            match timeout(CHECK, ask(session, lag.as_deref(), written)).await {
+                Ok(Ok(Verdict::WillDo)) => {
                     let _ = ready.send(Checked::new(pooled));
                 }
-                Ok(Ok(false)) => pooled.end_in_background(EndReason::TooFarBehind),
+                Ok(Ok(Verdict::LacksWritten)) => pooled.rest(),
+                Ok(Ok(Verdict::TooFarBehind)) => pooled.end_in_background(EndReason::TooFarBehind),
                 Ok(Err(_)) | Err(_) => pooled.discard_unknown(EndReason::CheckFailed),
             }
         });
@@ -116,8 +141,25 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.measuring.cancel();
+/// What a standby has answered.
+enum Verdict {
+    WillDo,
+    /// It is near enough for others.
+    LacksWritten,
+    TooFarBehind,
+}
+
+async fn ask(session: &Session, lag: Option<&LagBound>, written: Option<Position>) -> Result<Verdict, Error> {
+    if let Some(lag) = lag.filter(|_| !session.is_near()) {
+        if !lag.allows(session.client()).await? {
+            return Ok(Verdict::TooFarBehind);
+        }
+        session.near_for(lag.pause());
+    }
+    match written {
+        Some(written) if !session.is_known_to_have(written) && !session.has(written).await? => {
+            Ok(Verdict::LacksWritten)
+        }
+        _ => Ok(Verdict::WillDo),
     }
 }

@@ -9,17 +9,16 @@ use std::time::Duration;
 
 use actix_service::{Service, Transform, forward_ready};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::web;
 use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
-use super::own_writes;
+use super::adds::Adds;
+use super::own_writes::OwnWrites;
 use super::request_connections::{Attached, Ending, RequestConnections, Served};
+use super::written::Written;
 use crate::Database;
 use crate::database::Untyped;
-
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// The middleware that gives every request of an App or a scope its lazy [`Connection`](crate::Connection). Made by
 /// [`Database::middleware`].
@@ -34,8 +33,8 @@ pub struct ConnectionMiddleware {
     /// Puts the database into the app data by the type that names it, which nothing else here has to know.
     attach: fn(&Untyped, &mut Extensions),
     server_timing: bool,
-    /// The cookie of a client that has written.
-    wrote: Option<HeaderValue>,
+    /// How a client reads what it has written, if it is to.
+    own_writes: Option<OwnWrites>,
 }
 
 impl ConnectionMiddleware {
@@ -57,7 +56,8 @@ impl ConnectionMiddleware {
     }
 
     /// Serves the reads of a client that has written from the primary for this long, so that it sees what it has written in an earlier
-    /// request. It matters only with the option [`reader`](crate::Config::reader).
+    /// request: in the place of the option [`read_your_writes`](crate::Config::read_your_writes). It matters only with the option
+    /// [`reader`](crate::Config::reader). Zero does not.
     ///
     /// A response to a request that has borrowed a session for its [`Connection`](crate::Connection) sets the cookie `actix_pg_wrote`, which lives for
     /// that time, in whole seconds. A request that has it reads from the primary. The time has to be at least
@@ -71,7 +71,7 @@ impl ConnectionMiddleware {
     /// # }
     /// ```
     pub fn read_your_writes(mut self, window: Duration) -> Self {
-        self.wrote = (!window.is_zero()).then(|| own_writes::cookie(window));
+        self.own_writes = OwnWrites::window(window);
         self
     }
 }
@@ -134,7 +134,7 @@ impl<D: 'static> Database<D> {
             database: self.untyped().clone(),
             attach: attach::<D>,
             server_timing: false,
-            wrote: None,
+            own_writes: self.untyped().own_writes().and_then(OwnWrites::configured),
         }
     }
 }
@@ -158,27 +158,11 @@ where
         let mut data = Extensions::new();
         data.insert(Served(self.database.clone()));
         (self.attach)(&self.database, &mut data);
-        let adds = Adds { server_timing: self.server_timing, wrote: self.wrote.is_some() };
-        if let Some(cookie) = &self.wrote {
-            data.insert(Wrote(cookie.clone()));
+        let adds = Adds::new(self.server_timing, self.own_writes.as_ref());
+        if let Some(own_writes) = &self.own_writes {
+            data.insert(own_writes.clone());
         }
         ready(Ok(ConnectionService { service, data: Rc::new(data), adds }))
-    }
-}
-
-/// The cookie of a client that has written.
-struct Wrote(HeaderValue);
-
-/// What the response gets besides.
-#[derive(Debug, Clone, Copy)]
-struct Adds {
-    server_timing: bool,
-    wrote: bool,
-}
-
-impl Adds {
-    fn any(self) -> bool {
-        self.server_timing || self.wrote
     }
 }
 
@@ -203,23 +187,25 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        if self.adds.server_timing {
+        if self.adds.server_timing() {
             RequestConnections::time(&req);
         }
-        if self.adds.wrote && own_writes::are_recent(&req) {
-            RequestConnections::read_own_writes(&req);
+        if self.adds.own_writes()
+            && let Some(written) = self.data.get().and_then(|own_writes: &OwnWrites| own_writes.of(&req))
+        {
+            RequestConnections::read_own_writes(&req, written);
         }
         ConnectionFuture {
             answer: self.service.call(req),
             data: Rc::clone(&self.data),
             adds: self.adds,
-            committing: None,
+            later: None,
         }
     }
 }
 
-/// The answer, while the request's transaction is being committed.
-type Committing<B> = (ServiceResponse<B>, BoxFuture<'static, crate::Result<()>>);
+/// The answer, while the request's transaction is being committed, or the server is asked how far it is.
+type Later<B> = (ServiceResponse<B>, BoxFuture<'static, crate::Result<Option<Written>>>);
 
 pin_project! {
     /// The inner service's answer, at which the request's connection ends.
@@ -230,7 +216,7 @@ pin_project! {
         data: Rc<Extensions>,
         adds: Adds,
         // Boxed, because few requests have one and all of them move this future around.
-        committing: Option<Box<Committing<B>>>,
+        later: Option<Box<Later<B>>>,
     }
 }
 
@@ -242,17 +228,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (res, mut commit) = match this.committing.take() {
-            Some(committing) => *committing,
+        let (res, mut later) = match this.later.take() {
+            Some(later) => *later,
             None => match try_ready!(this.answer.poll(cx)) {
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
-                    match RequestConnections::end(res.request(), this.data, success) {
+                    match RequestConnections::end(res.request(), this.data, success, this.adds.asks()) {
                         Ok(Ending::Nothing) if this.adds.any() => {
-                            return Poll::Ready(Ok(added(res, this.data, *this.adds)));
+                            return Poll::Ready(Ok(this.adds.added(res, this.data, None)));
                         }
                         Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
-                        Ok(Ending::Commit(commit)) => (res, commit),
+                        Ok(Ending::Later(later)) => (res, later),
                         Err(err) => return Poll::Ready(Err(err.into())),
                     }
                 }
@@ -260,38 +246,22 @@ where
                 Err(err) => return Poll::Ready(Err(err)),
             },
         };
-        match commit.as_mut().poll(cx) {
-            Poll::Ready(Ok(())) if this.adds.any() => Poll::Ready(Ok(added(res, this.data, *this.adds))),
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(res)),
+        match later.as_mut().poll(cx) {
+            Poll::Ready(Ok(written)) if this.adds.any() => {
+                Poll::Ready(Ok(this.adds.added(res, this.data, written)))
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(res)),
             Poll::Ready(Err(err)) => Poll::Ready(Err(err.into())),
             Poll::Pending => {
-                *this.committing = Some(Box::new((res, commit)));
+                *this.later = Some(Box::new((res, later)));
                 Poll::Pending
             }
         }
     }
 }
 
-/// Tells the client how long the database took, and that it may have written.
-fn added<B>(mut res: ServiceResponse<B>, data: &Extensions, adds: Adds) -> ServiceResponse<B> {
-    if adds.server_timing
-        && let Some(timing) = RequestConnections::server_timing(res.request(), data)
-        && let Ok(timing) = HeaderValue::try_from(timing)
-    {
-        res.headers_mut().append(SERVER_TIMING, timing);
-    }
-    if let Some(Wrote(cookie)) = data.get()
-        && RequestConnections::may_have_written(res.request(), data)
-    {
-        res.headers_mut().append(SET_COOKIE, cookie.clone());
-    }
-    res
-}
-
 impl<F, B> fmt::Debug for ConnectionFuture<F, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectionFuture")
-            .field("committing", &self.committing.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("ConnectionFuture").field("later", &self.later.is_some()).finish_non_exhaustive()
     }
 }

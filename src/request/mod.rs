@@ -9,8 +9,11 @@
 //! The [`middleware`] attaches the connections to a request and ends them with the response.
 
 mod middleware;
+mod adds;
 mod request_connections;
 mod own_writes;
+mod written;
+mod signed_position;
 mod scope;
 mod borrow;
 mod connection;

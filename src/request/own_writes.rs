@@ -1,22 +1,89 @@
-//! Sends the reads of a client that has written to the primary, for a time. A cookie says that it has.
+//! Has a client read what it has written in an earlier request. A cookie says that it has, and with a position how much.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{COOKIE, HeaderValue};
 
-const NAME: &str = "actix_pg_wrote";
+use super::signed_position::{LIFETIME, Signer};
+use super::written::Written;
+use crate::config;
 
-/// The cookie for a client that has written. It is forgotten by itself, so that no clocks are compared.
-pub(super) fn cookie(window: Duration) -> HeaderValue {
-    // Browsers count whole seconds.
-    let seconds = window.as_secs().saturating_add(u64::from(window.subsec_nanos() > 0));
-    let cookie = format!("{NAME}=1; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax");
+/// The cookie of a window.
+const WROTE: &str = "actix_pg_wrote";
+
+/// The cookie of a position.
+const POSITION: &str = "actix_pg_position";
+
+/// So many cookies of one name are looked at. A browser sends one.
+const MOST: usize = 4;
+
+/// How a client reads what it has written. The middleware has it, and the app data of its requests.
+#[derive(Debug, Clone)]
+pub(super) enum OwnWrites {
+    /// On the primary, as long as it has this cookie. It is forgotten by itself, so that no clocks are compared.
+    Window(HeaderValue),
+    /// On standbys that have what it has written.
+    Position(Signer),
+}
+
+impl OwnWrites {
+    pub(super) fn window(window: Duration) -> Option<Self> {
+        if window.is_zero() {
+            return None;
+        }
+        // Browsers count whole seconds.
+        let seconds = window.as_secs().saturating_add(u64::from(window.subsec_nanos() > 0));
+        Some(Self::Window(cookie(WROTE, "1", seconds)))
+    }
+
+    /// As the option says.
+    pub(super) fn configured(option: &config::OwnWrites) -> Option<Self> {
+        match option {
+            config::OwnWrites::Off => None,
+            config::OwnWrites::Window(window) => Self::window(*window),
+            config::OwnWrites::Position(key) => Some(Self::Position(Signer::new(key))),
+        }
+    }
+
+    /// Whether a server is asked how far it is when a request has written.
+    pub(super) fn is_by_position(&self) -> bool {
+        matches!(self, Self::Position(_))
+    }
+
+    /// What the client of a request has written of late, as its cookies say.
+    pub(super) fn of(&self, req: &ServiceRequest) -> Option<Written> {
+        match self {
+            Self::Window(_) => cookies(req, WROTE).next().map(|_| Written::Somewhere),
+            Self::Position(signer) => {
+                let now = SystemTime::now();
+                let signed = cookies(req, POSITION).take(MOST);
+                signed.filter_map(|text| signer.read(text, now)).reduce(Written::and)
+            }
+        }
+    }
+
+    /// The value of `Set-Cookie` for a client that has written.
+    pub(super) fn cookie(&self, written: Written) -> HeaderValue {
+        match self {
+            Self::Window(cookie) => cookie.clone(),
+            Self::Position(signer) => {
+                cookie(POSITION, &signer.sign(written, SystemTime::now()), LIFETIME.as_secs())
+            }
+        }
+    }
+}
+
+fn cookie(name: &str, value: &str, seconds: u64) -> HeaderValue {
+    let cookie = format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax");
     HeaderValue::try_from(cookie).expect("no character is strange")
 }
 
-/// Whether a client says that it has written of late.
-pub(super) fn are_recent(req: &ServiceRequest) -> bool {
-    let cookies = req.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).any(|cookie| cookie.trim().split('=').next() == Some(NAME))
+/// The values of the cookies of that name.
+fn cookies<'r>(req: &'r ServiceRequest, name: &'r str) -> impl Iterator<Item = &'r str> {
+    let headers = req.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
+    headers.flat_map(|value| value.split(';')).filter_map(move |cookie| {
+        let (own, value) = cookie.trim().split_once('=').unwrap_or((cookie.trim(), ""));
+        (own == name).then_some(value)
+    })
 }

@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Scope;
 use super::lazy_transaction::{LazyTransaction, Left};
+use super::written::Written;
 use crate::database::{Untyped, name_of};
 use crate::{Error, Result};
 
@@ -21,8 +22,8 @@ pub(crate) struct RequestConnections {
     connections: SmallVec<[PerDatabase; 1]>,
     /// A middleware around the request tells the client how long the database took.
     timed: bool,
-    /// The client has written of late, so its reads go to the primary.
-    wrote: bool,
+    /// What the client has written of late.
+    written: Option<Written>,
 }
 
 #[derive(Debug)]
@@ -56,7 +57,8 @@ pub(super) struct Served(pub(super) Untyped);
 /// The work that is left when the response is ready.
 pub(super) enum Ending {
     Nothing,
-    Commit(BoxFuture<'static, Result<()>>),
+    /// Returns how far the request has written, if that was asked for.
+    Later(BoxFuture<'static, Result<Option<Written>>>),
 }
 
 impl RequestConnections {
@@ -86,11 +88,12 @@ impl RequestConnections {
 
     /// The request's connection to a database, and that to its reader, if it has one. Created at the first call.
     pub(super) fn reader_of(req: &HttpRequest, database: &Untyped) -> (Arc<Scope>, Option<Arc<Scope>>) {
-        let wrote = req.extensions().get::<Self>().is_some_and(|of_request| of_request.wrote);
-        let reader = database.reader().map(|reader| {
+        let reader = match req.extensions().get::<Self>().and_then(|of_request| of_request.written) {
+            None => database.reader(),
+            Some(Written::UpTo(position)) => database.reader_after(position),
             // Beside the connection all the same: to read what was written is not to write.
-            if wrote { database.clone() } else { reader }
-        });
+            Some(Written::Somewhere) => database.reader().map(|_| database.clone()),
+        };
         Self::entry(req, database, |entry| {
             let scope = &entry.scope;
             let beside = |reader| Arc::clone(entry.reader.get_or_insert_with(|| scope.beside(&reader)));
@@ -123,8 +126,9 @@ impl RequestConnections {
         self.connections.iter().position(|entry| entry.scope.is_of(database.lender()))
     }
 
-    /// Ends the connection to the middleware's database, and its transaction, because the response is ready.
-    pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool) -> Result<Ending> {
+    /// Ends the connection to the middleware's database, and its transaction, because the response is ready. With `asks`, how far the
+    /// request has written is asked for before.
+    pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool, asks: bool) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|of_request| {
             let Served(database) = data.get()?;
             let at = of_request.position(database)?;
@@ -142,16 +146,27 @@ impl RequestConnections {
         // A handle that is left, in a streaming body or a task, shares it.
         let held = transaction.is_some_and(|transaction| Arc::into_inner(transaction).is_none());
         match left {
-            Some(left) if success && !held => Ok(Ending::Commit(
+            Some(left) if success && !held => Ok(Ending::Later(
                 async move {
                     let committed = left.commit(&scope).await;
+                    let written = if asks && committed.is_ok() { scope.written().await } else { None };
                     scope.end();
-                    committed
+                    committed.map(|()| written)
                 }
                 .boxed(),
             )),
             left => {
                 roll_back(left, &scope);
+                if asks && scope.is_used() && !(success && held) {
+                    return Ok(Ending::Later(
+                        async move {
+                            let written = scope.written().await;
+                            scope.end();
+                            Ok(written)
+                        }
+                        .boxed(),
+                    ));
+                }
                 scope.end();
                 if success && held { Err(Error::TransactionHeld) } else { Ok(Ending::Nothing) }
             }
@@ -163,9 +178,11 @@ impl RequestConnections {
         Self::note(req, |of_request| of_request.timed = true);
     }
 
-    /// Has the reads of a request go to the primary.
-    pub(super) fn read_own_writes(req: &ServiceRequest) {
-        Self::note(req, |of_request| of_request.wrote = true);
+    /// Has a request read what its client has written.
+    pub(super) fn read_own_writes(req: &ServiceRequest, written: Written) {
+        Self::note(req, |of_request| {
+            of_request.written = Some(of_request.written.map_or(written, |other| other.and(written)));
+        });
     }
 
     fn note(req: &ServiceRequest, note: impl FnOnce(&mut Self)) {

@@ -1,5 +1,7 @@
 //! The lazy connection of a request: a state machine that borrows on the first use, and returns at the end.
 
+mod last_question;
+
 use std::fmt;
 use std::mem;
 use std::panic::Location;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::position::last_replayed;
 use super::value::value;
 use crate::tokio_postgres::types::PgLsn;
 use crate::tokio_postgres::{Client, Error};
@@ -30,10 +31,6 @@ const POSITION: &str = "SELECT pg_current_wal_insert_lsn()";
 
 /// How far a standby has replayed the log; nothing at a server that is none.
 const REPLAYED: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END";
-
-/// A page of the log, and the longest header of one. No record ends in a header.
-const PAGE: u64 = 8192;
-const HEADER: u64 = 40;
 
 /// How far a standby may be behind, and how far the primary was of late. The reader's connector holds it.
 pub(crate) struct LagBound {
@@ -89,7 +86,7 @@ impl LagBound {
     }
 
     fn note(&self, at: Instant, position: u64) {
-        let position = if position % PAGE <= HEADER { position - position % PAGE } else { position };
+        let position = last_replayed(position);
         self.is_silent.store(false, Ordering::Relaxed);
         let mut positions = self.positions();
         // Another server is the primary, and has not got what the former one had.

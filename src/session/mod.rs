@@ -15,9 +15,11 @@ mod dialect;
 mod tls;
 mod driver;
 mod hooks;
+mod position;
 mod lag;
 mod changed;
 mod names;
+mod standby;
 mod home;
 mod login;
 mod cancel;
@@ -35,6 +37,7 @@ pub(crate) use hooks::{HookFailed, Hooks};
 pub(crate) use lag::LagBound;
 pub(crate) use login::LoggedIn;
 pub use password::Login;
+pub(crate) use position::Position;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
@@ -58,6 +61,7 @@ use driver::Driver;
 use login::{Patience, Place};
 use settings_left::SettingsLeft;
 pub(crate) use settings_left::apply_many;
+use standby::Standby;
 
 /// One physical connection. Its drop says goodbye to the server in the background; [`end`](Self::end) waits for that.
 #[derive(Debug)]
@@ -74,8 +78,7 @@ pub(crate) struct Session {
     /// Nobody has used it yet.
     is_new: bool,
     retire_at: Option<Instant>,
-    /// Until when a standby need not be asked again how far it is.
-    near_until: Mutex<Option<Instant>>,
+    standby: Standby,
     /// When it was opened or last used.
     idle_since: Instant,
     driver: Driver,
@@ -112,7 +115,7 @@ impl Session {
             place,
             is_new: true,
             retire_at: settings.pool.max_lifetime.and_then(|lifetime| now.checked_add(jittered(lifetime))),
-            near_until: Mutex::default(),
+            standby: Standby::default(),
             idle_since: now,
             driver,
         })
@@ -248,19 +251,6 @@ impl Session {
     /// Whether it is expected to write: a server that takes no writes will not do.
     pub(crate) fn writes(&self) -> bool {
         self.place.writes
-    }
-
-    /// Whether the server, a standby, was found to be near enough to the primary of late.
-    pub(crate) fn is_near(&self) -> bool {
-        self.near_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some_and(|until| Instant::now() < until)
-    }
-
-    /// Records that the server is near enough for this time.
-    pub(crate) fn near_for(&self, time: Duration) {
-        *self.near_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(time);
     }
 
     /// Asks the server whether it still takes writes, after it has refused one. If not, this session and all others of its host end at

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use actix_pg::testing::{Postgres, TestDatabase};
-use actix_pg::{Config, Connection, ConnectionExt, Database, Error, ReadConnection, Result};
-use actix_web::{HttpRequest, rt, web};
+use actix_pg::{Config, Connection, ConnectionExt, Database, Error, ReadConnection, ReadYourWrites, Result};
+use actix_web::{App, HttpRequest, rt, test, web};
 use test_support::{TestApp, all_returned, connect, connected, database, eventually, log, sized};
 
 const BACKEND: &str = "SELECT pg_backend_pid()";
@@ -188,6 +188,53 @@ async fn a_task_that_waits_at_the_end_of_its_request_reads_what_it_writes() {
     assert_eq!(told.recv().await.expect("an answer"), database.name());
     app.stop().await;
     db.close().await;
+}
+
+/// P31: without a standby, and in a sandbox, `read_your_writes = "position"` changes no answer.
+#[actix_web::test]
+async fn where_no_standby_is_a_position_changes_nothing() {
+    let database = database().await;
+    let config = Config {
+        read_your_writes: ReadYourWrites::Position,
+        read_your_writes_key: "a key of thirty-two characters, or more".into(),
+        ..with_reader(&database, "prefer-standby")
+    };
+    let db = connected(config).await;
+    let cookie = cookie_of_write(&db, "/then").await.expect("a cookie");
+    assert!(cookie.starts_with("actix_pg_position="), "{cookie}");
+    let sandbox = db.sandbox().await.expect("a sandbox");
+    is_the_connection(&sandbox).await;
+    assert_eq!(cookie_of_write(&sandbox, "/then").await, None);
+    sandbox.close().await;
+    // A window for this App alone, or nothing.
+    let app =
+        App::new().wrap(db.middleware().read_your_writes(Duration::ZERO)).route("/", web::get().to(writes));
+    let app = test::init_service(app).await;
+    let res = test::call_service(&app, test::TestRequest::get().uri("/").to_request()).await;
+    assert!(res.headers().get("set-cookie").is_none());
+    db.close().await;
+}
+
+/// The cookie that a request gets which writes, and the answer to one that brings it.
+async fn cookie_of_write(db: &Database, path: &str) -> Option<String> {
+    let app = App::new().wrap(db.middleware()).route(path, web::get().to(writes));
+    let app = test::init_service(app.route("/read", web::get().to(reads))).await;
+    let res = test::call_service(&app, test::TestRequest::get().uri(path).to_request()).await;
+    assert!(res.status().is_success());
+    let cookie = res.headers().get("set-cookie").map(|cookie| cookie.to_str().expect("text").to_owned());
+    let sent = cookie.clone().unwrap_or_default();
+    let req = test::TestRequest::get().uri("/read").insert_header(("cookie", sent)).to_request();
+    let res = test::call_service(&app, req).await;
+    assert!(res.status().is_success());
+    cookie
+}
+
+async fn writes(conn: Connection) -> Result<String> {
+    Ok(conn.execute("CREATE TABLE IF NOT EXISTS written ()", &[]).await?.to_string())
+}
+
+async fn reads(read: ReadConnection) -> Result<String> {
+    Ok(read.query_one_scalar::<i64>("SELECT count(*) FROM written", &[]).await?.to_string())
 }
 
 /// P16: the sessions of the reader are replaced when its database is asked for that, and only then.

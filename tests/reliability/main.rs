@@ -25,4 +25,6 @@ mod failover;
 mod isolation;
 mod shared;
 mod phases;
+mod standbys;
 mod reader;
+mod read_your_writes;

@@ -1,80 +1,13 @@
 //! Reads on standbys beside writes on the primary: who serves them, how old the answers may be, and what happens when a server goes.
 
-use std::env;
 use std::time::{Duration, Instant};
 
-use actix_pg::testing::{Cluster, Error};
-use actix_pg::{Config, Connection, Database, ReadConnection, Result};
-use actix_pg_testing::TestDatabase;
+use actix_pg::{Config, Connection, ReadConnection, Result};
 use actix_web::{App, test, web};
 use test_support::{all_returned, connected, eventually, log};
 use tokio::time::sleep;
 
-const SCHEMA: &str = "CREATE TABLE runs (id bigint PRIMARY KEY); INSERT INTO runs VALUES (0)";
-const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
-const LATEST: &str = "SELECT max(id) FROM runs";
-const WRITE: &str = "INSERT INTO runs SELECT max(id) + 1 FROM runs RETURNING id";
-
-/// A primary, a standby that has got the database, and a pool on each.
-struct Setup {
-    db: Database,
-    database: TestDatabase,
-    cluster: Cluster,
-}
-
-impl Setup {
-    /// `None` where there is no program that makes a standby, which CI does not forgive.
-    async fn start(max_lag: Option<Duration>) -> Option<Self> {
-        log::keep();
-        let cluster = match Cluster::start() {
-            Err(Error::Copy { log }) if log.contains("not found") && env::var_os("CI").is_none() => {
-                eprintln!("skipped: {log}");
-                return None;
-            }
-            cluster => cluster.expect("a cluster"),
-        };
-        let database = cluster.primary().database_with(SCHEMA).await.expect("a database");
-        cluster.caught_up(0).expect("a standby");
-        let config = Config {
-            dsn: Some(format!("{}?target_session_attrs=read-write", cluster.dsn_of(&database))),
-            pool_min_size: 1,
-            pool_max_size: 2,
-            reader: Some("prefer-standby".into()),
-            reader_max_lag: max_lag,
-            ..Config::default()
-        };
-        Some(Self { db: connected(config).await, database, cluster })
-    }
-
-    /// Whether a standby answers.
-    async fn standby_serves(&self) -> bool {
-        // A session whose server has gone fails once.
-        self.db.reader().query_one_scalar(IS_STANDBY, &[]).await.unwrap_or(false)
-    }
-
-    async fn until_standby_serves(&self, wanted: bool) {
-        let what = format!("a standby serves: {wanted}");
-        eventually(&what, async || self.standby_serves().await == wanted).await;
-    }
-
-    /// Runs a statement on the standby, beside the pools.
-    async fn tell_standby(&self, sql: &str) {
-        let dsn = self.cluster.standby(0).dsn();
-        let config = Config { pool_min_size: 0, ..Config::from_dsn(dsn).expect("a DSN") };
-        let db = connected(config).await;
-        db.batch_execute(sql).await.expect("done");
-        db.close().await;
-    }
-
-    /// The sessions of the pools at a server, with the one that asks.
-    async fn sessions_at(&self, dsn: &str) -> i64 {
-        let db = connected(Config { pool_min_size: 0, ..Config::from_dsn(dsn).expect("a DSN") }).await;
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
-        let count = db.query_one_scalar(sql, &[&self.database.name()]).await.expect("a count");
-        db.close().await;
-        count
-    }
-}
+use crate::standbys::{IS_STANDBY, LATEST, Setup, WRITE};
 
 /// Which server answers, and on which session.
 #[derive(serde::Deserialize, serde::Serialize)]

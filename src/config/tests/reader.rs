@@ -68,6 +68,72 @@ fn a_wrong_reader_is_refused_by_its_name() {
     assert_eq!(bounded(Some("prefer-standby"), Duration::ZERO).unwrap().unwrap().max_lag, None);
 }
 
+/// P23
+#[test]
+fn how_a_client_reads_its_writes_is_applied_or_refused() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let of = |reader: bool, max_lag: u64, own_writes: &str, key: &str| {
+        Config {
+            reader: reader.then(|| "prefer-standby".into()),
+            reader_max_lag: Some(Duration::from_secs(max_lag)),
+            read_your_writes: own_writes.parse().expect("a word"),
+            read_your_writes_key: key.into(),
+            ..Config::default()
+        }
+        .settings()
+        .map(|settings| settings.reader.map(|reader| format!("{:?}", reader.own_writes)))
+        .map_err(|err| err.to_string())
+    };
+    let applied = |shown: &str| Ok(Some(shown.to_owned()));
+    assert_eq!(of(false, 0, "off", ""), Ok(None));
+    assert_eq!(of(true, 0, "0", ""), applied("Off"));
+    assert_eq!(of(true, 3, "3s", ""), applied("Window(3s)"));
+    assert_eq!(of(true, 3, "Position", key), applied("Position(***)"));
+    for (given, said) in [
+        (of(false, 0, "3s", ""), "option `read_your_writes` has no effect without `reader`"),
+        (of(false, 0, "position", key), "option `read_your_writes` has no effect without `reader`"),
+        (of(true, 3, "2s", ""), "option `read_your_writes` must be at least as long as `reader_max_lag`"),
+        (
+            of(true, 0, "position", ""),
+            "option `read_your_writes` cannot be `position` without a `read_your_writes_key`",
+        ),
+        (
+            of(true, 0, "position", &key[1..]),
+            "option `read_your_writes_key` must have at least 32 characters",
+        ),
+        (
+            of(true, 0, "3s", key),
+            "option `read_your_writes_key` has no effect without `read_your_writes = \"position\"`",
+        ),
+        (
+            of(false, 0, "off", key),
+            "option `read_your_writes_key` has no effect without `read_your_writes = \"position\"`",
+        ),
+    ] {
+        assert_eq!(given, Err(said.to_owned()));
+    }
+    for word in [key, "", "positions", "-1s"] {
+        let err = word.parse::<ReadYourWrites>().unwrap_err().to_string();
+        assert_eq!(err, "option `read_your_writes` must be `off`, `position`, or a window such as \"3s\"");
+    }
+    for word in ["off", "position", "1m 30s"] {
+        assert_eq!(word.parse::<ReadYourWrites>().unwrap().to_string(), word);
+    }
+}
+
+/// P22
+#[test]
+fn the_key_is_not_shown() {
+    let key = "hunter2hunter2hunter2hunter2hunter2";
+    let config = Config {
+        read_your_writes: ReadYourWrites::Position,
+        read_your_writes_key: key.into(),
+        ..of("prefer-standby")
+    };
+    let shown = format!("{config:?} {config:#?} {:?}", config.settings().unwrap());
+    assert!(shown.contains("Position") && !shown.contains("hunter2"), "{shown}");
+}
+
 /// P22
 #[test]
 fn a_password_of_the_reader_is_not_shown() {
