@@ -1,12 +1,14 @@
 //! The lazy connection of a request: a state machine that borrows on the first use, and returns at the end.
 
 mod last_question;
+mod other;
+mod state;
 
 use std::fmt;
 use std::mem;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::HttpRequest;
 use futures_util::FutureExt;
@@ -18,6 +20,8 @@ use crate::lease::{Borrower, Deadline, Lease, Lender, RequestInfo, RequestSettin
 use crate::pool::AcquireError;
 use crate::shared::SharedReads;
 use crate::{Error, Result};
+use other::Other;
+use state::State;
 
 /// The line of an application that runs a statement.
 pub(crate) type Caller = &'static Location<'static>;
@@ -31,45 +35,7 @@ pub(crate) struct Scope {
     state: Mutex<State>,
     /// A session was borrowed, and has been given back.
     was_leased: AtomicBool,
-    /// The connection of the same request for reads.
-    reader: OnceLock<Weak<Scope>>,
-    /// The connection of the same request for writes, if this one is for reads. It serves as soon as it is used.
-    writer: Option<Arc<Scope>>,
-}
-
-/// ```text
-///          first use               borrowed
-///   Idle ────────────> Borrowing ────────────> Leased
-///    ^ <────────────────── │ gave up             │
-///    └───────────────────────────────────────────┘ release
-///   any ── the request is over ──> Detached        any ── close ──> Closed
-///   any ── its other connection is used ──> Detached
-/// ```
-#[derive(Debug)]
-enum State {
-    /// Nothing is borrowed.
-    Idle,
-    /// Statements wait for a session together. The wait ends with the last of them.
-    Borrowing(Weak<Borrow>),
-    /// A session is borrowed.
-    Leased(Arc<Lease>),
-    /// In a sandbox: each statement waits for a turn, unless a transaction, stream or copy of this request has one.
-    Turns(Weak<Lease>),
-    /// The request is over, or uses its connection for writes. Every statement borrows and returns by itself.
-    Detached,
-    /// Closed by the handler for good.
-    Closed,
-}
-
-impl State {
-    /// Whether a session is borrowed, or somebody waits for one.
-    fn borrows(&self) -> bool {
-        match self {
-            Self::Leased(_) => true,
-            Self::Borrowing(borrow) => borrow.strong_count() > 0,
-            _ => false,
-        }
-    }
+    other: Other,
 }
 
 impl Scope {
@@ -80,31 +46,10 @@ impl Scope {
 
     fn new(database: &Untyped, info: Arc<RequestInfo>) -> Self {
         let lender = database.lender().clone();
-        let state = Mutex::new(idle(&lender));
+        let state = Mutex::new(State::idle(&lender));
         let shared = database.shared().cloned();
-        let (was_leased, reader) = (AtomicBool::new(false), OnceLock::new());
-        Self { lender, shared, info, state, was_leased, reader, writer: None }
-    }
-
-    /// The connection of the same request for reads from this database, with the same settings and deadline. Called once.
-    pub(super) fn beside(self: &Arc<Self>, database: &Untyped) -> Arc<Self> {
-        let writer = Some(Arc::clone(self));
-        let reader = Arc::new(Self { writer, ..Self::new(database, Arc::clone(&self.info)) });
-        let _ = self.reader.set(Arc::downgrade(&reader));
-        reader
-    }
-
-    /// The connection that serves the next statement.
-    fn serving(self: &Arc<Self>) -> &Arc<Self> {
-        match &self.writer {
-            Some(writer) if writer.is_used() => writer,
-            _ => self,
-        }
-    }
-
-    /// Whether a session has been borrowed. A read that is shared needs none.
-    pub(super) fn is_used(&self) -> bool {
-        self.state().borrows() || self.was_leased.load(Ordering::Acquire)
+        let was_leased = AtomicBool::new(false);
+        Self { lender, shared, info, state, was_leased, other: Other::default() }
     }
 
     /// The connection of a request. Its route is kept where a warning may have to name it.
@@ -196,10 +141,7 @@ impl Scope {
     }
 
     fn try_enter(self: &Arc<Self>, caller: Caller) -> Result<Entry> {
-        // Both may borrow from one pool. Where each request held one session and waited for another, none would go on.
-        if let Some(reader) = self.reader.get().and_then(Weak::upgrade) {
-            reader.detach();
-        }
+        self.detach_reader();
         let mut state = self.state();
         match &*state {
             State::Leased(lease) => return lease.enter().map(Entry::Acquired),
@@ -273,7 +215,7 @@ impl Scope {
 
     /// Gives the session back now; the next statement borrows again.
     pub(crate) fn release(&self) -> Result<()> {
-        self.leave(idle(&self.lender))
+        self.leave(State::idle(&self.lender))
     }
 
     /// Gives the session back for good.
@@ -299,14 +241,6 @@ impl Scope {
         drop(state);
         drop(left);
         Ok(())
-    }
-
-    /// Notes that a session is given back. Under the lock, so that [`is_used`](Self::is_used) finds either.
-    fn left(&self, left: &State) {
-        // Whoever still waits gets a session after the end of the request.
-        if left.borrows() {
-            self.was_leased.store(true, Ordering::Release);
-        }
     }
 
     /// Ends the request for this connection. The session goes back now, or with its last user.
@@ -336,14 +270,7 @@ impl Scope {
 
     /// The state for `Debug`, which must not wait for the lock.
     pub(super) fn describe(&self) -> &'static str {
-        match self.state.try_lock().as_deref() {
-            Ok(State::Idle | State::Turns(_)) => "idle",
-            Ok(State::Borrowing(_)) => "borrowing",
-            Ok(State::Leased(_)) => "leased",
-            Ok(State::Detached) => "its request is over",
-            Ok(State::Closed) => "closed",
-            Err(_) => "changing",
-        }
+        self.state.try_lock().map_or("changing", |state| state.describe())
     }
 
     fn borrower(&self, caller: Caller) -> Borrower<'_> {
@@ -353,10 +280,6 @@ impl Scope {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn idle(lender: &Lender) -> State {
-    if lender.in_turns() { State::Turns(Weak::new()) } else { State::Idle }
 }
 
 impl fmt::Debug for Scope {
