@@ -22,7 +22,7 @@ use crate::database::Main;
 /// |---|---|
 /// | no option [`reader`](crate::Config::reader), or a sandbox | the request's [`Connection`] itself |
 /// | the request has borrowed a session for its [`Connection`] | the same: what the request has written is there |
-/// | a standby is there, and near enough | one on a session of the [`reader`](crate::Database::reader) |
+/// | a standby is there, near enough, and has what the client has written, if [`read_your_writes`](crate::Config::read_your_writes) asks for that | one on a session of the [`reader`](crate::Database::reader) |
 /// | none is | one on a session of the primary |
 ///
 /// A transaction, a stream or a copy that has begun stays where it is. When the request first uses its `Connection`, the session of its reads goes back, or as

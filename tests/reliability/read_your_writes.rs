@@ -1,12 +1,12 @@
 //! A client reads what it has written in an earlier request, on a standby that has it or on the primary.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_pg::{Config, Connection, Database, ReadConnection, ReadYourWrites, RequestTransaction, Result};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::{App, Error, HttpResponse, test, web};
-use test_support::{connected, eventually};
+use test_support::{Proxy, all_returned, connected, database, eventually};
 use tokio::time::sleep;
 
 use crate::standbys::{Setup, WRITE};
@@ -259,5 +259,50 @@ async fn a_standby_on_the_timeline_that_was_left_serves_no_client_that_wrote_on_
     assert_eq!(seen, format!("true {lost_id}"), "without the cookie, what was lost is still there");
     // One who wrote what was lost may read it where it has been kept.
     assert_eq!(ask(&app, "/read", Some(&lost.cookie())).await.body, seen);
+    db.close().await;
+}
+
+/// P31: a server that does not say how far it is holds no response up for longer than a second.
+#[actix_web::test]
+async fn a_server_that_is_silent_at_the_end_of_a_request_delays_it_by_a_second() {
+    let database = database().await;
+    let (proxy, config) = Proxy::to(&database).await;
+    let reader = Some("prefer-standby".into());
+    let config = Config { reader, pool_min_size: 1, pool_max_size: 2, ..by_position(config) };
+    let db = connected(config).await;
+    let proxy = web::Data::new(proxy);
+    let handler = async |conn: Connection, proxy: web::Data<Proxy>| -> Result<String> {
+        let text = conn.query_one_scalar("SELECT 'written'", &[]).await?;
+        proxy.stall();
+        Ok(text)
+    };
+    let app = App::new().app_data(proxy.clone()).wrap(db.middleware()).route("/", web::get().to(handler));
+    let app = test::init_service(app).await;
+    let begun = Instant::now();
+    let answer = ask(&app, "/", None).await;
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(3), "{took:?}");
+    assert!(answer.body == "written" && answer.cookie.is_some());
+    proxy.heal();
+    all_returned(&db).await;
+    db.close().await;
+}
+
+/// P31: the option sets a window as the middleware does.
+#[actix_web::test]
+async fn a_window_may_be_configured() {
+    let database = database().await;
+    let config = Config {
+        reader: Some("prefer-standby".into()),
+        read_your_writes: "1500ms".parse().expect("a window"),
+        ..database.config()
+    };
+    let db = connected(config).await;
+    let handler = async |conn: Connection| conn.query_one_scalar::<String>("SELECT 'read'", &[]).await;
+    let app = App::new().wrap(db.middleware()).route("/", web::get().to(handler));
+    let app = test::init_service(app).await;
+    let res = test::call_service(&app, test::TestRequest::get().uri("/").to_request()).await;
+    let cookie = "actix_pg_wrote=1; Max-Age=2; Path=/; HttpOnly; SameSite=Lax";
+    assert_eq!(res.headers().get("set-cookie").expect("a cookie"), cookie);
     db.close().await;
 }
