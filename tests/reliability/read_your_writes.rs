@@ -306,3 +306,29 @@ async fn a_window_may_be_configured() {
     assert_eq!(res.headers().get("set-cookie").expect("a cookie"), cookie);
     db.close().await;
 }
+
+/// P31: a standby that is known to have what a client has written is not asked again.
+#[actix_web::test]
+async fn a_standby_is_asked_once_for_a_position() {
+    let Some(setup) = start(1).await else { return };
+    let proxy = Proxy::before(setup.cluster.standby(0).port()).await;
+    let reader = Some(format!("host=127.0.0.1 port={}", proxy.port()));
+    let config = Config { reader, pool_max_size: 1, ..by_position(setup.config()) };
+    let db = connected(config).await;
+    let app = test::init_service(App::new().wrap(db.middleware()).configure(routes)).await;
+    let reads = async |cookie: Option<&str>, id: i64| {
+        let before = proxy.round_trips();
+        assert_eq!(ask(&app, "/read", cookie).await.body, format!("true {id}"));
+        proxy.round_trips() - before
+    };
+    for id in 1..4 {
+        let cookie = ask(&app, "/write", None).await.cookie();
+        eventually("it has that", async || ask(&app, "/read", None).await.body == format!("true {id}")).await;
+        assert_eq!(reads(None, id).await, 1);
+        assert_eq!(reads(Some(&cookie), id).await, 2);
+        for _ in 0..5 {
+            assert_eq!(reads(Some(&cookie), id).await, 1);
+        }
+    }
+    db.close().await;
+}
