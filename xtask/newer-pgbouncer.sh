@@ -3,12 +3,17 @@
 # as it always does, with lists and a state of its own, so that nothing on the machine changes.
 set -eu
 packages="pgbouncer libaudit1 libc6 libcap2 libcap-ng0 libcares2 libevent-2.1-7t64 libpam0g libssl3t64 libsystemd0 libzstd1 zlib1g"
+# An interrupted run may have left halves.
+rm -rf "$1"
 mkdir -p "$1/lists/partial" "$1/state" "$1/cache/archives/partial" "$1/packages" "$1/root"
 folder=$(cd "$1" && pwd)
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 test -e "$keyring" || { echo "the package debian-archive-keyring is not installed" >&2; exit 1; }
-echo "deb [arch=amd64 signed-by=$keyring] http://deb.debian.org/debian trixie main" >"$folder/sources.list"
+# The mirror that the machine has its own packages from.
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep '/debian/*$' | head -n 1)
+test -n "$mirror" || { echo "apt knows no mirror of Debian" >&2; exit 1; }
+echo "deb [arch=amd64 signed-by=$keyring] $mirror trixie main" >"$folder/sources.list"
 : >"$folder/state/status"
 cat >"$folder/apt.conf" <<END
 Dir::Etc::sourcelist "$folder/sources.list";
@@ -21,6 +26,7 @@ Dir::Cache "$folder/cache";
 APT::Sandbox::User "";
 APT::Architecture "amd64";
 Acquire::Languages "none";
+Acquire::http::Timeout "15";
 END
 export APT_CONFIG="$folder/apt.conf"
 cd "$folder/packages"

@@ -84,7 +84,11 @@ impl FromValue for ReadYourWrites {
 pub(crate) enum OwnWrites {
     Off,
     Window(Duration),
-    Position(Key),
+    Position {
+        key: Key,
+        /// How long a write of which nobody knows the position keeps its client on the primary, if that is bounded.
+        unknown: Option<Duration>,
+    },
 }
 
 /// The key that positions are signed with. Never shown.
@@ -129,11 +133,11 @@ pub(super) fn check(
         ReadYourWrites::Position if key.is_empty() => {
             return Err(refused(OPTION, "cannot be `position` without a `read_your_writes_key`"));
         }
-        ReadYourWrites::Position => OwnWrites::Position(Key(key.as_bytes().into())),
+        ReadYourWrites::Position => OwnWrites::Position { key: Key(key.as_bytes().into()), unknown: max_lag },
     };
     let source = OptionSource::option("read_your_writes_key");
     match own_writes {
-        OwnWrites::Position(_) if key.len() < LEAST_KEY => {
+        OwnWrites::Position { .. } if key.len() < LEAST_KEY => {
             Err(ConfigError::invalid(source, format!("must have at least {LEAST_KEY} characters")))
         }
         OwnWrites::Off | OwnWrites::Window(_) if !key.is_empty() => {

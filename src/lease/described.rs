@@ -7,7 +7,8 @@ use futures_util::TryStreamExt;
 
 use super::{Lease, Params};
 use crate::row::Plan;
-use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_text};
+use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, may_be_out_of_date};
+use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Column, Row, RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
 
@@ -109,16 +110,24 @@ impl<'s, 'p> Described<'s, 'p> {
             if is_lost || ran.as_ref().is_err_and(is_of_look_up) {
                 unpinned.lose();
             }
-            // Without a code it is the driver's: a parameter does not fit the type.
-            let doubts =
-                |err: &tokio_postgres::Error| err.code().is_none() || is_of_text(err) || is_of_look_up(err);
-            if is_lost || ran.as_ref().is_err_and(doubts) {
+            if is_lost || ran.as_ref().is_err_and(doubts_types) {
                 unpinned.forget(self.sql);
             }
         }
         let affected = ran?;
         fits?;
         Ok(affected)
+    }
+}
+
+/// Whether a statement may have failed because its types are not what they were.
+fn doubts_types(err: &tokio_postgres::Error) -> bool {
+    match err.code() {
+        // The driver's: a parameter does not fit the type.
+        None => !err.is_closed(),
+        Some(code) => {
+            may_be_out_of_date(err) || is_of_look_up(err) || *code == SqlState::INVALID_BINARY_REPRESENTATION
+        }
     }
 }
 

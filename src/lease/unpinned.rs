@@ -26,7 +26,7 @@ use super::state::Reply;
 use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
-use crate::session::{Unpinned, is_of_look_up, is_of_name, is_of_text};
+use crate::session::{Unpinned, is_of_look_up, is_of_name, may_be_out_of_date};
 use crate::sql::{SideEffects, side_effects};
 use crate::tokio_postgres::{Row, Statement};
 use crate::{Error, Result, tokio_postgres};
@@ -201,14 +201,16 @@ pub(super) async fn begin(lease: &Lease) -> Result<()> {
 /// before a change of the tables, begins the transaction anew and prepares the text anew: nothing has run.
 pub(super) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement> {
     let refused = match prepare(lease, sql).await {
-        Err(Error::Postgres(err)) if is_of_text(err.driver()) => Error::Postgres(err),
+        Err(Error::Postgres(err)) if may_be_out_of_date(err.driver()) => Error::Postgres(err),
         Err(err) => return Err(of_session(err, |err| is_of_look_up(err) || is_of_name(err))),
         prepared => return prepared,
     };
     if !lease.session().unpinned().is_some_and(Unpinned::keeps_names) {
         return Err(refused);
     }
-    lease.session().client().batch_execute("ROLLBACK").await?;
+    if lease.session().client().batch_execute("ROLLBACK").await.is_err() {
+        return Err(refused);
+    }
     begin(lease).await?;
     prepare(lease, sql).await
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{COOKIE, HeaderValue};
 
-use super::signed_position::{LIFETIME, Signer};
+use super::signed_position::Signer;
 use super::written::Written;
 use crate::config;
 
@@ -42,7 +42,7 @@ impl OwnWrites {
         match option {
             config::OwnWrites::Off => None,
             config::OwnWrites::Window(window) => Self::window(*window),
-            config::OwnWrites::Position(key) => Some(Self::Position(Signer::new(key))),
+            config::OwnWrites::Position { key, unknown } => Some(Self::Position(Signer::new(key, *unknown))),
         }
     }
 
@@ -68,7 +68,7 @@ impl OwnWrites {
         match self {
             Self::Window(cookie) => cookie.clone(),
             Self::Position(signer) => {
-                cookie(POSITION, &signer.sign(written, SystemTime::now()), LIFETIME.as_secs())
+                cookie(POSITION, &signer.sign(written, SystemTime::now()), signer.lifetime(written).as_secs())
             }
         }
     }
@@ -81,9 +81,11 @@ fn cookie(name: &str, value: &str, seconds: u64) -> HeaderValue {
 
 /// The values of the cookies of that name.
 fn cookies<'r>(req: &'r ServiceRequest, name: &'r str) -> impl Iterator<Item = &'r str> {
-    let headers = req.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    headers.flat_map(|value| value.split(';')).filter_map(move |cookie| {
-        let (own, value) = cookie.trim().split_once('=').unwrap_or((cookie.trim(), ""));
+    let headers = req.headers().get_all(COOKIE);
+    headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b';')).filter_map(move |cookie| {
+        // Those of others may be in any encoding.
+        let cookie = str::from_utf8(cookie).ok()?.trim();
+        let (own, value) = cookie.split_once('=').unwrap_or((cookie, ""));
         (own == name).then_some(value)
     })
 }

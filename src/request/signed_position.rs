@@ -17,7 +17,7 @@ use crate::session::Position;
 
 /// How long a position counts. Longer than a standby that is in use is behind, and short enough that a position of which nothing will
 /// ever come, as after a backup was restored, does not keep the primary busy.
-pub(super) const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_secs(600);
 
 const SAID: usize = 28;
 const SIGNED: usize = SAID + 16;
@@ -30,12 +30,26 @@ const NONE: u32 = u32::MAX;
 
 /// Signs what clients have written, and knows its own signature again.
 #[derive(Clone)]
-pub(super) struct Signer(Hmac<Sha256>);
+pub(super) struct Signer {
+    hmac: Hmac<Sha256>,
+    /// How long a write somewhere counts: no standby in use is further behind.
+    unknown: Duration,
+}
 
 impl Signer {
-    pub(super) fn new(key: &Key) -> Self {
+    pub(super) fn new(key: &Key, unknown: Option<Duration>) -> Self {
         let hmac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("any length will do");
-        Self(hmac.chain_update(PURPOSE))
+        // In whole seconds, of which the present one has passed in part.
+        let unknown = unknown.map_or(LIFETIME, |most| Duration::from_secs(most.as_secs() + 2).min(LIFETIME));
+        Self { hmac: hmac.chain_update(PURPOSE), unknown }
+    }
+
+    /// How long what a client has written counts.
+    pub(super) fn lifetime(&self, written: Written) -> Duration {
+        match written {
+            Written::UpTo(_) => LIFETIME,
+            Written::Somewhere => self.unknown,
+        }
     }
 
     pub(super) fn sign(&self, written: Written, now: SystemTime) -> String {
@@ -47,8 +61,8 @@ impl Signer {
         said.extend(system.to_be_bytes());
         said.extend(timeline.to_be_bytes());
         said.extend(lsn.to_be_bytes());
-        said.extend(seconds(now + LIFETIME).to_be_bytes());
-        let signature = self.0.clone().chain_update(&said).finalize().into_bytes();
+        said.extend(seconds(now + self.lifetime(written)).to_be_bytes());
+        let signature = self.hmac.clone().chain_update(&said).finalize().into_bytes();
         said.extend(&signature[..SIGNED - SAID]);
         said.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -57,7 +71,7 @@ impl Signer {
     pub(super) fn read(&self, text: &str, now: SystemTime) -> Option<Written> {
         let signed = bytes(text)?;
         let (said, signature) = signed.split_at(SAID);
-        self.0.clone().chain_update(said).verify_truncated_left(signature).ok()?;
+        self.hmac.clone().chain_update(said).verify_truncated_left(signature).ok()?;
         let (system, said) = said.split_first_chunk()?;
         let (timeline, said) = said.split_first_chunk()?;
         let (lsn, until) = said.split_first_chunk()?;
@@ -102,7 +116,7 @@ mod tests {
     const WRITTEN: Written = Written::UpTo(Position { system: 7, timeline: 2, lsn: 0x16_0300_0028 });
 
     fn signer(key: u8) -> Signer {
-        Signer::new(&Key::of(&[key; 32]))
+        Signer::new(&Key::of(&[key; 32]), None)
     }
 
     #[test]
@@ -114,6 +128,15 @@ mod tests {
             assert_eq!(signer.read(&text, now + LIFETIME - Duration::from_secs(1)), Some(written));
             assert_eq!(signer.read(&text, now + LIFETIME), None);
         }
+    }
+
+    #[test]
+    fn with_a_bound_of_the_lag_the_unknown_counts_no_longer_than_that() {
+        let signer = Signer::new(&Key::of(b"key"), Some(Duration::from_millis(2_500)));
+        assert_eq!(signer.lifetime(Written::Somewhere), Duration::from_secs(4));
+        assert_eq!(signer.lifetime(WRITTEN), LIFETIME);
+        let later = SystemTime::now() + Duration::from_secs(4);
+        assert_eq!(signer.read(&signer.sign(Written::Somewhere, SystemTime::now()), later), None);
     }
 
     #[test]

@@ -6,16 +6,20 @@
 
 use std::borrow::Cow;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
 /// So many texts have a number. One that has lost it gets another when it is refused.
 const MOST: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// The numbers of texts, by chance: no two processes choose the same. The sessions of a database share it.
+/// A text that fails each time is changed once in this time: each change stays in the pooler's memory.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The numbers of texts, and since when they have them. The sessions of a database share it.
 #[derive(Debug)]
-pub(super) struct Changed(Mutex<LruCache<Box<str>, u32>>);
+pub(super) struct Changed(Mutex<LruCache<Box<str>, (u32, Instant)>>);
 
 impl Default for Changed {
     fn default() -> Self {
@@ -26,23 +30,40 @@ impl Default for Changed {
 impl Changed {
     /// The text as it is to be prepared.
     pub(super) fn text<'s>(&self, sql: &'s str) -> Cow<'s, str> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).get(sql) {
+        match self.texts().get(sql) {
             None => Cow::Borrowed(sql),
-            Some(number) => Cow::Owned(numbered(sql, *number)),
+            Some((number, _)) => Cow::Owned(numbered(sql, *number)),
         }
     }
 
     /// Changes the text, unless somebody else has done so since it was prepared as `refused`.
     pub(super) fn change(&self, sql: &str, refused: &str) {
-        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = self.texts();
         let is_changed = match texts.peek(sql) {
             None => sql != refused,
-            Some(number) => numbered(sql, *number) != refused,
+            Some((number, _)) => numbered(sql, *number) != refused,
         };
         if !is_changed {
-            texts.put(sql.into(), rand::random());
+            texts.put(sql.into(), new());
         }
     }
+
+    /// Changes the text, unless that has been done of late. The pooler's statement may be out of date, or the text may be wrong.
+    pub(super) fn doubt(&self, sql: &str) {
+        let mut texts = self.texts();
+        if texts.peek(sql).is_none_or(|(_, since)| since.elapsed() >= PAUSE) {
+            texts.put(sql.into(), new());
+        }
+    }
+
+    fn texts(&self) -> MutexGuard<'_, LruCache<Box<str>, (u32, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// By chance: no two processes choose the same.
+fn new() -> (u32, Instant) {
+    (rand::random(), Instant::now())
 }
 
 /// On a line of its own, because the last one may end with a comment.
@@ -68,5 +89,15 @@ mod tests {
         changed.change(sql, &first);
         assert_ne!(changed.text(sql), first);
         assert_eq!(changed.text("SELECT 2"), "SELECT 2");
+    }
+
+    #[test]
+    fn a_text_that_fails_each_time_is_changed_once() {
+        let (changed, sql) = (Changed::default(), "SELECT nothing()");
+        changed.doubt(sql);
+        let first = changed.text(sql);
+        assert_ne!(first, sql);
+        changed.doubt(sql);
+        assert_eq!(changed.text(sql), first);
     }
 }

@@ -41,8 +41,10 @@ pub(crate) use position::Position;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
-use unpinned::Texts;
-pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_name, is_of_text};
+use unpinned::{Texts, is_out_of_date};
+pub(crate) use unpinned::{
+    Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_name, may_be_out_of_date,
+};
 pub(crate) use value::value;
 
 use std::num::NonZeroUsize;
@@ -214,9 +216,7 @@ impl Session {
             return false;
         };
         let gone = err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME);
-        let changed = err.as_db_error().is_some_and(|said| {
-            *said.code() == SqlState::FEATURE_NOT_SUPPORTED && said.routine() == Some("RevalidateCachedQuery")
-        });
+        let changed = is_out_of_date(err);
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         if gone {
             self.retire();

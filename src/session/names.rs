@@ -50,15 +50,16 @@ impl Names {
         };
         let (found, ended) = join(client.simple_query(NAMES), end).await;
         ended?;
+        let mut names = Self::Backend;
         for message in found.unwrap_or_default() {
             let SimpleQueryMessage::Row(row) = message else { continue };
-            let is_of_pooler = !row.try_get(0)?.is_some_and(is_of_driver);
-            if is_of_pooler {
-                let clear = if row.try_get(1)? == Some("t") { CLEAR } else { "" };
-                return Ok(Self::Pooler { clear });
+            if row.try_get(0)?.is_some_and(is_of_driver) {
+                // What a pooler has kept before it ceased to is still there.
+                return Ok(Self::Backend);
             }
+            names = Self::Pooler { clear: if row.try_get(1)? == Some("t") { CLEAR } else { "" } };
         }
-        Ok(Self::Backend)
+        Ok(names)
     }
 }
 

@@ -36,6 +36,10 @@ const DEALLOCATE: &str = "DEALLOCATE ALL";
 const LOOK_UPS: &str = "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE statement ~ \
     '^SELECT (t\\.typname, t\\.typtype|enumlabel\\s+FROM pg_catalog\\.pg_enum|attname, atttypid\\s+FROM pg_catalog\\.pg_attribute)'";
 
+/// What PgBouncer says of a name that it does not know, or has already.
+const NAME_ERRORS: [&str; 2] =
+    ["prepared statement did not exist", "prepared statement name is already in use"];
+
 /// The texts whose types are known and all built in, and those that a pooler is to prepare anew. The sessions of a database share it.
 #[derive(Debug)]
 pub(crate) struct Texts {
@@ -97,7 +101,7 @@ impl Unpinned {
     pub(crate) fn forget(&self, sql: &str) {
         drop(self.texts.with(|texts| texts.pop(sql)));
         if self.keeps_names() {
-            self.texts.changed.change(sql, &self.texts.changed.text(sql));
+            self.texts.changed.doubt(sql);
         }
     }
 
@@ -129,8 +133,10 @@ impl Unpinned {
         let prepared = if self.keeps_names() {
             let text = self.texts.changed.text(sql);
             let prepared = client.prepare(&text).await;
-            if prepared.as_ref().is_err_and(is_of_text) {
-                self.texts.changed.change(sql, &text);
+            match &prepared {
+                Err(err) if is_out_of_date(err) => self.texts.changed.change(sql, &text),
+                Err(err) if may_be_out_of_date(err) => self.texts.changed.doubt(sql),
+                _ => {}
             }
             prepared
         } else if self.named.swap(true, Ordering::AcqRel) {
@@ -204,7 +210,7 @@ fn types(statement: &Statement) -> impl Iterator<Item = &Type> {
 }
 
 /// Whether the server has refused a text, so that no type was looked up.
-pub(crate) fn is_of_text(err: &Error) -> bool {
+fn is_of_text(err: &Error) -> bool {
     err.code().is_some_and(|code| {
         let refused = ["0A", "22", "25", "3D", "3F", "42"].iter().any(|class| code.code().starts_with(class));
         refused && *code != SqlState::DUPLICATE_PSTATEMENT
@@ -213,9 +219,31 @@ pub(crate) fn is_of_text(err: &Error) -> bool {
 
 /// Whether a pooler has ended the session for a name that it does not know, in the place of what has that name.
 pub(crate) fn is_of_name(err: &Error) -> bool {
-    // PgBouncer sends the severity as text alone, and always in English.
-    let said = err.as_db_error();
-    said.is_some_and(|said| said.severity() == "FATAL" && *said.code() == SqlState::PROTOCOL_VIOLATION)
+    // PgBouncer has this SQLSTATE for nearly all its errors, also where the statement may have run. It always speaks English.
+    let said = err.as_db_error().filter(|said| *said.code() == SqlState::PROTOCOL_VIOLATION);
+    said.is_some_and(|said| NAME_ERRORS.contains(&said.message()))
+}
+
+/// Whether the server may have refused a text for the types that it had when the pooler prepared it.
+pub(crate) fn may_be_out_of_date(err: &Error) -> bool {
+    // Those of a parameter whose type has changed, or is gone.
+    const OF_TYPES: [&SqlState; 7] = [
+        &SqlState::UNDEFINED_FUNCTION,
+        &SqlState::AMBIGUOUS_FUNCTION,
+        &SqlState::DATATYPE_MISMATCH,
+        &SqlState::CANNOT_COERCE,
+        &SqlState::INDETERMINATE_DATATYPE,
+        &SqlState::AMBIGUOUS_PARAMETER,
+        &SqlState::UNDEFINED_OBJECT,
+    ];
+    is_out_of_date(err) || err.code().is_some_and(|code| OF_TYPES.contains(&code))
+}
+
+/// Whether a statement that was prepared before has other columns now.
+pub(super) fn is_out_of_date(err: &Error) -> bool {
+    err.as_db_error().is_some_and(|said| {
+        *said.code() == SqlState::FEATURE_NOT_SUPPORTED && said.routine() == Some("RevalidateCachedQuery")
+    })
 }
 
 /// Whether a look-up has failed: a name was not there, or was there already.

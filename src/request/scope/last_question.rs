@@ -14,7 +14,7 @@ use crate::request::written::Written;
 const WAIT: Duration = Duration::from_secs(1);
 
 impl Scope {
-    /// Asks the server up to where the request may have written. Waits for no session: where none is at hand, or the server does not
+    /// Asks the server up to where the request may have written. Waits for no session: where none is at hand, or its server does not
     /// answer in time, nobody knows. `None` if no session has been borrowed.
     pub(in crate::request) async fn written(self: &Arc<Self>) -> Option<Written> {
         if !self.is_used() {
@@ -36,6 +36,10 @@ impl Scope {
             // Whoever waits for a session will write later.
             State::Idle | State::Borrowing(_) | State::Detached | State::Closed => None,
         };
+        // What a task still does there is neither waited for nor failed by a question that is given up.
+        if lease.as_ref().is_some_and(|lease| lease.busy_with().is_some()) {
+            return None;
+        }
         let caller = Location::caller();
         let lease = lease.or_else(|| self.lender.acquire_now(self.borrower(caller)))?;
         lease.enter().ok()

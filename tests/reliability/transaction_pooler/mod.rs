@@ -3,6 +3,7 @@
 mod world;
 mod tenants;
 mod leftovers;
+mod once;
 mod types;
 mod changes;
 mod refusals;
