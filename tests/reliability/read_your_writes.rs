@@ -1,5 +1,6 @@
 //! A client reads what it has written in an earlier request, on a standby that has it or on the primary.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use actix_pg::{Config, Connection, Database, ReadConnection, ReadYourWrites, RequestTransaction, Result};
@@ -106,6 +107,23 @@ async fn write_and_lose_the_session(conn: Connection) -> Result<String> {
     Ok(id)
 }
 
+/// A task that outlives the response goes on with the transaction, and commits it.
+async fn write_later(conn: Connection, done: web::Data<Committed>) -> Result<&'static str> {
+    let tx = conn.transaction().await?;
+    let done = done.clone();
+    actix_web::rt::spawn(async move {
+        let written = async {
+            tx.execute("INSERT INTO runs SELECT 1000 FROM pg_sleep(1.3)", &[]).await?;
+            tx.commit().await
+        };
+        done.0.lock().expect("no panic").replace(written.await);
+    });
+    Ok("")
+}
+
+#[derive(Default)]
+struct Committed(Mutex<Option<Result<()>>>);
+
 async fn nothing(_conn: Connection, _read: ReadConnection) -> &'static str {
     ""
 }
@@ -119,6 +137,7 @@ fn routes(config: &mut web::ServiceConfig) {
         .route("/nobody", web::get().to(write_as_nobody))
         .route("/all", web::get().to(write_and_keep_all_sessions))
         .route("/lose", web::get().to(write_and_lose_the_session))
+        .route("/later", web::get().to(write_later))
         .route("/nothing", web::get().to(nothing));
 }
 
@@ -136,7 +155,7 @@ async fn a_client_reads_what_it_wrote_on_whichever_server_has_it() {
         let written = ask(&app, path, None).await;
         assert_eq!(written.body, (id + 1).to_string());
         let cookie = written.cookie();
-        let others = format!("theme=dark; {cookie}; actix_pg_wrote=1");
+        let others = format!("name=José; {cookie}; actix_pg_wrote=1");
         for cookie in [&cookie, &others] {
             for _ in 0..3 {
                 let seen = ask(&app, "/read", Some(cookie)).await;
@@ -331,4 +350,21 @@ async fn a_standby_is_asked_once_for_a_position() {
         }
     }
     db.close().await;
+}
+
+/// What a task still does on the session of its request is neither waited for nor failed.
+#[actix_web::test]
+async fn a_transaction_that_outlives_its_request_is_committed() {
+    let Some(setup) = start(1).await else { return };
+    let committed = web::Data::new(Committed::default());
+    let app = App::new().app_data(committed.clone()).wrap(setup.db.middleware()).configure(routes);
+    let app = test::init_service(app).await;
+    let start = Instant::now();
+    let cookie = ask(&app, "/later", None).await.cookie();
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    eventually("the task ends", || async { committed.0.lock().expect("no panic").is_some() }).await;
+    let ended = committed.0.lock().expect("no panic").take().expect("an end");
+    assert!(ended.is_ok(), "{ended:?}");
+    // Nobody knew how far it would write: the primary answers.
+    assert_eq!(ask(&app, "/read", Some(&cookie)).await.body, "false 1000");
 }
