@@ -17,7 +17,8 @@ const FEW: usize = 4;
 
 /// Applies any number of settings, to the session or to the transaction alone.
 const MANY: &str = "SELECT pg_catalog.set_config(name, value, $3) \
-    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
+    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value) \
+    WHERE value IS NOT NULL OR pg_catalog.current_setting(name, true) IS NOT NULL";
 
 /// The settings that requests have left on a session. The next borrower resets those that it does not set itself, together with its
 /// own and before its first statement.
@@ -109,11 +110,19 @@ pub(crate) async fn apply_many(
 }
 
 /// The statement that applies so many settings.
+///
+/// What is to be reset and has no value is left alone: a library that was loaded meanwhile has removed it, and the server would refuse
+/// its name.
 fn sql(count: usize) -> String {
     let mut sql = "SELECT".to_owned();
     for pair in 0..count {
         let comma = if pair == 0 { "" } else { "," };
-        let _ = write!(sql, "{comma} pg_catalog.set_config(${}, ${}, false)", 2 * pair + 1, 2 * pair + 2);
+        let (name, value) = (2 * pair + 1, 2 * pair + 2);
+        let _ = write!(
+            sql,
+            "{comma} CASE WHEN ${value} IS NOT NULL OR pg_catalog.current_setting(${name}, true) IS NOT NULL \
+             THEN pg_catalog.set_config(${name}, ${value}, false) END"
+        );
     }
     sql
 }

@@ -24,6 +24,7 @@ mod outcomes;
 mod behind_a_transaction_pooler;
 mod settings;
 mod settings_left;
+mod settings_that_vanish;
 mod streams;
 mod copies;
 mod sandbox;
