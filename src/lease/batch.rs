@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::{FutureExt, TryFutureExt};
 
 use super::deadline::bounded;
-use super::leftovers::before_commit;
+use super::leftovers::{before_commit, check};
 use super::own_transaction::OwnTransaction;
 use super::pipeline::{Failed, Pipeline};
 use super::probe::is_outside;
@@ -189,7 +189,13 @@ where
     C: FnMut(u64),
 {
     let mut latest: Option<(&str, Prepared)> = None;
+    let alone = own.is_some() && session_use.is_unpinned();
     for (sql, row) in statements {
+        if alone {
+            let side_effects = session_use.session().info(sql).side_effects();
+            let checked = check(sql, side_effects, false, false);
+            checked.map_err(|err| pipeline.failed(Some(sql), err))?;
+        }
         pipeline.room().await?;
         let prepared = match latest.take() {
             Some((text, prepared)) if text == sql => prepared,

@@ -15,6 +15,16 @@ impl SessionUse {
     pub(crate) fn is_unpinned(&self) -> bool {
         self.lease().is_unpinned()
     }
+
+    /// Refuses SQL that was let through while a transaction was open, and is about to be sent behind its end, in one of its own.
+    pub(super) fn check_alone(&self, sql: &str, side_effects: SideEffects, batch: bool) -> Result<()> {
+        let checked = check(sql, side_effects, false, batch);
+        if checked.is_err() {
+            // Nothing was sent that would have to be rolled back.
+            self.lease().state().transactions.own = None;
+        }
+        checked
+    }
 }
 
 impl Lease {
@@ -24,11 +34,8 @@ impl Lease {
 
     /// Refuses SQL that needs what outlives a transaction. What leaves nothing behind needs nothing either.
     pub(super) fn check_unpinned(&self, sql: &str, side_effects: SideEffects, batch: bool) -> Result<()> {
-        if side_effects == SideEffects::CLEAN {
-            return Ok(());
-        }
         let in_transaction = self.state().transactions.has_frame();
-        needs_session(sql, in_transaction, batch).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
+        check(sql, side_effects, in_transaction, batch)
     }
 
     /// Records that a transaction has ended on the server: its settings and its names are gone.
@@ -62,6 +69,14 @@ impl Lease {
             (false, deallocate) => format!("{deallocate}; "),
         }
     }
+}
+
+/// Refuses SQL that needs what outlives a transaction, or is not in one.
+pub(super) fn check(sql: &str, side_effects: SideEffects, in_transaction: bool, batch: bool) -> Result<()> {
+    if side_effects == SideEffects::CLEAN {
+        return Ok(());
+    }
+    needs_session(sql, in_transaction, batch).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
 }
 
 /// What stands before a COMMIT, so that nothing is left behind it. Empty on any other session.

@@ -84,10 +84,14 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
         let executed = async { client.batch_execute(sql).await.map_err(Error::from) };
         let ran = match session_use.has_own_transaction() {
             false => executed.await,
-            true => match begin(&lease).await {
-                Ok(()) => commit_behind(&lease, executed).await,
-                Err(err) => Err(err),
-            },
+            true => {
+                async {
+                    session_use.check_alone(sql, side_effects, true)?;
+                    begin(&lease).await?;
+                    commit_behind(&lease, executed).await
+                }
+                .await
+            }
         };
         session_use.answered(ran)
     })
@@ -147,7 +151,10 @@ async fn run(
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let ran = match session_use.has_own_transaction() {
             false => described.run(&lease, take).await,
-            true => alone_in_a_transaction(&lease, described, only_reads, take).await,
+            true => match session_use.check_alone(sql, side_effects, false) {
+                Ok(()) => alone_in_a_transaction(&lease, described, only_reads, take).await,
+                Err(err) => Err(err),
+            },
         };
         session_use.answered(ran)
     })

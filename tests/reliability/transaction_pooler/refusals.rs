@@ -2,6 +2,7 @@
 
 use actix_pg::{Config, Database, Error, Pooler, Reset};
 use futures_util::TryStreamExt;
+use futures_util::future::{join, try_join_all};
 use test_support::{connected, log};
 
 use super::world::World;
@@ -51,6 +52,41 @@ async fn what_needs_a_session_is_refused() {
     assert_eq!(tx.query_one_scalar::<i32>("SELECT id FROM t", &[]).await.expect("a row"), 1);
     tx.commit().await.expect("a commit");
     drop(conn);
+    db.close().await;
+}
+
+/// What is asked for in a transaction, and would be sent behind its end, is not sent: nobody learns what number another has drawn.
+#[tokio::test]
+async fn what_comes_too_late_for_its_transaction_is_refused() {
+    let schema =
+        "CREATE TABLE public.drawn (id serial); GRANT ALL ON public.drawn, public.drawn_id_seq TO PUBLIC";
+    let Some(world) = World::with(schema).await else { return };
+    let db = world.pool().await;
+    for way in 0..4 {
+        let others: Vec<_> = (0..8).map(|_| db.connection()).collect();
+        let draw = others.iter().map(|other| other.execute("INSERT INTO public.drawn DEFAULT VALUES", &[]));
+        try_join_all(draw).await.expect("a number on each server connection");
+        drop(others);
+        let conn = db.connection();
+        let tx = conn.transaction().await.expect("a transaction");
+        tx.execute("SELECT 1", &[]).await.expect("an answer");
+        let late = async {
+            match way {
+                0 => conn.query("SELECT lastval()", &[]).await.map(drop),
+                1 => conn.execute("CREATE TEMP TABLE late (id int)", &[]).await.map(drop),
+                2 => conn.batch_execute("SELECT 1; SELECT lastval()").await,
+                _ => conn.batch(&[("SELECT 1", &[]), ("SELECT lastval()", &[])]).await.map(drop),
+            }
+        };
+        let (committed, late) = join(tx.commit(), late).await;
+        committed.expect("a commit");
+        let late = match late {
+            Err(Error::Batch { index: 1, source }) => Err(*source),
+            late => late,
+        };
+        assert!(is_refused(late), "way {way}");
+        assert_eq!(conn.query_one_scalar::<i32>("SELECT 1", &[]).await.expect("an answer"), 1);
+    }
     db.close().await;
 }
 
