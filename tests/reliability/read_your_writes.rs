@@ -116,7 +116,8 @@ async fn write_later(conn: Connection, done: web::Data<Committed>) -> Result<&'s
             tx.execute("INSERT INTO runs SELECT 1000 FROM pg_sleep(1.3)", &[]).await?;
             tx.commit().await
         };
-        done.0.lock().expect("no panic").replace(written.await);
+        let ended = written.await;
+        *done.0.lock().expect("no panic") = Some(ended);
     });
     Ok("")
 }
