@@ -88,7 +88,7 @@ fn how_a_client_reads_its_writes_is_applied_or_refused() {
     assert_eq!(of(false, 0, "off", ""), Ok(None));
     assert_eq!(of(true, 0, "0", ""), applied("Off"));
     assert_eq!(of(true, 3, "3s", ""), applied("Window(3s)"));
-    assert_eq!(of(true, 3, "Position", key), applied("Position(***)"));
+    assert_eq!(of(true, 3, "Position", key), applied("Position { key: ***, unknown: Some(3s) }"));
     for (given, said) in [
         (of(false, 0, "3s", ""), "option `read_your_writes` has no effect without `reader`"),
         (of(false, 0, "position", key), "option `read_your_writes` has no effect without `reader`"),
