@@ -17,6 +17,7 @@ mod driver;
 mod hooks;
 mod position;
 mod lag;
+mod statement_errors;
 mod changed;
 mod names;
 mod standby;
@@ -39,12 +40,12 @@ pub(crate) use login::LoggedIn;
 pub use password::Login;
 pub(crate) use position::Position;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
+use statement_errors::is_out_of_date;
+pub(crate) use statement_errors::{is_of_look_up, is_of_name, may_be_out_of_date};
 pub(crate) use stream::Address;
 pub(crate) use tls::Tls;
-use unpinned::{Texts, is_out_of_date};
-pub(crate) use unpinned::{
-    Unpinned, are_built_in, is_built_in, is_of_look_up, is_of_name, may_be_out_of_date,
-};
+use unpinned::Texts;
+pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in};
 pub(crate) use value::value;
 
 use std::num::NonZeroUsize;
