@@ -191,7 +191,7 @@ where
     let mut latest: Option<(&str, Prepared)> = None;
     let alone = own.is_some() && session_use.is_unpinned();
     for (sql, row) in statements {
-        if alone {
+        if alone && latest.as_ref().is_none_or(|(text, _)| *text != sql) {
             let side_effects = session_use.session().info(sql).side_effects();
             let checked = check(sql, side_effects, false, false);
             checked.map_err(|err| pipeline.failed(Some(sql), err))?;
