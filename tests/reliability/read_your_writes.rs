@@ -10,7 +10,7 @@ use actix_web::{App, Error, HttpResponse, test, web};
 use test_support::{Proxy, all_returned, connected, database, eventually};
 use tokio::time::sleep;
 
-use crate::standbys::{Setup, WRITE};
+use crate::standbys::{Setup, WRITE, read, write};
 
 const PAUSE: &str = "SELECT pg_wal_replay_pause()";
 const RESUME: &str = "SELECT pg_wal_replay_resume()";
@@ -59,17 +59,6 @@ async fn ask<B: MessageBody>(
         own.to_owned()
     });
     Answer { body: String::from_utf8(test::read_body(res).await.to_vec()).expect("text"), cookie }
-}
-
-async fn write(conn: Connection) -> Result<String> {
-    Ok(conn.query_one_scalar::<i64>(WRITE, &[]).await?.to_string())
-}
-
-/// Whether a standby answers, and what it has.
-async fn read(conn: ReadConnection) -> Result<String> {
-    let sql = "SELECT pg_is_in_recovery(), max(id) FROM runs";
-    let (is_standby, id): (bool, i64) = conn.query_one_as(sql, &[]).await?;
-    Ok(format!("{is_standby} {id}"))
 }
 
 async fn write_in_a_transaction(tx: RequestTransaction) -> Result<String> {

@@ -7,7 +7,7 @@ use actix_web::{App, test, web};
 use test_support::{all_returned, connected, eventually, log};
 use tokio::time::sleep;
 
-use crate::standbys::{IS_STANDBY, LATEST, Setup, WRITE};
+use crate::standbys::{IS_STANDBY, LATEST, Setup, WRITE, read, write};
 
 /// Which server answers, and on which session.
 #[derive(serde::Deserialize, serde::Serialize)]
@@ -65,14 +65,6 @@ async fn reads_are_served_by_a_standby_until_the_request_writes() {
 /// P31: with the cookie, a client reads on the primary for a time after it has written.
 #[actix_web::test]
 async fn a_client_reads_what_it_wrote_in_an_earlier_request() {
-    async fn write(conn: Connection) -> Result<String> {
-        Ok(conn.query_one_scalar::<i64>(WRITE, &[]).await?.to_string())
-    }
-    async fn read(conn: ReadConnection) -> Result<String> {
-        let sql = "SELECT pg_is_in_recovery(), max(id) FROM runs";
-        let (is_standby, id): (bool, i64) = conn.query_one_as(sql, &[]).await?;
-        Ok(format!("{is_standby} {id}"))
-    }
     let Some(setup) = Setup::start(None).await else { return };
     let app = App::new()
         .wrap(setup.db.middleware().read_your_writes(Duration::from_millis(1500)))

@@ -4,7 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use actix_pg::testing::{Cluster, Error};
-use actix_pg::{Config, Database};
+use actix_pg::{Config, Connection, Database, ReadConnection, Result};
 use actix_pg_testing::{Postgres, TestDatabase};
 use test_support::{connected, eventually, log};
 
@@ -102,4 +102,16 @@ fn configured(cluster: &Cluster, database: &TestDatabase) -> Config {
         reader: Some("prefer-standby".into()),
         ..Config::default()
     }
+}
+
+/// Writes the next row.
+pub async fn write(conn: Connection) -> Result<String> {
+    Ok(conn.query_one_scalar::<i64>(WRITE, &[]).await?.to_string())
+}
+
+/// Whether a standby answers, and what it has.
+pub async fn read(conn: ReadConnection) -> Result<String> {
+    let sql = "SELECT pg_is_in_recovery(), max(id) FROM runs";
+    let (is_standby, id): (bool, i64) = conn.query_one_as(sql, &[]).await?;
+    Ok(format!("{is_standby} {id}"))
 }
