@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::dsn::{Given, Parameters};
 use super::enums::Choice;
-use super::pooler::{self, Startup, StartupSettings};
+use super::pooler::{self, Startup, StartupSettings, StartupSql};
 use super::settings::{
     PoolSettings, ReaderSettings, ServerSettings, SessionSettings, Settings, SharedReadSettings,
     StartSettings, WarningSettings,
@@ -117,7 +117,7 @@ impl Config {
                 .and_then(|parameters| self.server(parameters))
                 .map_err(|err| reader::refused(&err))
         });
-        let (server, pooler, restore) = self.server(parameters)?;
+        let (server, pooler, startup) = self.server(parameters)?;
         let max_lag = reader::lag_bound(unless_off(*reader_max_lag), reader.is_some())?;
         let own_writes =
             read_your_writes::check(*read_your_writes, read_your_writes_key, max_lag, reader.is_some())?;
@@ -159,7 +159,8 @@ impl Config {
                 reset_timeout: positive((*reset_timeout, OptionSource::option("reset_timeout")))?,
                 echo: *echo,
                 pooler,
-                restore,
+                restore: startup.restore.into(),
+                not_in_force: startup.not_in_force.into(),
             },
             shared_reads: shared,
             reader,
@@ -174,8 +175,11 @@ impl Config {
         })
     }
 
-    /// Takes from the parameters all that is about the server: also the pooler in between, and the SQL that restores a session there.
-    fn server(&self, mut parameters: Parameters) -> Result<(ServerSettings, Pooler, Box<str>), ConfigError> {
+    /// Takes from the parameters all that is about the server: also the pooler in between, and what it does to the settings of a start.
+    fn server(
+        &self,
+        mut parameters: Parameters,
+    ) -> Result<(ServerSettings, Pooler, StartupSql), ConfigError> {
         let connect_timeout = match parameters.take_as("connect_timeout")? {
             Some(of_dsn) if self.connect_timeout == defaults::CONNECT_TIMEOUT => of_dsn,
             _ => (self.connect_timeout, OptionSource::option("connect_timeout")),
@@ -189,14 +193,14 @@ impl Config {
         let options = parameters.take("options").filter(|own| !own.value.is_empty());
         let given = options.as_ref().map(|own| &own.source);
         pooler::check(pooler, self.reset, self.shared_reads, given, &settings)?;
-        let (startup_options, restored) = match pooler {
-            Pooler::None => (startup_options(options, settings)?, StartupSettings::new()),
-            _ => (String::new(), settings),
+        let startup_options = match pooler {
+            Pooler::None => startup_options(options, &settings)?,
+            _ => String::new(),
         };
         let server = server::settings(&mut parameters, startup_options, positive(connect_timeout)?)?;
         parameters.finish()?;
-        let restore = pooler::restore(pooler, &restored, server.driver.get_application_name()).into();
-        Ok((server, pooler, restore))
+        let startup = StartupSql::new(pooler, &settings, server.driver.get_application_name());
+        Ok((server, pooler, startup))
     }
 }
 
@@ -250,7 +254,7 @@ fn unless_off(duration: Option<Duration>) -> Option<Duration> {
 
 /// Joins the start-up parameter `options`: those of the user, then `-c name=value` for each setting, which wins because it is last.
 /// `RESET ALL` restores these values.
-fn startup_options(own: Option<Given>, settings: StartupSettings) -> Result<String, ConfigError> {
+fn startup_options(own: Option<Given>, settings: &StartupSettings) -> Result<String, ConfigError> {
     let mut options = Vec::new();
     if let Some(own) = own {
         let backslashes = own.value.len() - own.value.trim_end_matches('\\').len();

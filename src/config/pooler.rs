@@ -69,12 +69,26 @@ pub(super) fn check_reader(writer: Pooler, reader: Pooler) -> Result<(), ConfigE
     Err(ConfigError::conflict(OptionSource::option("reader"), problem))
 }
 
-/// SQL that sets what a login sets without a pooler. It is run behind each reset, which has undone it. Empty without a pooler, which
-/// has the server know the start-up parameters and `RESET ALL` restore them.
-pub(super) fn restore(pooler: Pooler, settings: &StartupSettings, application_name: Option<&str>) -> String {
-    if pooler == Pooler::None {
-        return String::new();
+/// What is done about the start-up settings by SQL.
+pub(super) struct StartupSql {
+    /// Sets what a login sets without a pooler. It is run behind each reset, which has undone it. Empty without a pooler, which has the
+    /// server know the start-up parameters and `RESET ALL` restore them.
+    pub(super) restore: String,
+    /// Returns the name of a setting that should have come with the login, and is not in force as one that did: a pooler that was not
+    /// declared has dropped it, or has set it in a way that a reset undoes. Empty if there are none, or with a pooler.
+    pub(super) not_in_force: String,
+}
+
+impl StartupSql {
+    pub(super) fn new(pooler: Pooler, settings: &StartupSettings, application_name: Option<&str>) -> Self {
+        match pooler {
+            Pooler::None => Self { restore: String::new(), not_in_force: not_in_force(settings) },
+            _ => Self { restore: restore(settings, application_name), not_in_force: String::new() },
+        }
     }
+}
+
+fn restore(settings: &StartupSettings, application_name: Option<&str>) -> String {
     let fixed = [("client_encoding", Some("UTF8")), ("application_name", application_name)];
     let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let given = settings.iter().map(|(name, startup)| (&**name, &*startup.value));
@@ -84,6 +98,22 @@ pub(super) fn restore(pooler: Pooler, settings: &StartupSettings, application_na
         let _ = write!(sql, "{comma}pg_catalog.set_config({}, {}, false)", literal(name), literal(value));
     }
     sql
+}
+
+/// Settings of extensions and roles are not listed with their source, so their values are compared.
+fn not_in_force(settings: &StartupSettings) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let given =
+        settings.iter().map(|(name, startup)| format!("({}, {})", literal(name), literal(&startup.value)));
+    format!(
+        "SELECT given.name FROM (VALUES {}) AS given (name, value) LEFT JOIN pg_catalog.pg_settings AS known \
+         ON pg_catalog.lower(known.name) = pg_catalog.lower(given.name) WHERE CASE WHEN known.name IS NULL \
+         THEN pg_catalog.current_setting(given.name, true) IS DISTINCT FROM given.value \
+         ELSE known.source NOT IN ('client', 'override') END LIMIT 1",
+        given.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// A literal that means the same whatever `standard_conforming_strings` says.

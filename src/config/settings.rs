@@ -172,6 +172,8 @@ pub(crate) struct SessionSettings {
     pub(crate) pooler: Pooler,
     /// SQL that a pooler makes necessary after a login and behind a reset. Empty without one.
     pub(crate) restore: Box<str>,
+    /// SQL that returns the name of a start-up setting that is not in force. Empty with a pooler, or without such settings.
+    pub(crate) not_in_force: Box<str>,
 }
 
 /// The options of shared reads.

@@ -54,6 +54,8 @@ pub(crate) enum Cause {
     Password(Told),
     /// The hook after the login panicked or was late.
     Hook,
+    /// A start-up parameter did not arrive: the setting of this name is not in force.
+    Dropped(String),
     Closed,
 }
 
@@ -125,7 +127,7 @@ impl ConnectError {
     /// | class 28: wrong password, unknown role, no line in `pg_hba.conf` | yes |
     /// | 3D000 no such database, 42501 no right to connect, 42704 and class 22: a wrong setting | yes |
     /// | TLS is asked for and the server has none, or its certificate does not fit | yes |
-    /// | 08P01 of a pooler that passes no start-up parameters on ([`pooler`](crate::Config::pooler)) | yes |
+    /// | a pooler refuses start-up parameters (08P01) or drops them ([`pooler`](crate::Config::pooler)) | yes |
     pub fn is_final(&self) -> bool {
         match &self.0.cause {
             Cause::Postgres(err) => match err.code() {
@@ -144,7 +146,7 @@ impl ConnectError {
             | Cause::Interrupted
             | Cause::Password(_)
             | Cause::Hook => false,
-            Cause::Closed => true,
+            Cause::Closed | Cause::Dropped(_) => true,
         }
     }
 }
@@ -154,7 +156,7 @@ impl Cause {
     /// there is no password.
     fn is_refusal(&self) -> bool {
         match self {
-            Self::Password(_) => true,
+            Self::Password(_) | Self::Dropped(_) => true,
             Self::Postgres(err) => match err.code() {
                 Some(code) => *code != SqlState::CANNOT_CONNECT_NOW,
                 None => !is_transport(err.driver()),
@@ -233,6 +235,13 @@ impl fmt::Display for ConnectError {
                 write!(f, "the hook after the login panicked, or took longer than `reset_timeout`")
             }
             Cause::Closed => write!(f, "the database has been closed"),
+            Cause::Dropped(setting) => {
+                let setting = Escaped(setting);
+                write!(
+                    f,
+                    "{server} has not got the setting `{setting}`: a pooler drops start-up parameters; set `pooler` to its mode"
+                )
+            }
             Cause::Postgres(err) if is_of_pooler(err) => {
                 write!(
                     f,
@@ -256,6 +265,7 @@ impl error::Error for ConnectError {
             | Cause::TooFarBehind(_)
             | Cause::Interrupted
             | Cause::Hook
+            | Cause::Dropped(_)
             | Cause::Closed => None,
         }
     }

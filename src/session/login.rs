@@ -20,6 +20,7 @@ use super::notices::{self, Heard};
 use super::role::{self, Role};
 use super::standing::Standing;
 use super::stream::Address;
+use super::value::value;
 use crate::config::{Pooler, SessionSettings, TargetSessionAttrs};
 use crate::stats::Stats;
 use crate::telemetry;
@@ -143,10 +144,22 @@ impl LoggedIn {
     }
 
     /// Sets what a pooler in session mode has not passed on of the start-up parameters, and finds out what one in transaction mode does
-    /// with names.
-    pub(super) async fn adapt(&mut self, settings: &SessionSettings) -> Result<(), Cause> {
+    /// with names. Where none is declared, fails if the server has not got the start-up parameters; `passed_on` remembers that it has.
+    pub(super) async fn adapt(
+        &mut self,
+        settings: &SessionSettings,
+        passed_on: &AtomicBool,
+    ) -> Result<(), Cause> {
         match settings.pooler {
-            Pooler::None => {}
+            Pooler::None if settings.not_in_force.is_empty() || passed_on.load(Ordering::Relaxed) => {}
+            Pooler::None => {
+                match value(&self.client, &settings.not_in_force).await {
+                    Ok(Some(setting)) => return Err(Cause::Dropped(setting)),
+                    // The login may not look at one of them, or the server lists none: nobody knows.
+                    Err(err) if err.code().is_none() => return Err(err.into()),
+                    Ok(None) | Err(_) => passed_on.store(true, Ordering::Relaxed),
+                }
+            }
             Pooler::Session => self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?,
             Pooler::Transaction => self.place.names = Names::of(&self.client).await.map_err(Cause::from)?,
         }

@@ -192,7 +192,7 @@ impl Connector {
                 logged_in.place.dialect = found.clone();
             }
             logged_in.check_lag(self.hooks().lag.as_deref()).await?;
-            logged_in.adapt(&self.settings.session).await
+            logged_in.adapt(&self.settings.session, &self.passed_on).await
         };
         if let Err(cause) = ready.await {
             logged_in.end().await;

@@ -99,3 +99,39 @@ async fn a_pooler_that_refuses_start_up_parameters_is_named() {
     let set: String = db.query_one_scalar("SHOW statement_timeout", &[]).await.expect("a setting");
     assert_eq!(set, "7s");
 }
+
+/// A pooler that is told to ignore them says nothing. A setting that the application asks for is in force, or the start fails.
+#[tokio::test]
+async fn a_pooler_that_drops_start_up_parameters_is_found_out() {
+    let database = database().await;
+    let Some(bouncer) = Bouncer::before(&database, Clients::Plain).await else { return };
+    let settings = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    let given = [
+        ("work_mem", "7MB"),
+        ("Work_Mem", "4MB"),
+        ("app.tenant", "7"),
+        ("role", "pg_monitor"),
+        ("search_path", "a\\b'c"),
+    ];
+    for (name, value) in given {
+        let config = |pooler, dsn: String| Config {
+            server_settings: settings(name, value),
+            dsn: Some(dsn),
+            ..bouncer.config(&database, pooler, 1)
+        };
+        let behind = |pooler| config(pooler, bouncer.dsn(&database, "disable"));
+        let Err(Error::Connect(err)) = Database::connect(behind(Pooler::None)).await else {
+            panic!("`{name}` is dropped");
+        };
+        assert!(err.is_final());
+        let text = format!("{err:#}");
+        assert!(text.contains(&format!("has not got the setting `{name}`")), "{text}");
+        assert!(text.contains("set `pooler` to its mode"), "{text}");
+        for config in [behind(Pooler::Session), config(Pooler::None, database.dsn().to_owned())] {
+            let db = connected(config).await;
+            let set: String =
+                db.query_one_scalar("SELECT current_setting($1)", &[&name]).await.expect("a setting");
+            assert_eq!(set, value, "{name}");
+        }
+    }
+}
