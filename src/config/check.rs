@@ -124,7 +124,7 @@ impl Config {
         let reader = match of_reader.transpose()? {
             None => None,
             Some((server, of_reader, _)) => {
-                pooler::check_reader(pooler, of_reader)?;
+                pooler::check_reader(pooler, of_reader, max_lag, &own_writes)?;
                 Some(ReaderSettings { server, max_lag, own_writes })
             }
         };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
-use super::{ConfigError, OptionSource, Pooler, Reset};
+use super::{ConfigError, OptionSource, OwnWrites, Pooler, Reset};
 
 /// The settings that are start-up parameters without a pooler: the name of each option, and what the server calls the setting.
 pub(super) type StartupSettings = BTreeMap<String, Startup>;
@@ -57,16 +58,23 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Refuses a reader whose sessions would have to be used in another way than those of the writer.
-pub(super) fn check_reader(writer: Pooler, reader: Pooler) -> Result<(), ConfigError> {
-    let problem = match (writer, reader) {
-        (Pooler::Transaction, _) | (_, Pooler::Transaction) => {
-            "cannot be with `pooler = \"transaction\"`: how far a standby is behind is known of sessions"
-        }
-        (writer, reader) if writer != reader => "must have the same `pooler` as the writer",
-        _ => return Ok(()),
-    };
-    Err(ConfigError::conflict(OptionSource::option("reader"), problem))
+/// Refuses a reader whose sessions would have to be used in another way than those of the writer, and what is promised of a standby where
+/// the next transaction may be at another one.
+pub(super) fn check_reader(
+    writer: Pooler,
+    reader: Pooler,
+    max_lag: Option<Duration>,
+    own_writes: &OwnWrites,
+) -> Result<(), ConfigError> {
+    let refused =
+        |option: &str, problem: &str| Err(ConfigError::conflict(OptionSource::option(option), problem));
+    let problem = "cannot be with `pooler = \"transaction\"`: each transaction may be at another standby";
+    match (reader, own_writes) {
+        _ if writer != reader => refused("reader", "must have the same `pooler` as the writer"),
+        (Pooler::Transaction, _) if max_lag.is_some() => refused("reader_max_lag", problem),
+        (Pooler::Transaction, OwnWrites::Position { .. }) => refused("read_your_writes", problem),
+        _ => Ok(()),
+    }
 }
 
 /// What is done about the start-up settings by SQL.

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
 use tokio::time::{sleep, timeout};
@@ -55,6 +55,7 @@ impl<D> Database<D> {
 pub(super) struct Reading {
     reader: Arc<Reader>,
     own_writes: OwnWrites,
+    max_lag: Option<Duration>,
 }
 
 impl Reading {
@@ -79,7 +80,7 @@ impl Reading {
         }
         let standbys = Pool::new(&settings, connector, Vec::new());
         standbys.hold_floor();
-        Self { reader: Reader::new(standbys, Arc::clone(primary), measuring), own_writes }
+        Self { reader: Reader::new(standbys, Arc::clone(primary), measuring), own_writes, max_lag }
     }
 
     pub(super) fn lender(&self) -> Lender {
@@ -94,6 +95,10 @@ impl Reading {
     /// How a client reads what it has written.
     pub(super) fn own_writes(&self) -> &OwnWrites {
         &self.own_writes
+    }
+
+    pub(super) fn max_lag(&self) -> Option<Duration> {
+        self.max_lag
     }
 
     /// Closes the reader's pool.

@@ -96,6 +96,11 @@ impl Untyped {
         self.reader.as_ref().map(|reader| reader.own_writes())
     }
 
+    /// How far the reader may be behind, if that is bounded.
+    pub(crate) fn reader_max_lag(&self) -> Option<Duration> {
+        self.reader.as_ref()?.max_lag()
+    }
+
     pub(super) fn resize(&self, min: u32, max: u32) -> Result<()> {
         config::sizes(min, max)?;
         self.lender.pool().resize(min, max);

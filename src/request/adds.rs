@@ -57,7 +57,8 @@ impl Adds {
         if let Some(own_writes) = data.get::<OwnWrites>() {
             let somewhere = !self.asks && RequestConnections::may_have_written(res.request(), data);
             if let Some(written) = written.or_else(|| somewhere.then_some(Written::Somewhere)) {
-                res.headers_mut().append(SET_COOKIE, own_writes.cookie(written));
+                let by_https = res.request().connection_info().scheme() == "https";
+                res.headers_mut().append(SET_COOKIE, own_writes.cookie(written, by_https));
             }
         }
         res

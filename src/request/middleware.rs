@@ -60,8 +60,8 @@ impl ConnectionMiddleware {
     /// [`reader`](crate::Config::reader). Zero does not.
     ///
     /// A response to a request that has borrowed a session for its [`Connection`](crate::Connection) sets the cookie `actix_pg_wrote`, which lives for
-    /// that time, in whole seconds. A request that has it reads from the primary. The time has to be at least
-    /// [`reader_max_lag`](crate::Config::reader_max_lag). A response that a middleware makes of an error has no such cookie.
+    /// that time, in whole seconds. A request that has it reads from the primary. A time that is shorter than
+    /// [`reader_max_lag`](crate::Config::reader_max_lag) counts as that. A response that a middleware makes of an error has no such cookie.
     ///
     /// ```
     /// # fn app(db: actix_pg::Database) {
@@ -71,7 +71,8 @@ impl ConnectionMiddleware {
     /// # }
     /// ```
     pub fn read_your_writes(mut self, window: Duration) -> Self {
-        self.own_writes = OwnWrites::window(window);
+        let least = self.database.reader_max_lag().unwrap_or_default();
+        self.own_writes = OwnWrites::window(if window.is_zero() { window } else { window.max(least) });
         self
     }
 }

@@ -1,5 +1,6 @@
 //! Has a client read what it has written in an earlier request. A cookie says that it has, and with a position how much.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServiceRequest;
@@ -21,8 +22,8 @@ const MOST: usize = 4;
 /// How a client reads what it has written. The middleware has it, and the app data of its requests.
 #[derive(Debug, Clone)]
 pub(super) enum OwnWrites {
-    /// On the primary, as long as it has this cookie. It is forgotten by itself, so that no clocks are compared.
-    Window(HeaderValue),
+    /// On the primary, as long as it has the cookie: for so many seconds. It is forgotten by itself, so that no clocks are compared.
+    Window(u64),
     /// On standbys that have what it has written.
     Position(Signer),
 }
@@ -34,7 +35,7 @@ impl OwnWrites {
         }
         // Browsers count whole seconds.
         let seconds = window.as_secs().saturating_add(u64::from(window.subsec_nanos() > 0));
-        Some(Self::Window(cookie(WROTE, "1", seconds)))
+        Some(Self::Window(seconds))
     }
 
     /// As the option says.
@@ -63,20 +64,19 @@ impl OwnWrites {
         }
     }
 
-    /// The value of `Set-Cookie` for a client that has written.
-    pub(super) fn cookie(&self, written: Written) -> HeaderValue {
-        match self {
-            Self::Window(cookie) => cookie.clone(),
+    /// The value of `Set-Cookie` for a client that has written. One that came by HTTPS sends it by nothing else.
+    pub(super) fn cookie(&self, written: Written, by_https: bool) -> HeaderValue {
+        let (name, value, seconds) = match self {
+            Self::Window(seconds) => (WROTE, Cow::Borrowed("1"), *seconds),
             Self::Position(signer) => {
-                cookie(POSITION, &signer.sign(written, SystemTime::now()), signer.lifetime(written).as_secs())
+                let signed = signer.sign(written, SystemTime::now());
+                (POSITION, Cow::Owned(signed), signer.lifetime(written).as_secs())
             }
-        }
+        };
+        let secure = if by_https { "; Secure" } else { "" };
+        let cookie = format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}");
+        HeaderValue::try_from(cookie).expect("no character is strange")
     }
-}
-
-fn cookie(name: &str, value: &str, seconds: u64) -> HeaderValue {
-    let cookie = format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax");
-    HeaderValue::try_from(cookie).expect("no character is strange")
 }
 
 /// The values of the cookies of that name.

@@ -94,7 +94,11 @@ impl Bouncer {
 
     /// The DSN of the test database by way of this one.
     pub fn dsn(&self, database: &TestDatabase, ssl_mode: &str) -> String {
-        let name = database.name();
+        self.dsn_of(database.name(), ssl_mode)
+    }
+
+    /// The way to the database of this name by way of the pooler.
+    pub fn dsn_of(&self, name: &str, ssl_mode: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{name}?sslmode={ssl_mode}", self.port)
     }
 

@@ -92,6 +92,26 @@ async fn a_client_reads_what_it_wrote_in_an_earlier_request() {
     eventually("the standby has it", async || reads(None).await == "true 1").await;
 }
 
+/// P31: a window that is shorter than `reader_max_lag` would end before standbys have to have what was written. Who has written by HTTPS
+/// shows the cookie to nobody else.
+#[actix_web::test]
+async fn a_window_is_as_long_as_the_bound() {
+    let Some(setup) = Setup::start(Some(Duration::from_secs(7))).await else { return };
+    for (window, attributes) in [(3, "Max-Age=7"), (9, "Max-Age=9")] {
+        let middleware = setup.db.middleware().read_your_writes(Duration::from_secs(window));
+        let app = test::init_service(App::new().wrap(middleware).route("/", web::post().to(write))).await;
+        for (scheme, more) in [("http", ""), ("https", "; Secure")] {
+            let req = test::TestRequest::post().insert_header(("x-forwarded-proto", scheme));
+            let res = test::call_service(&app, req.to_request()).await;
+            let cookie = res.headers().get("set-cookie").expect("a cookie").to_str().expect("text");
+            assert_eq!(
+                cookie,
+                format!("actix_pg_wrote=1; {attributes}; Path=/; HttpOnly; SameSite=Lax{more}")
+            );
+        }
+    }
+}
+
 /// P31: the primary serves while there is no standby, and a standby serves again when it is back.
 #[actix_web::test]
 async fn a_standby_that_goes_is_replaced_by_the_primary() {

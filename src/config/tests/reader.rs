@@ -68,6 +68,44 @@ fn a_wrong_reader_is_refused_by_its_name() {
     assert_eq!(bounded(Some("prefer-standby"), Duration::ZERO).unwrap().unwrap().max_lag, None);
 }
 
+/// P23: what is known of a standby is not known of the next one that a pooler chooses.
+#[test]
+fn behind_a_transaction_pooler_nothing_is_promised_of_a_standby() {
+    let of = |pooler, reader: &str, max_lag: u64, own_writes: &str| {
+        let key = if own_writes == "position" { "0123456789abcdef0123456789abcdef" } else { "" };
+        Config {
+            dsn: Some("postgres://bouncer-1/shop".into()),
+            pooler,
+            reader: Some(reader.into()),
+            reader_max_lag: Some(Duration::from_secs(max_lag)),
+            read_your_writes: own_writes.parse().expect("a word"),
+            read_your_writes_key: key.into(),
+            ..Config::default()
+        }
+        .settings()
+        .map(drop)
+        .map_err(|err| err.to_string())
+    };
+    let behind = "postgres://bouncer-2/shop";
+    let problem = "cannot be with `pooler = \"transaction\"`: each transaction may be at another standby";
+    for (given, refused) in [
+        (of(Pooler::Transaction, behind, 0, "off"), None),
+        (of(Pooler::Transaction, behind, 0, "3s"), None),
+        (of(Pooler::Transaction, behind, 3, "off"), Some(format!("option `reader_max_lag` {problem}"))),
+        (
+            of(Pooler::Transaction, behind, 0, "position"),
+            Some(format!("option `read_your_writes` {problem}")),
+        ),
+        (of(Pooler::Session, behind, 3, "position"), None),
+        (
+            of(Pooler::Transaction, "postgres://bouncer-2/shop?pooler=session", 0, "off"),
+            Some("option `reader` must have the same `pooler` as the writer".to_owned()),
+        ),
+    ] {
+        assert_eq!(given.err(), refused);
+    }
+}
+
 /// P23
 #[test]
 fn how_a_client_reads_its_writes_is_applied_or_refused() {

@@ -6,4 +6,5 @@ mod leftovers;
 mod once;
 mod types;
 mod changes;
+mod reader;
 mod refusals;
