@@ -157,6 +157,8 @@ impl TransactionGuard {
         match committed.map_err(|err| session_use.failed(err)) {
             Err(err) if asked && !self.is_savepoint() && !is_refused_commit(&err) => {
                 self.forget_callbacks();
+                // Whatever its code says: it may have been committed, and must not be run again.
+                self.session_use.lease().state().transactions.no_conflict();
                 Err(Error::OutcomeUnknown(Box::new(err)))
             }
             Err(err) if err.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => {

@@ -276,7 +276,7 @@ impl TransactionStack {
         }
     }
 
-    /// Records that a commit was abandoned: nobody knows whether it lost against another transaction.
+    /// Records that nobody knows what came of a commit, nor whether it lost against another transaction.
     pub(crate) fn no_conflict(&mut self) {
         self.conflict = false;
     }

@@ -289,12 +289,11 @@ impl Pool {
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.connector.close();
-        let resting = self.gate.close();
+        drop(self.gate.close());
         let deadline = Instant::now() + self.settings.close_timeout;
         self.callbacks.close();
         let _ = timeout_at(deadline, self.gate.all_returned()).await;
         let _ = timeout_at(deadline, self.callbacks.wait()).await;
-        drop(resting);
         let _ = timeout_at(deadline, self.connector.ended()).await;
         self.record_gauges();
         telemetry::database_closed(self.stats().name(), self.connector.alive());

@@ -406,8 +406,8 @@ impl<D> Executor for Connection<D> {
         Executor::shares(self.executor())
     }
 
-    fn leave(&self) -> bool {
-        Executor::leave(self.executor())
+    fn give_back(&self) -> bool {
+        Executor::give_back(self.executor())
     }
 
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {

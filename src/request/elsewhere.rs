@@ -31,7 +31,7 @@ pub(super) async fn repeated<C: Executor + ?Sized, T>(
         let is_new = session_use.session().is_new();
         let ran = run(session_use, sql, params, plan.as_deref_mut()).await;
         let again = matches!(&ran, Err(Error::Postgres(err)) if err.is_of_session());
-        if !again || is_new || !client.leave() {
+        if !again || is_new || !client.give_back() {
             return ran;
         }
         session_use = client.enter(caller).await?.0;

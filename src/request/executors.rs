@@ -21,7 +21,7 @@ impl Executor for Arc<Scope> {
         Some(Shares { shared, request: Cow::Borrowed(request), until: None })
     }
 
-    fn leave(&self) -> bool {
+    fn give_back(&self) -> bool {
         self.release().is_ok()
     }
 
@@ -44,7 +44,7 @@ impl Executor for Untyped {
         Some(Shares { shared, request: Cow::Owned(Arc::default()), until: None })
     }
 
-    fn leave(&self) -> bool {
+    fn give_back(&self) -> bool {
         true
     }
 

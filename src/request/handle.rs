@@ -146,8 +146,8 @@ impl<D> Executor for Database<D> {
         self.executor().shares()
     }
 
-    fn leave(&self) -> bool {
-        self.executor().leave()
+    fn give_back(&self) -> bool {
+        self.executor().give_back()
     }
 
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {

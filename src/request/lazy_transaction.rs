@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::generic::GenericClient;
 use super::scope::Caller;
-use super::sealed::{Acquired, Executor};
+use super::sealed::{Acquired, Executor, Shares};
 use super::{Scope, Transaction};
 use crate::lease::{After, Callback, TransactionGuard, commit, run_after_commit, run_after_rollback};
 use crate::{Error, Result};
@@ -75,6 +75,8 @@ impl LazyTransaction {
         if let Some(begun) = self.begun()? {
             return Ok(begun);
         }
+        // Outside of the lock, so that all who wait for a session wait for one, within one bound.
+        drop(self.scope.enter(caller).await?);
         let _one = self.beginning.lock().await;
         if let Some(begun) = self.begun()? {
             return Ok(begun);
@@ -132,6 +134,14 @@ impl LazyTransaction {
 impl Executor for LazyTransaction {
     async fn enter(&self, caller: Caller) -> Result<Acquired> {
         Ok(Acquired(self.guard(caller).await?.enter()?.called_at(caller)))
+    }
+
+    fn shares(&self) -> Option<Shares<'_>> {
+        None
+    }
+
+    fn give_back(&self) -> bool {
+        false
     }
 
     async fn begin(&self, caller: Caller) -> Result<Transaction> {

@@ -97,6 +97,10 @@ impl<D> Executor for ReadConnection<D> {
         Executor::shares(&**self)
     }
 
+    fn give_back(&self) -> bool {
+        Executor::give_back(&**self)
+    }
+
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {
         Executor::begin(&**self, caller)
     }

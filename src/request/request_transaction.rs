@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::generic::GenericClient;
 use super::lazy_transaction::LazyTransaction;
 use super::scope::Caller;
-use super::sealed::{Acquired, Executor};
+use super::sealed::{Acquired, Executor, Shares};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream, Transaction};
 use crate::Result;
@@ -144,6 +144,14 @@ impl<D> RequestTransaction<D> {
 impl<D> Executor for RequestTransaction<D> {
     fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send {
         self.executor().enter(caller)
+    }
+
+    fn shares(&self) -> Option<Shares<'_>> {
+        None
+    }
+
+    fn give_back(&self) -> bool {
+        false
     }
 
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send {

@@ -18,14 +18,10 @@ pub trait Executor: Sync {
     fn enter(&self, caller: Caller) -> impl Future<Output = Result<Acquired>> + Send;
 
     /// Where a read needs no session of its own, if it does not.
-    fn shares(&self) -> Option<Shares<'_>> {
-        None
-    }
+    fn shares(&self) -> Option<Shares<'_>>;
 
     /// Gives the session back, so that the next statement gets another one. `false` where that cannot be done.
-    fn leave(&self) -> bool {
-        false
-    }
+    fn give_back(&self) -> bool;
 
     /// Begins a transaction, or a savepoint in the one that this is.
     fn begin(&self, caller: Caller) -> impl Future<Output = Result<Transaction>> + Send;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::generic::GenericClient;
 use super::scope::Caller;
-use super::sealed::{Acquired, Executor};
+use super::sealed::{Acquired, Executor, Shares};
 use super::verbs::verbs;
 use super::{CopyIn, CopyOut, RowStream};
 use crate::Result;
@@ -188,6 +188,14 @@ impl Transaction {
 impl Executor for Transaction {
     async fn enter(&self, caller: Caller) -> Result<Acquired> {
         Ok(Acquired(self.guard.enter()?.called_at(caller)))
+    }
+
+    fn shares(&self) -> Option<Shares<'_>> {
+        None
+    }
+
+    fn give_back(&self) -> bool {
+        false
     }
 
     async fn begin(&self, _: Caller) -> Result<Transaction> {

@@ -98,6 +98,11 @@ impl<C: GenericClient> Executor for WithTimeout<'_, C> {
         Some(Shares { until, ..shares })
     }
 
+    fn give_back(&self) -> bool {
+        // The next session would have the whole time again.
+        false
+    }
+
     async fn begin(&self, caller: Caller) -> Result<Transaction> {
         Deadline::after(self.timeout).limit(self.client.begin(caller)).await
     }

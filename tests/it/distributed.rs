@@ -111,17 +111,18 @@ async fn a_transaction_that_lost_is_run_again() {
     let server = FakeServer::start().await;
     server.reports("crdb_version", "CockroachDB CCL v24.1.0");
     let db = connected(server.config(1)).await;
-    for (phase, part, code, runs) in [
-        (Phase::Statement, "INSERT", "40001", 2),
-        (Phase::Statement, "INSERT", "40P01", 2),
-        (Phase::Simple, "COMMIT", "40001", 2),
-        (Phase::Simple, "COMMIT", "40P01", 2),
-        (Phase::Statement, "INSERT", "23505", 1),
+    for (phase, part, fault, runs) in [
+        (Phase::Statement, "INSERT", Fault::Error("40001"), 2),
+        (Phase::Statement, "INSERT", Fault::Error("40P01"), 2),
+        (Phase::Simple, "COMMIT", Fault::Error("40001"), 2),
+        (Phase::Simple, "COMMIT", Fault::Error("40P01"), 2),
+        (Phase::Statement, "INSERT", Fault::Error("23505"), 1),
         // Nobody knows whether it was committed.
-        (Phase::Simple, "COMMIT", "40003", 1),
-        (Phase::Simple, "COMMIT", "08006", 1),
+        (Phase::Simple, "COMMIT", Fault::Error("40003"), 1),
+        (Phase::Simple, "COMMIT", Fault::Error("08006"), 1),
+        (Phase::Simple, "COMMIT", Fault::Fatal("40001"), 1),
     ] {
-        server.script(phase, part, Fault::Error(code));
+        server.script(phase, part, fault);
         let ran = AtomicU32::new(0);
         let done: Result<()> = db
             .transact(async |tx| {
@@ -130,8 +131,8 @@ async fn a_transaction_that_lost_is_run_again() {
                 Ok(())
             })
             .await;
-        assert_eq!(ran.into_inner(), runs, "{code} at {part}: {done:?}");
-        assert_eq!(done.is_ok(), runs == 2, "{code} at {part}: {done:?}");
+        assert_eq!(ran.into_inner(), runs, "{fault:?} at {part}: {done:?}");
+        assert_eq!(done.is_ok(), runs == 2, "{fault:?} at {part}: {done:?}");
         if part == "COMMIT" && runs == 1 {
             assert!(matches!(done, Err(Error::OutcomeUnknown(_))), "{done:?}");
         }

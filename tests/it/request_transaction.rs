@@ -1,15 +1,15 @@
 //! One transaction around a whole request: committed before the client hears of success, or not at all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_pg::testing::TestDatabase;
-use actix_pg::{BusyWith, Connection, Database, Error, GenericClient, RequestTransaction, Result};
+use actix_pg::{BusyWith, Config, Connection, Database, Error, GenericClient, RequestTransaction, Result};
 use actix_web::dev::{Service, ServiceRequest};
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, Responder, error, rt, web};
 use futures_util::{TryStreamExt, future, stream};
-use test_support::{Observer, TestApp, connect, eventually, listen};
+use test_support::{Observer, TestApp, connect, connected, database, eventually, listen, sized};
 
 async fn start(size: u32) -> (TestDatabase, Database, TestApp) {
     let (database, db) = connect(size).await;
@@ -240,6 +240,26 @@ async fn concurrent_first_statements_share_one_transaction() {
     assert_eq!(ids(&db).await.len(), 80);
     assert_eq!(app.get("/together/75").await.status, 500);
     assert_eq!(ids(&db).await.len(), 80);
+    app.stop().await;
+}
+
+/// P14: where no session comes, all of them hear of it when the first does.
+#[actix_web::test]
+async fn concurrent_first_statements_wait_for_one_session() {
+    async fn waits(tx: RequestTransaction) -> HttpResponse {
+        let since = Instant::now();
+        let inserts = future::join_all((0..4).map(|n| insert(&tx, n))).await;
+        assert!(inserts.iter().all(|inserted| matches!(inserted, Err(Error::Acquire(_)))), "{inserts:?}");
+        HttpResponse::Ok().body(since.elapsed().as_millis().to_string())
+    }
+    let database = database().await;
+    let config = Config { acquire_timeout: Duration::from_millis(300), ..sized(database.config(), 1) };
+    let db = connected(config).await;
+    let holder = db.connection();
+    holder.execute("SELECT 1", &[]).await.expect("the only session");
+    let app = TestApp::start(&db, |config| _ = config.route("/", web::get().to(waits)));
+    let waited: u32 = app.get("/").await.body.parse().expect("milliseconds");
+    assert!((300..550).contains(&waited), "{waited}");
     app.stop().await;
 }
 

@@ -114,16 +114,23 @@ async fn closing_waits_for_what_is_lent() {
     assert_eq!(observer.backends().await, 0);
 }
 
-/// P21: a lease that does not come back is waited for `close_timeout` long.
+/// P21: a lease that does not come back is waited for `close_timeout` long, and all other sessions have ended by then.
 #[actix_web::test]
 async fn closing_does_not_wait_for_ever() {
     let database = database().await;
     let observer = Observer::of(&database).await;
-    let config = Config { close_timeout: Duration::from_millis(50), ..sized(database.config(), 2) };
+    let config = Config { close_timeout: Duration::from_millis(300), ..sized(database.config(), 3) };
     let db = connected(config).await;
+    drop(borrow_all(&db).await);
     let conn = db.connection();
     backend(&conn).await;
-    soon("the close", db.close()).await;
+    let closing = tokio::spawn({
+        let db = db.clone();
+        async move { db.close().await }
+    });
+    eventually("the others have ended", async || observer.backends().await == 1).await;
+    assert!(!closing.is_finished(), "it waits for the lease");
+    soon("the close", closing).await.expect("joined");
     backend(&conn).await;
     // Come back late, its session ends all the same.
     drop(conn);

@@ -71,11 +71,10 @@ fn a_wrong_reader_is_refused_by_its_name() {
 /// P23: what is known of a standby is not known of the next one that a pooler chooses.
 #[test]
 fn behind_a_transaction_pooler_nothing_is_promised_of_a_standby() {
-    let of = |pooler, reader: &str, max_lag: u64, own_writes: &str| {
+    let of = |pooler: Pooler, reader: &str, max_lag: u64, own_writes: &str| {
         let key = if own_writes == "position" { "0123456789abcdef0123456789abcdef" } else { "" };
         Config {
-            dsn: Some("postgres://bouncer-1/shop".into()),
-            pooler,
+            dsn: Some(format!("postgres://bouncer-1/shop?pooler={pooler}")),
             reader: Some(reader.into()),
             reader_max_lag: Some(Duration::from_secs(max_lag)),
             read_your_writes: own_writes.parse().expect("a word"),

@@ -192,6 +192,11 @@ impl Backend {
         match fault {
             None if !waits => return Ok(Passed::Well),
             Some(Fault::Error(code)) => return Ok(Passed::Failed(code)),
+            Some(Fault::Fatal(code)) => {
+                error(&mut self.answers, "FATAL", code);
+                self.flush().await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             Some(Fault::HangUp) => return Err(io::ErrorKind::ConnectionAborted.into()),
             None | Some(Fault::Slow | Fault::Silence) => self.flush().await?,
         }

@@ -37,6 +37,8 @@ pub enum Phase {
 pub enum Fault {
     /// An error with this SQLSTATE. A login ends with it.
     Error(&'static str),
+    /// The same, and the end of the connection behind it.
+    Fatal(&'static str),
     /// An answer when the gate is opened, and not before.
     Slow,
     /// Nothing, until the client hangs up, or cancels its statement.
