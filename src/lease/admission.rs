@@ -107,7 +107,11 @@ impl LeaseState {
         }
         self.in_flight += 1;
         let probes = self.may_be_in_transaction() && !self.unpinned;
-        self.side_effects = self.side_effects.union(side_effects);
+        self.side_effects = self.side_effects.union(SideEffects {
+            // A copy of the client's data sets nothing by itself.
+            read_only: side_effects.read_only && reply != Reply::CopyIn,
+            ..side_effects
+        });
         self.streaming = match reply {
             Reply::Stream => Some(BusyWith::RowStream),
             Reply::CopyIn | Reply::CopyOut => Some(BusyWith::Copy),

@@ -9,6 +9,9 @@
 //!
 //! Only where the session is expected to write. A server stops taking writes when another one was promoted, or its configuration says
 //! so; its sessions would stay in the pool, and fail every write.
+//!
+//! A refused `COPY … FROM STDIN` breaks its session, which can be asked nothing more. Then another connection asks the server, in the
+//! place of the session and before that is free.
 
 use std::sync::Arc;
 
@@ -28,13 +31,13 @@ impl Lease {
         if err.code() != Some(code) || !self.session().writes() {
             return err;
         }
+        let is_set = self.settings().ask_for_read_only();
         let mut state = self.state();
         if state.transactions.is_read_only() || state.transactions.is_nested() {
             return err;
         }
         state.refused_write = true;
-        let may_be_asked_for =
-            state.untracked || state.side_effects.session || state.side_effects.transaction;
+        let may_be_asked_for = is_set || state.untracked || state.side_effects.read_only;
         if may_be_asked_for { err } else { err.of_read_only_server() }
     }
 

@@ -12,6 +12,9 @@ use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
 
+/// The settings after which the server refuses to write.
+const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "transaction_read_only"];
+
 /// What a request wants to be set on its session.
 #[derive(Default)]
 pub(crate) struct RequestSettings {
@@ -41,6 +44,12 @@ impl RequestSettings {
     /// Which settings there are: 0 for none.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Whether one of them is what makes a session read-only.
+    pub(crate) fn ask_for_read_only(&self) -> bool {
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.iter().any(|(name, _)| READ_ONLY.iter().any(|known| name.eq_ignore_ascii_case(known)))
     }
 
     /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version.

@@ -47,7 +47,10 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
         && (state.side_effects != SideEffects::CLEAN || state.untracked || state.in_transaction())
     {
         // What a transaction leaves behind is cleared at its end. The pooler ends the backend of one that has not ended.
-        return pooled.discard(EndReason::Unusable);
+        return match state.refused_write {
+            false => pooled.discard(EndReason::Unusable),
+            true => pooled.discard_and_look(EndReason::Unusable),
+        };
     }
     if state.has_unknown_effects() {
         // Whoever sends what nobody knows may also have had the server drop its prepared statements.
@@ -101,7 +104,9 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
         }
         (health, retire_reason) => {
             let reason = retire_reason.unwrap_or(EndReason::Unusable);
-            if health != Health::Sound || untracked {
+            if refused_write && retire_reason.is_none() {
+                pooled.discard_and_look(reason);
+            } else if health != Health::Sound || untracked {
                 pooled.discard(reason);
             } else {
                 pooled.end_in_background(reason);

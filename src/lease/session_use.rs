@@ -3,7 +3,7 @@
 //! ```text
 //!   enter ──> SessionUse ──send──> sent ──answered──> may send again
 //!                                    │ doubted: one answer behind, perhaps; the session is asked
-//!                                    │ give_up: no answer will come; the session is broken
+//!                                    │ given_up: out of step; the session is broken
 //!                                    └ dropped: the statement is abandoned
 //! ```
 
@@ -265,16 +265,17 @@ impl SessionUse {
         err
     }
 
-    /// Records that no answer will come. The session is discarded at its return.
-    pub(crate) fn give_up(&mut self) {
-        let Some(sent) = self.sent.take() else {
-            return;
-        };
-        let mut state = self.lease.state();
-        state.complete(sent);
-        state.health = Health::Broken;
-        drop(state);
-        self.lease.opened();
+    /// Records an error after which the session is out of step. It is discarded at its return.
+    pub(crate) fn given_up(&mut self, err: Error) -> Error {
+        let err = self.lease.note_refused_write(err);
+        if let Some(sent) = self.sent.take() {
+            let mut state = self.lease.state();
+            state.complete(sent);
+            state.health = Health::Broken;
+            drop(state);
+            self.lease.opened();
+        }
+        err
     }
 
     /// Whether the statement changes nothing.

@@ -158,10 +158,7 @@ pub(crate) async fn copy_in(
     let sink = bounded(session_use.bound(), async || {
         let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&statement).await;
-        sink.map_err(|err| {
-            session_use.give_up();
-            err.into()
-        })
+        sink.map_err(|err| session_use.given_up(err.into()))
     })
     .await;
     let sink = sink.map_err(|err| started.failed(&mut session_use, err))?;

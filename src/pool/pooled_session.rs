@@ -1,5 +1,6 @@
 //! A session of the pool while it is lent.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,7 +105,7 @@ impl PooledSession {
             enter(lent.session(), Phase::Idle, lent.session().idle_since());
             if let Some(Surplus { session, permit }) = permit.deliver(Some(lent.session().runtime()), lent) {
                 self.held = Some(Held { lent: session, permit, told });
-                self.end_held(EndReason::Resized, None);
+                self.end_held(EndReason::Resized, None, false);
             }
         }
     }
@@ -120,18 +121,24 @@ impl PooledSession {
 
     /// Ends a session on which nothing runs, in the background.
     pub(crate) fn end_in_background(mut self, reason: EndReason) {
-        self.end_held(reason, None);
+        self.end_held(reason, None, false);
     }
 
     /// Ends the session in the background. Cancels first what may still run on it, because a backend notices that its client
     /// has gone only when its statement has ended.
     pub(crate) fn discard(mut self, reason: EndReason) {
-        self.end_held(reason, Some(Abandoned::Cancelled));
+        self.end_held(reason, Some(Abandoned::Cancelled), false);
+    }
+
+    /// Does the same for a session that was refused a write and cannot be asked why. Before the place is free, another connection asks
+    /// its server.
+    pub(crate) fn discard_and_look(mut self, reason: EndReason) {
+        self.end_held(reason, Some(Abandoned::Cancelled), true);
     }
 
     /// Does the same for a session of which nobody knows whether something runs on it: nothing is cancelled where it answers.
     pub(crate) fn discard_unknown(mut self, reason: EndReason) {
-        self.end_held(reason, Some(Abandoned::Ending));
+        self.end_held(reason, Some(Abandoned::Ending), false);
     }
 
     /// Ends a session whose server may be gone. Frees the place after `bound` at the latest.
@@ -140,7 +147,7 @@ impl PooledSession {
     }
 
     /// Logs at home, at the end: a drop that comes from a panic must not call a subscriber.
-    fn end_held(&mut self, reason: EndReason, abandoned: Option<Abandoned>) {
+    fn end_held(&mut self, reason: EndReason, abandoned: Option<Abandoned>, looks: bool) {
         let Some(mut held) = self.held.take() else {
             return;
         };
@@ -153,7 +160,13 @@ impl PooledSession {
                 let last = cancel_until_quiet(held.lent.session(), pool.connector(), abandoned);
                 let _ = timeout(LAST_CANCEL, last).await;
             }
-            held.end().await;
+            let doubted = looks.then(|| held.lent.session().doubted());
+            let look = async {
+                if let Some(doubted) = doubted {
+                    pool.connector().look_at(doubted).await;
+                }
+            };
+            held.end_then(look).await;
             pool.refuse_if_unavailable();
             pool.refill().await;
             telemetry::session_discarded(pool.stats().name(), &reason);
@@ -176,15 +189,21 @@ fn enter(session: &Session, phase: Phase, now: Instant) {
 
 impl Drop for PooledSession {
     fn drop(&mut self) {
-        self.end_held(EndReason::Dropped, Some(Abandoned::Cancelled));
+        self.end_held(EndReason::Dropped, Some(Abandoned::Cancelled), false);
     }
 }
 
 impl Held {
-    async fn end(mut self) {
+    async fn end(self) {
+        self.end_then(ready(())).await;
+    }
+
+    /// Ends the session, and does something else in its place.
+    async fn end_then(mut self, other: impl Future<Output = ()>) {
         self.permit.ending();
         let Self { lent, permit, told } = self;
         lent.end().await;
+        other.await;
         drop(permit);
         drop(told);
     }

@@ -152,7 +152,7 @@ impl Connector {
         self.drivers.wait().await;
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct LoggedIn {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(super) address: Address,
-    host: Arc<Host>,
+    pub(super) host: Arc<Host>,
     pub(super) standing: Arc<Standing>,
     /// That of PostgreSQL, until another one is found.
     pub(super) dialect: Dialect,

@@ -32,6 +32,8 @@ use crate::tokio_postgres::config::SslMode;
 struct Search<'a> {
     wanted: TargetSessionAttrs,
     heard: Option<&'a Heard>,
+    /// It is counted, and set up by the hooks of the application.
+    is_session: bool,
     race: Race,
 }
 
@@ -52,7 +54,8 @@ impl Connector {
         wanted: TargetSessionAttrs,
         heard: Option<&Heard>,
     ) -> Result<LoggedIn, ConnectError> {
-        let (search, hosts) = (Search { wanted, heard, race: Race::new() }, self.hosts.in_order());
+        let (search, hosts) =
+            (Search { wanted, heard, is_session: heard.is_none(), race: Race::new() }, self.hosts.in_order());
         let attempts: Vec<_> = hosts.iter().map(|host| self.at_host(host, &search)).collect();
         let found = search.race.first(attempts).await;
         found.map_err(|failed| match failed {
@@ -63,6 +66,17 @@ impl Connector {
             Some(err) => err,
             None => ConnectError::new("the server".into(), Cause::NoAddress),
         })
+    }
+
+    /// Logs in to one server, whatever it is, to ask it something.
+    pub(super) async fn log_in_to_ask(
+        &self,
+        address: &Address,
+        host: &Arc<Host>,
+    ) -> Result<LoggedIn, ConnectError> {
+        let wanted = TargetSessionAttrs::Any;
+        let search = Search { wanted, heard: None, is_session: false, race: Race::new() };
+        self.at_address(address, None, host, &search).await
     }
 
     /// Tries all addresses of a host, which DNS is asked for at each login.
@@ -198,7 +212,7 @@ impl Connector {
             logged_in.end().await;
             return Err(cause);
         }
-        if search.heard.is_none() {
+        if search.is_session {
             alive.count();
             let set_up = self.hooks().set_up(&logged_in.client, self.settings.session.reset_timeout).await;
             if let Err(failed) = set_up {

@@ -62,17 +62,25 @@ pub(crate) struct SideEffects {
     pub(crate) control: bool,
     /// May be a COPY: tokio-postgres can lose count of the answers to it.
     pub(crate) copies: bool,
+    /// May have asked that nothing is written from now on.
+    pub(crate) read_only: bool,
 }
 
 impl SideEffects {
     /// Leaves nothing behind.
-    pub(crate) const CLEAN: Self =
-        Self { session: false, transaction: false, statements: false, control: false, copies: false };
+    pub(crate) const CLEAN: Self = Self {
+        session: false,
+        transaction: false,
+        statements: false,
+        control: false,
+        copies: false,
+        read_only: false,
+    };
     /// Could not be read.
-    pub(crate) const UNKNOWN: Self = Self { session: true, transaction: true, copies: true, ..Self::CLEAN };
+    pub(crate) const UNKNOWN: Self = Self { transaction: true, copies: true, ..Self::SESSION };
 
-    const SESSION: Self = Self { session: true, ..Self::CLEAN };
-    const TRANSACTION: Self = Self { transaction: true, control: true, ..Self::CLEAN };
+    const SESSION: Self = Self { session: true, read_only: true, ..Self::CLEAN };
+    const TRANSACTION: Self = Self { transaction: true, control: true, read_only: true, ..Self::CLEAN };
 
     /// What both may leave behind together.
     pub(crate) const fn union(self, other: Self) -> Self {
@@ -82,6 +90,7 @@ impl SideEffects {
             statements: self.statements || other.statements,
             control: self.control || other.control,
             copies: self.copies || other.copies,
+            read_only: self.read_only || other.read_only,
         }
     }
 }

@@ -46,7 +46,8 @@ fn a_name_in_place_of_any_called_built_in_is_seen() {
 
 #[test]
 fn transaction_commands_leave_nothing_but_the_transaction() {
-    let only_transaction = SideEffects { transaction: true, control: true, ..SideEffects::CLEAN };
+    let only_transaction =
+        SideEffects { transaction: true, control: true, read_only: true, ..SideEffects::CLEAN };
     for sql in [
         "BEGIN",
         "begin isolation level serializable, read only",

@@ -17,6 +17,7 @@ mod patroni;
 mod switchover;
 mod transaction_pooler;
 mod copies;
+mod copies_refused;
 mod load;
 mod storms;
 mod faults;

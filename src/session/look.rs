@@ -1,0 +1,44 @@
+//! Whether a server still takes writes, asked on a connection of its own.
+//!
+//! For a session that was refused a write and is out of step, so that it cannot be [asked itself](super::Session::look_again). The
+//! connection takes the place of that session, which has ended.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use super::connector::Connector;
+use super::hosts::Host;
+use super::login::Place;
+use super::stream::Address;
+
+/// A server that has refused a write, and was not asked why.
+#[derive(Debug)]
+pub(crate) struct Doubted {
+    address: Address,
+    host: Arc<Host>,
+}
+
+impl Doubted {
+    pub(super) fn of(place: &Place) -> Self {
+        Self { address: place.address.clone(), host: Arc::clone(&place.host) }
+    }
+}
+
+impl Connector {
+    /// Asks a server whether it still takes writes. If not, all sessions of its host end at their next return. Does nothing where the
+    /// server cannot be asked: then nothing is known.
+    pub(crate) async fn look_at(&self, doubted: Doubted) {
+        if self.is_closed() {
+            return;
+        }
+        let Doubted { address, host } = doubted;
+        let logged_in = self.drivers.track_future(self.log_in_to_ask(&address, &host)).await;
+        let Ok(logged_in) = logged_in else {
+            return;
+        };
+        let look = logged_in.place.look_again(logged_in.client());
+        let _ = timeout(self.settings.session.reset_timeout, look).await;
+        logged_in.end().await;
+    }
+}
