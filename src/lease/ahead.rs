@@ -69,7 +69,10 @@ async fn carried_out(
     let unpinned = lease.is_unpinned();
     let apply = settings.as_ref().map(|(_, settings)| async {
         match unpinned {
-            false => lease.settings().apply(lease.session(), *settings).await,
+            false => {
+                let restore = &lease.pool().session_settings().restore;
+                lease.settings().apply(lease.session(), *settings, restore).await
+            }
             true => lease.settings().apply_to_transaction(lease.session().client()).await,
         }
     });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use futures_util::future::join;
 use smallvec::SmallVec;
 
 use super::state::SettingsSent;
@@ -52,14 +53,17 @@ impl RequestSettings {
         settings.iter().any(|(name, _)| READ_ONLY.iter().any(|known| name.eq_ignore_ascii_case(known)))
     }
 
-    /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version.
-    pub(crate) async fn apply(&self, session: &Session, how: SettingsSent) -> Result<u64> {
+    /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version. `restore` is run
+    /// behind a reset.
+    pub(crate) async fn apply(&self, session: &Session, how: SettingsSent, restore: &str) -> Result<u64> {
         let (version, settings) = self.versioned();
-        let left = session.settings_left();
-        let is_left = |name: &&str| !settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(name));
-        let reset = left.names().filter(|name| how.resets_left && is_left(name)).map(|name| (name, None));
-        let all: SmallVec<[_; 4]> = reset.chain(pairs(&settings)).collect();
-        match left.apply(session.client(), &all, how.keeps && session.keeps_statements()).await {
+        let (client, left) = (session.client(), session.settings_left());
+        let all: SmallVec<[_; 4]> = pairs(&settings).collect();
+        let reset = async { if how.resets_left { left.reset(client, &all, restore).await } else { Ok(()) } };
+        let apply = left.apply(client, &all, how.keeps && session.keeps_statements());
+        // The one that is polled first is sent first.
+        let (reset, applied) = join(reset, apply).await;
+        match reset.and(applied) {
             Ok(()) => Ok(version),
             Err(err) => {
                 if err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) {
@@ -99,8 +103,8 @@ impl fmt::Debug for RequestSettings {
 }
 
 /// Settings as they are applied.
-fn pairs(settings: &[(String, String)]) -> impl Iterator<Item = (&str, Option<&str>)> {
-    settings.iter().map(|(name, value)| (name.as_str(), Some(value.as_str())))
+fn pairs(settings: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 fn refused(err: tokio_postgres::Error) -> Error {

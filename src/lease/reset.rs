@@ -57,7 +57,7 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
         pooled.session().settings_left().forget();
     }
     let leaves_settings = state.configured
-        && may_leave_settings(&pool, state)
+        && may_leave_settings(&pool, pooled.session(), state)
         && state.is_in_force(settings.version())
         && settings.leave(pooled.session_mut());
     let cleaning = Cleaning::needed(pool.session_settings().reset, state, leaves_settings);
@@ -141,11 +141,14 @@ pub(super) async fn without_settings(mut pooled: PooledSession) -> Result<Pooled
 }
 
 /// Whether the settings of a request may stay on the session until its next borrower applies other ones. Not where more was done to it
-/// than is known, nor where a hook could see them, or its own would be reset.
-fn may_leave_settings(pool: &Pool, state: &LeaseState) -> bool {
+/// than is known, nor where a hook could see them, or its own would be reset, nor on a server that may not know `RESET ALL`.
+fn may_leave_settings(pool: &Pool, session: &Session, state: &LeaseState) -> bool {
     let hooks = pool.connector().hooks();
     let seen = hooks.after_connect.is_some() || hooks.before_acquire.is_some();
-    pool.session_settings().reset != Reset::Always && !state.has_unknown_effects() && !seen
+    pool.session_settings().reset != Reset::Always
+        && session.dialect().is_whole()
+        && !state.has_unknown_effects()
+        && !seen
 }
 
 /// The statements that a session needs before it may be lent again.

@@ -41,6 +41,11 @@ impl Default for Dialect {
 }
 
 impl Dialect {
+    /// Whether it is known to have all parts of a reset.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.reset, Cow::Borrowed(_))
+    }
+
     /// The statements that leave nothing behind of what was done on a session.
     pub(crate) fn reset(&self) -> &str {
         &self.reset

@@ -17,11 +17,14 @@ const FEW: usize = 4;
 
 /// Applies any number of settings, to the session or to the transaction alone.
 const MANY: &str = "SELECT pg_catalog.set_config(name, value, $3) \
-    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value) \
-    WHERE value IS NOT NULL OR pg_catalog.current_setting(name, true) IS NOT NULL";
+    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS settings (name, value)";
 
-/// The settings that requests have left on a session. The next borrower resets those that it does not set itself, together with its
-/// own and before its first statement.
+/// Resets what requests have left. Not name by name: a library that was loaded meanwhile may have removed a name, or taken it for itself, and
+/// the server would refuse to reset that one. It refuses this to nobody.
+const RESET: &str = "RESET ALL";
+
+/// The settings that requests have left on a session. The next borrower resets them, unless it sets them all itself, ahead of its own and
+/// of its first statement.
 #[derive(Debug, Default)]
 pub(crate) struct SettingsLeft {
     names: Vec<Box<str>>,
@@ -34,18 +37,20 @@ impl SettingsLeft {
         self.names.is_empty()
     }
 
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(|name| &**name)
+    /// Whether some are left that are not among these.
+    fn are_left_beside(&self, settings: &[(&str, &str)]) -> bool {
+        let is_set = |left: &str| settings.iter().any(|(set, _)| set.eq_ignore_ascii_case(left));
+        !self.names.iter().all(|left| is_set(left))
     }
 
-    /// Records what stays behind, unless that has to be reset now: because there is too much of it, or because the next borrower could be
-    /// refused to reset it. Anybody may reset a custom setting, one with a dot in its name.
+    /// Records what stays behind, unless that has to be reset now: because there is too much of it, or because the next borrower could not
+    /// reset it. That is known of a custom setting, one with a dot in its name.
     #[must_use]
     pub(crate) fn replace<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str> + Clone) -> bool {
         if names.len() > MOST_NAMES || !names.clone().all(|name| name.contains('.')) {
             return false;
         }
-        if !self.names().eq(names.clone()) {
+        if !self.names.iter().map(|name| &**name).eq(names.clone()) {
             self.names.clear();
             self.names.extend(names.map(Box::from));
         }
@@ -57,15 +62,32 @@ impl SettingsLeft {
         self.names.clear();
     }
 
-    /// Applies settings, in one message: all or none. `None` resets one.
+    /// Resets what is left, where these settings do not replace it. `restore` is run behind it.
+    pub(crate) async fn reset(
+        &self,
+        client: &Client,
+        settings: &[(&str, &str)],
+        restore: &str,
+    ) -> Result<(), Error> {
+        match (self.are_left_beside(settings), restore) {
+            (false, _) => Ok(()),
+            (true, "") => client.batch_execute(RESET).await,
+            (true, restore) => client.batch_execute(&format!("{RESET};{restore}")).await,
+        }
+    }
+
+    /// Applies settings, in one message: all or none.
     ///
     /// The first time, `keeps` has the statement prepared behind it for the next time.
     pub(crate) async fn apply(
         &self,
         client: &Client,
-        settings: &[(&str, Option<&str>)],
+        settings: &[(&str, &str)],
         keeps: bool,
     ) -> Result<(), Error> {
+        if settings.is_empty() {
+            return Ok(());
+        }
         let Some(of_so_many) = settings.len().checked_sub(1).filter(|index| *index < FEW) else {
             return apply_many(client, settings, false).await;
         };
@@ -100,7 +122,7 @@ impl SettingsLeft {
 /// Applies any number of settings in one message, all or none: to the session, or `to_transaction` alone, which is open.
 pub(crate) async fn apply_many(
     client: &Client,
-    settings: &[(&str, Option<&str>)],
+    settings: &[(&str, &str)],
     to_transaction: bool,
 ) -> Result<(), Error> {
     let (names, values): (Vec<_>, Vec<_>) = settings.iter().copied().unzip();
@@ -110,19 +132,12 @@ pub(crate) async fn apply_many(
 }
 
 /// The statement that applies so many settings.
-///
-/// What is to be reset and has no value is left alone: a library that was loaded meanwhile has removed it, and the server would refuse
-/// its name.
 fn sql(count: usize) -> String {
     let mut sql = "SELECT".to_owned();
     for pair in 0..count {
         let comma = if pair == 0 { "" } else { "," };
         let (name, value) = (2 * pair + 1, 2 * pair + 2);
-        let _ = write!(
-            sql,
-            "{comma} CASE WHEN ${value} IS NOT NULL OR pg_catalog.current_setting(${name}, true) IS NOT NULL \
-             THEN pg_catalog.set_config(${name}, ${value}, false) END"
-        );
+        let _ = write!(sql, "{comma} pg_catalog.set_config(${name}, ${value}, false)");
     }
     sql
 }
