@@ -1,15 +1,15 @@
 //! Whether a server still takes writes, asked on a connection of its own.
 //!
-//! For a session that was refused a write and is out of step, so that it cannot be [asked itself](super::Session::look_again). The
+//! For a session that was refused a write and is out of step, so that it cannot be [asked itself](Session::look_again). The
 //! connection takes the place of that session, which has ended.
 
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::Session;
 use super::connector::Connector;
 use super::hosts::Host;
-use super::login::Place;
 use super::stream::Address;
 
 /// A server that has refused a write, and was not asked why.
@@ -19,9 +19,10 @@ pub(crate) struct Doubted {
     host: Arc<Host>,
 }
 
-impl Doubted {
-    pub(super) fn of(place: &Place) -> Self {
-        Self { address: place.address.clone(), host: Arc::clone(&place.host) }
+impl Session {
+    /// Its server, to be asked on another connection when this one has ended.
+    pub(crate) fn doubted(&self) -> Doubted {
+        Doubted { address: self.place.address.clone(), host: Arc::clone(&self.place.host) }
     }
 }
 

@@ -63,7 +63,6 @@ use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Client, Error, Statement};
 use driver::Driver;
 use login::{Patience, Place};
-use look::Doubted;
 use settings_left::SettingsLeft;
 pub(crate) use settings_left::apply_many;
 use standby::Standby;
@@ -260,11 +259,6 @@ impl Session {
     /// their next return. No transaction may be open.
     pub(crate) async fn look_again(&self) {
         self.place.look_again(&self.client).await;
-    }
-
-    /// Its server, to be asked the same on another connection.
-    pub(crate) fn doubted(&self) -> Doubted {
-        Doubted::of(&self.place)
     }
 
     /// Why it should be replaced by now: it has reached its `max_lifetime`, or the application has asked for another one.

@@ -99,7 +99,9 @@ async fn what_was_set_for_a_pooler_does_not_vanish() -> Result<()> {
             conn.set_config("app.tenant", tenant)?;
         }
         assert_eq!(seen(&conn).await?, tenant);
-        assert_eq!(conn.query_one_scalar::<String>("SHOW work_mem", &[]).await?, "77MB");
+        let memory = conn.query_one_scalar::<String>("SELECT current_setting('work_mem')", &[]).await?;
+        assert_eq!(memory, "77MB");
     }
+    assert_eq!(db.status().counters.resets, 0);
     Ok(())
 }
