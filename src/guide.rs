@@ -19,8 +19,10 @@
 //! 17. [`operating`]: who holds what, and what is slow
 //! 18. [`pooler`]: behind PgBouncer
 //! 19. [`shared_reads`]: queries without a session of their own
-//! 20. [`past_one_machine`]: poolers, standbys, a reader beside the writer, passwords that change, many applications, distributed PostgreSQL
-//! 21. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 20. [`past_one_machine`]: what to use when; a primary with standbys, many applications, distributed PostgreSQL
+//! 21. [`reader`]: a reader beside the writer: reads on standbys, and how old they may be
+//! 22. [`passwords`]: passwords that change while the application runs
+//! 23. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options).
 
@@ -83,6 +85,12 @@ pub mod shared_reads {}
 
 #[doc = include_str!("../docs/guide/past-one-machine.md")]
 pub mod past_one_machine {}
+
+#[doc = include_str!("../docs/guide/reader.md")]
+pub mod reader {}
+
+#[doc = include_str!("../docs/guide/passwords.md")]
+pub mod passwords {}
 
 #[doc = include_str!("../docs/guide/coming-from.md")]
 pub mod coming_from {}

@@ -184,7 +184,7 @@ pub struct Config {
     /// `prefer-standby` for those among the hosts, or a DSN that says where they are. What that does not say is as for the writer.
     /// `None`, the default, serves them as any other connection.
     ///
-    /// [`guide::past_one_machine`](crate::guide::past_one_machine) says what holds.
+    /// [`guide::reader`](crate::guide::reader) says what holds.
     pub reader: Option<String>,
     /// Uses no standby that is further than this behind the primary, which then serves instead. At least 100 ms. `None`, the
     /// default, or zero sets no bound.

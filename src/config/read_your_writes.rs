@@ -15,7 +15,7 @@ const LEAST_KEY: usize = 32;
 
 /// How a client reads what it has written in an earlier request, where its reads go to standbys.
 ///
-/// The words are `off` and `position`; a duration is a window. The page [`past_one_machine`](crate::guide::past_one_machine) says what each
+/// The words are `off` and `position`; a duration is a window. The page [`reader`](crate::guide::reader) says what each
 /// promises.
 ///
 /// ```

@@ -26,7 +26,7 @@ impl<D> Database<D> {
     /// [`reader`](crate::Config::reader), and in a sandbox, it is this database itself. [`close`](Self::close) of this one closes
     /// both.
     ///
-    /// What it reads may be older than what was just written: the page [`past_one_machine`](crate::guide::past_one_machine) says by how much. A
+    /// What it reads may be older than what was just written: the page [`reader`](crate::guide::reader) says by how much. A
     /// statement that writes fails on a standby with SQLSTATE 25006. [`listen`](Self::listen) listens to the primary, and no reads are
     /// [shared](crate::guide::shared_reads).
     ///

@@ -43,7 +43,7 @@ use crate::database::Main;
 /// }
 /// ```
 ///
-/// The page [`past_one_machine`](crate::guide::past_one_machine) says how old the answers may be, and how a client sees what it has written
+/// The page [`reader`](crate::guide::reader) says how old the answers may be, and how a client sees what it has written
 /// in an earlier request.
 ///
 /// # Errors
