@@ -76,7 +76,12 @@ pub(crate) use untyped::Untyped;
 /// | [`CommandTimeout`](crate::Error::CommandTimeout) | it took longer than `command_timeout` |
 /// | [`TimedOut`](crate::Error::TimedOut) | it took longer than [`with_timeout`](Self::with_timeout) allows |
 /// | [`SessionLost`](crate::Error::SessionLost) | the session broke before the statement was sent |
+/// | [`NeedsSession`](crate::Error::NeedsSession) | with `pooler = "transaction"`, it needs what outlives a transaction |
+/// | [`Row`](crate::Error::Row) | its rows do not fit the struct that they are read into |
+/// | [`Sandboxed`](crate::Error::Sandboxed) | in a sandbox, it begins or ends a transaction |
 /// | [`Postgres`](crate::Error::Postgres) | the server or the driver refuses it |
+///
+/// The page [`errors`](crate::guide::errors) says what each means, and what helps.
 ///
 /// It is never [`Busy`](crate::Error::Busy): a [`RowStream`](crate::RowStream) or a copy has a session for itself.
 ///

@@ -58,7 +58,8 @@ pub enum Error {
     Busy(BusyWith),
     /// Using: the connection has been closed with [`close`](crate::Connection::close). 500.
     ConnectionClosed,
-    /// Using: the session ended under an earlier statement. [`release`](crate::Connection::release) and try again. 503.
+    /// Using: the session ended under an earlier statement, or before this one was sent. [`release`](crate::Connection::release) and try
+    /// again. 503.
     SessionLost,
 
     /// Statement: it took longer than `command_timeout`, and is cancelled. 504.

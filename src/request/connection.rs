@@ -67,7 +67,12 @@ use crate::{Error, Result};
 /// | [`NeedsSession`](Error::NeedsSession) | with `pooler = "transaction"`, it needs what outlives a transaction |
 /// | [`Setting`](Error::Setting) | the server refuses what [`set_config`](Self::set_config) has recorded |
 /// | [`TransactionFailed`](Error::TransactionFailed) | an earlier statement of the open transaction was abandoned |
+/// | [`Begin`](Error::Begin) | it is the first of a transaction, and the server refuses to begin that |
+/// | [`Row`](Error::Row) | its rows do not fit the struct that they are read into |
+/// | [`Sandboxed`](Error::Sandboxed) | in a sandbox, it begins or ends a transaction |
 /// | [`Postgres`](Error::Postgres) | the server or the driver refuses it |
+///
+/// The page [`errors`](crate::guide::errors) says what each means, and what helps.
 ///
 /// # Cancel safety
 ///
