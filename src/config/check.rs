@@ -1,4 +1,4 @@
-//! Checks a `Config` and makes the [`Settings`] of it. Every option is applied or refused.
+//! Checks a `Config` and makes the [`Settings`] of it. Options that contradict each other are refused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

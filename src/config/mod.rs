@@ -1,4 +1,4 @@
-//! What the application asks for. Every option is applied or refused, and the rest of the crate reads only [`Settings`].
+//! What the application asks for. Unknown and contradictory options are refused, and the rest of the crate reads only [`Settings`].
 //!
 //! ```text
 //! environment, DSN, file ──> Config ──> Settings

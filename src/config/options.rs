@@ -43,10 +43,10 @@ use super::{Echo, IsolationLevel, Pooler, ReadYourWrites, Reset, SslMode, defaul
 ///
 /// # Errors
 ///
-/// Every option is applied or refused, before any connection is tried. An unknown name, a wrong type, an impossible value and two
-/// options that contradict each other are a [`ConfigError`](crate::ConfigError) that names the option. Deserialization finds unknown
-/// names and wrong types; the rest is checked by [`from_env`](Self::from_env), [`from_dsn`](Self::from_dsn) and
-/// [`Database::connect`](crate::Database::connect).
+/// An unknown name, a wrong type, an impossible value and two options that contradict each other are a
+/// [`ConfigError`](crate::ConfigError) that names the option, before any connection is tried. Deserialization finds unknown names and wrong
+/// types; the rest is checked by [`from_env`](Self::from_env), [`from_dsn`](Self::from_dsn) and
+/// [`Database::connect`](crate::Database::connect). The page [`options`](crate::options) names the few that have no effect beside others.
 ///
 /// `Debug` hides the passwords, those within a DSN too, and the key.
 #[derive(Clone, PartialEq, Eq)]
