@@ -73,11 +73,9 @@
 //!
 //! # What `reset = "auto"` cannot see
 //!
-//! A session that ran nothing but plain `SELECT`, `INSERT`, `UPDATE`, `DELETE`, `MERGE` and `VALUES`, calling only functions
-//! of a fixed list of built-ins, goes back without a reset. The text of a statement does not show what a trigger, a rule, a view,
-//! a default, a policy, an operator or a cast runs, nor that a built-in was replaced through `search_path`. If yours change the
-//! session (its settings, its role, its advisory locks), set `reset = "always"`. A session whose [`Connection::client`] was lent is
-//! reset in any case.
+//! A session that ran plain statements alone goes back without a reset. Their text does not show what a trigger, a view, a policy or an operator
+//! runs. If one of yours changes the session, set `reset = "always"`: see
+//! [`lazy_shared_released`](guide::lazy_shared_released#returned-what-is-undone).
 //!
 //! # What is logged
 //!

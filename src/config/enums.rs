@@ -51,8 +51,8 @@ pub enum Reset {
     Auto,
     /// Resets every session that was used.
     Always,
-    /// Resets a session only where settings of the request were applied that the next borrower cannot reset with its own, or a `COPY` may have
-    /// been started.
+    /// Resets a session only after `COPY`, [`client`](crate::Connection::client), SQL that cannot be read and shared reads, and where settings of the
+    /// request were applied that the next borrower cannot reset with its own.
     Never,
 }
 
