@@ -38,12 +38,13 @@
 //! - What an application asks for: [`Config`]; [`options`] has every option on one page.
 //! - What lives as long as the application: [`Database`], its [`Status`], a [`Watch`] of it, the probes in [`health`];
 //!   [`DatabaseBuilder`] for hooks.
-//! - What lives as long as a request: [`Connection`], [`RowStream`], [`ClientGuard`], [`CopyIn`], [`BinaryCopyIn`], [`CopyOut`]. Without an extractor, as in
+//! - What lives as long as a request: [`Connection`], [`ReadConnection`] for reads on standbys, [`RowStream`], [`ClientGuard`], [`CopyIn`], [`BinaryCopyIn`], [`CopyOut`]. Without an extractor, as in
 //!   a middleware: [`ConnectionExt`].
 //! - Rows as structs: [`FromRow`](trait@FromRow), [`Connection::query_as`].
 //! - What belongs together or not at all: [`Connection::transaction`], [`Connection::transact`], [`RequestTransaction`]. A
 //!   function that takes a [`GenericClient`] runs in one or without.
-//! - What a tool or a library wants for itself, such as one for migrations: [`Database::session`].
+//! - What a tool or a library wants for itself, such as one for migrations: [`Database::session`], an [`OwnedSession`].
+//! - What is in between, such as PgBouncer: [`Pooler`].
 //! - What happens in the database, as a stream of notifications: [`Database::listen`].
 //! - More than one database: [`Database::named`].
 //! - What can fail, and what the client is told: [`Error`]. What the server said, as it may be shown: [`PostgresError`].

@@ -16,8 +16,9 @@ use crate::tokio_postgres::Row;
 use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 use crate::{Error, Result};
 
-/// What a [`Connection`](crate::Connection), a [`Transaction`], a [`RequestTransaction`](crate::RequestTransaction) and a
-/// [`Database`](crate::Database) have in common, so that a function can take any of them. It cannot be implemented elsewhere.
+/// What a [`Connection`](crate::Connection), a [`ReadConnection`](crate::ReadConnection), a [`Transaction`], a
+/// [`RequestTransaction`](crate::RequestTransaction), a [`Database`](crate::Database) and a [`WithTimeout`] of any of them have in common, so that a
+/// function can take any of them. It cannot be implemented elsewhere.
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};
