@@ -52,7 +52,7 @@ pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// As long as Actix Web waits for its workers at a graceful stop (`HttpServer::shutdown_timeout`).
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Off: what a view or a policy does behind the reader's back has to be known to the application.
+/// Off: what a view or a policy does is not in the statement's text, so the application has to know it.
 pub const SHARED_READS: u32 = 0;
 /// A hundred times what a look-up by key takes, and well below what somebody notices.
 pub const SHARED_READS_SLOW: Duration = Duration::from_millis(5);
