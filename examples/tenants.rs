@@ -23,7 +23,7 @@ const SCHEMA: &str = "
     DO $$ BEGIN CREATE ROLE tenant; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SELECT, INSERT ON notes TO tenant";
 
-/// Has all statements of a request run as its tenant. A real application would ask a session or a token who that is.
+/// Makes all statements of a request run as its tenant. A real application would take that from a session or a token.
 async fn as_tenant(
     req: ServiceRequest,
     next: Next<impl MessageBody>,

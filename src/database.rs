@@ -151,7 +151,7 @@ impl<D> Database<D> {
         &self.untyped
     }
 
-    /// Counts the pool's sessions and those who wait for one. Costs next to nothing; see [`Status`] for what it is not.
+    /// Counts the pool's sessions and the requests that wait for one. Costs next to nothing; see [`Status`] for what it is not.
     ///
     /// # Examples
     ///
@@ -175,7 +175,7 @@ impl<D> Database<D> {
 
     /// Changes `pool_min_size` and `pool_max_size` while the pool is in use. Never waits.
     ///
-    /// A larger pool has room at once: those who wait are served by new sessions. A smaller one lends no more than it may, and shrinks in
+    /// A larger pool has room at once: requests that wait are served by new sessions. A smaller one lends no more than it may, and shrinks in
     /// the background: sessions that idle are ended now, those in use when they come back. Until then [`Status::open`] may be more than
     /// [`Status::max`], but no session is opened. As ever, a place is given on only when its session has ended on the server.
     ///
@@ -203,7 +203,7 @@ impl<D> Database<D> {
 
     /// Stops lending, waits for what is lent, and says goodbye to the server.
     ///
-    /// Call it when the HTTP server has stopped. It waits for `close_timeout` at most, and may be called again. Whoever asks for a
+    /// Call it when the HTTP server has stopped. It waits for `close_timeout` at most, and may be called again. A statement that needs a
     /// session from now on gets [`AcquireError::DatabaseClosed`](crate::AcquireError::DatabaseClosed). On a sandbox it rolls back. The streams of
     /// [`listen`](Self::listen) end. The [`reader`](Self::reader) is closed too.
     ///

@@ -16,7 +16,7 @@ use crate::tokio_postgres::types::{WasNull, WrongType};
 /// server's DETAIL, HINT, CONTEXT and internal query. [`as_db_error`](Self::as_db_error) has those. In a message about a value (SQLSTATE
 /// class 22) an `…` replaces numbers and what stands in quotes, unless `echo = true`. There is no [`source`](Error::source).
 ///
-/// Names are shown, also one that a parameter gives (`$1::regclass`). So is the text of a `RAISE`: whoever wrote the function
+/// Names are shown, also one that a parameter gives (`$1::regclass`). So is the text of a `RAISE`: the author of the function
 /// decides what it says.
 ///
 /// ```

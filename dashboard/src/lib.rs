@@ -20,7 +20,7 @@
 //!
 //! # Who may see it
 //!
-//! Whoever can reach the route. It is an Actix [`Scope`](actix_web::Scope): put it behind the middleware that guards your other internal pages.
+//! Everyone who can reach the route. It is an Actix [`Scope`](actix_web::Scope): put it behind the middleware that guards your other internal pages.
 //!
 //! ```
 //! use actix_pg::Database;

@@ -8,7 +8,7 @@ use crate::{events, page};
 
 /// The dashboard of a database, at `/dashboard`.
 ///
-/// Whoever reaches the route sees it: [wrap](Scope::wrap) it in what guards your internal pages, as shown in the
+/// Everyone who reaches the route sees it: [wrap](Scope::wrap) it in what guards your internal pages, as shown in the
 /// [crate's documentation](crate#who-may-see-it).
 pub fn scope(db: &Database) -> Scope {
     scope_at("/dashboard", db)

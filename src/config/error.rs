@@ -12,7 +12,7 @@ use crate::text::{Chain, Escaped};
 /// [`Config`](crate::Config), and from [`Database::connect`](crate::Database::connect) as
 /// [`Error::Config`](crate::Error::Config), before anything is connected. Its causes, each a [`ConfigErrorKind`]:
 ///
-/// - a name that no option and no driver parameter has, as a rule a slip;
+/// - a name that no option and no driver parameter has, as a rule a spelling mistake;
 /// - a value of the wrong type, or one that the option cannot take;
 /// - two values that contradict each other, or one thing under two names;
 /// - TLS without a feature for it;

@@ -114,12 +114,12 @@ pub struct Config {
     /// Lets at most this many requests wait for a session, beyond those for whom one can be opened. One more is answered with 503
     /// at once. `None`, the default, sets no limit.
     pub max_waiting: Option<u32>,
-    /// Refuses with 503 whoever has waited for a session for more than twice this long, while the pool is overloaded: while for a whole
-    /// [`queue_interval`](Self::queue_interval) nobody was served sooner than this. `None`, the default, or zero never does.
+    /// If for a whole [`queue_interval`](Self::queue_interval) every request that was served had waited longer than this, requests that
+    /// have waited more than twice as long get a 503. `None`, the default, or zero never does.
     ///
     /// Time in which sessions are being opened does not count. 50 ms is the default of Elixir's DBConnection.
     pub queue_target: Option<Duration>,
-    /// How long the queue has to be above [`queue_target`](Self::queue_target) for the pool to count as overloaded.
+    /// The interval that [`queue_target`](Self::queue_target) looks at.
     ///
     /// Zero is refused. Defaults to [`QUEUE_INTERVAL`](defaults::QUEUE_INTERVAL).
     pub queue_interval: Duration,
@@ -174,8 +174,8 @@ pub struct Config {
     /// [`guide::shared_reads`](crate::guide::shared_reads) says what is shared, and what that takes. Refused together with
     /// `reset = "always"`, and without a statement cache.
     pub shared_reads: u32,
-    /// Runs a statement that takes longer than this, on the average of late, on a session of its own, and asks those behind it
-    /// again elsewhere. Defaults to [`SHARED_READS_SLOW`](defaults::SHARED_READS_SLOW).
+    /// Runs a statement that takes longer than this, by a moving average of its recent runs, on a session of its own, and sends those
+    /// behind it again elsewhere. Defaults to [`SHARED_READS_SLOW`](defaults::SHARED_READS_SLOW).
     pub shared_reads_slow: Duration,
     /// Runs a statement that returns at least this many rows on a session of its own. Zero is refused. Defaults to
     /// [`SHARED_READS_LARGE`](defaults::SHARED_READS_LARGE).
@@ -191,7 +191,7 @@ pub struct Config {
     ///
     /// The process asks the primary four times in this time, and once a second at least, on a connection of its own.
     pub reader_max_lag: Option<Duration>,
-    /// Has a client read what it has written in an earlier request. Defaults to [`ReadYourWrites::Off`]. Refused without `reader`.
+    /// Makes sure that a client reads what it has written in an earlier request. Defaults to [`ReadYourWrites::Off`]. Refused without `reader`.
     pub read_your_writes: ReadYourWrites,
     /// Signs the positions that clients bring back, with [`ReadYourWrites::Position`]. The same for all processes of the application, at
     /// least 32 characters, at random. Empty, the default, means that there is none. It is never logged or shown.

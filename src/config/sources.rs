@@ -25,7 +25,7 @@ impl Config {
     ///
     /// With a DSN, `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_DATABASE` and `DB_DRIVER` have no effect, because it replaces
     /// them. An empty variable counts as not set. Other variables that begin with `DB_` may be meant for other programs and are left
-    /// alone, unless they look like a slip, such as `DB_POOL_MAXSIZE`, or `DB_NAME` for `DB_DATABASE`.
+    /// alone, unless they look like a mistake, such as `DB_POOL_MAXSIZE`, or `DB_NAME` for `DB_DATABASE`.
     ///
     /// What neither the DSN nor a variable of these says is taken from libpq's variables, argument by argument: `PGHOST`, `PGUSER`,
     /// `PGPASSWORD`, `PGSSLMODE` and [the others](crate::options#libpqs-environment). Without a password, that of `PGPASSFILE`, or of
@@ -40,7 +40,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Fails if a variable looks like a slip, if its value is not UTF-8 or impossible, or if two variables contradict each other. The
+    /// Fails if a variable looks like a mistake, if its value is not UTF-8 or impossible, or if two variables contradict each other. The
     /// [`ConfigError`] names the variable, or the parameter within the DSN. Files, such as certificates, are read by
     /// [`Database::connect`](crate::Database::connect).
     pub fn from_env() -> Result<Self, ConfigError> {

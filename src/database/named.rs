@@ -16,7 +16,7 @@ impl<D> Database<D> {
     /// `Connection<Reports>`, a `RequestTransaction<Reports>` and a `web::Data<Database<Reports>>`, beside those of every
     /// other middleware around them. The page [`several_databases`](crate::guide::several_databases) is about such applications.
     ///
-    /// Nothing is connected anew. The first name of a pool is the `database` in its lines of the log. `named::<Main>()` goes back,
+    /// No new session is opened. The first name of a pool is the `database` in its lines of the log. `named::<Main>()` goes back,
     /// for a function that takes a `&Database`.
     ///
     /// # Examples

@@ -7,7 +7,7 @@ use crate::tokio_postgres;
 
 /// An item of the stream that [`Database::listen`](crate::Database::listen) returns.
 ///
-/// Two of the three say that something may have been missed. Both mean the same for whoever reads: look into the database, which knows what
+/// Two of the three say that something may have been missed. Both mean the same for the application: look into the database, which has what
 /// has happened.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

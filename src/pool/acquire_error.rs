@@ -46,7 +46,7 @@ pub enum AcquireError {
         /// The type that [names](crate::Database::named) the database.
         database: Option<&'static str>,
     },
-    /// As many requests as `max_waiting` allows were waiting already. Said at once.
+    /// As many requests as `max_waiting` allows were waiting already. Returned at once.
     #[non_exhaustive]
     QueueFull {
         /// How many may wait: the option of that name.
@@ -54,8 +54,8 @@ pub enum AcquireError {
         /// The type that [names](crate::Database::named) the database.
         database: Option<&'static str>,
     },
-    /// The pool is overloaded: this has waited for more than twice `queue_target`, and for a whole `queue_interval` everybody has
-    /// waited for more than `queue_target`. Said as soon as that is so.
+    /// The pool is overloaded: this has waited for more than twice `queue_target`, and for a whole `queue_interval` every request that was
+    /// served had waited for more than `queue_target`.
     #[non_exhaustive]
     Overloaded {
         /// The option of that name.
@@ -63,7 +63,7 @@ pub enum AcquireError {
         /// The type that [names](crate::Database::named) the database.
         database: Option<&'static str>,
     },
-    /// No session is alive, and none can be opened: the server is down or refuses the login. Said at once, for as long as that
+    /// No session is alive, and none can be opened: the server is down or refuses the login. Returned at once, for as long as that
     /// is so.
     Unavailable(ConnectError),
     /// [`Database::close`](crate::Database::close) has been called.

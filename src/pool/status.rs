@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::stats::{Counts, EndReason, Event};
 
-/// Counts of a pool's sessions and of those who wait for one: [`Database::status`](crate::Database::status).
+/// Counts of a pool's sessions and of the requests that wait for one: [`Database::status`](crate::Database::status).
 ///
 /// The words are those of OpenTelemetry's
 /// [`db.client.connection.*`](https://opentelemetry.io/docs/specs/semconv/database/database-metrics/) metrics. Serializes, for a
@@ -57,7 +57,7 @@ pub struct Counters {
     pub cancels: u64,
     /// Transactions that were run again after a serialization failure or a deadlock.
     pub retries: u64,
-    /// Cached statements that were prepared anew because the schema had changed.
+    /// Cached statements that were prepared again because the schema had changed.
     pub renewals: u64,
     /// Statements that were sent on a shared session.
     pub shared_reads: u64,

@@ -24,7 +24,7 @@ macro_rules! callbacks {
             /// | the future of the commit is dropped after COMMIT was sent | runs, if COMMIT succeeds |
             /// | the callback panics | is a line of the log; the next one runs, and the commit is `Ok` |
             /// | the transaction, or the savepoint that it was registered in, is rolled back | is dropped |
-            /// | an attempt of a [`transact`](crate::Connection::transact) is repeated | is dropped, and registered anew by the next attempt |
+            /// | an attempt of a [`transact`](crate::Connection::transact) is repeated | is dropped, and registered again by the next attempt |
             /// | [`OutcomeUnknown`](crate::Error::OutcomeUnknown) | is dropped |
             ///
             /// A savepoint that is committed hands its callbacks to the transaction around it. A process that ends loses them. For

@@ -38,8 +38,8 @@ impl ClientGuard {
     /// Code that is written or generated for a pool with a method of this name, such as that of
     /// [Cornucopia](https://docs.rs/cornucopia) (once clorinde), runs a statement in one round trip with it.
     ///
-    /// The verbs prepare a statement anew when DDL has changed its result, and the server refuses it (`cached plan must not change
-    /// result type`). Whoever runs it with the client sees that error, until the session ends.
+    /// The verbs prepare a statement again when DDL has changed its result, and the server refuses it (`cached plan must not change
+    /// result type`). Code that runs it with the client gets that error, until the session ends.
     ///
     /// # Errors
     ///

@@ -29,8 +29,8 @@ use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 /// with the option `reset = "always"` before every one. A statement that is new to its session is prepared in the same round trip as
 /// `BEGIN`. A transaction in which nothing was sent ends without a message.
 ///
-/// If `BEGIN` fails, the first statement fails with [`Error::Begin`](crate::Error::Begin), and has had no effect. Nothing runs outside
-/// of the transaction while this is alive: later statements and the commit fail.
+/// If `BEGIN` fails, the first statement fails with [`Error::Begin`](crate::Error::Begin), and has had no effect. After that error all later
+/// statements and the commit fail; nothing runs in autocommit.
 ///
 /// ```
 /// # use actix_pg::{Database, testing::Postgres};

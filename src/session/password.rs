@@ -32,7 +32,7 @@ pub struct Login {
     pub user: String,
     /// The database that is asked for.
     pub database: String,
-    /// Whether the server has just refused the last answer. One that is kept for some time has to be fetched anew then.
+    /// Whether the server has just refused the last answer. A source that keeps its answers has to fetch a new one then.
     pub was_refused: bool,
 }
 

@@ -5,7 +5,7 @@ use actix_pg_testing as server;
 use super::config;
 use crate::Config;
 
-/// A database that is dropped, with whoever is still connected to it, when this is.
+/// A database that is dropped when this is. Connections to it are ended.
 ///
 /// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop waits for it, some
 /// milliseconds as a rule and 5 seconds at most; what a killed process left there goes when the next one starts.

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Where the environment variable `TEST_DATABASE_URL` is set, no server is started, and the databases are made on that one. A
-//! server of our own trusts whoever connects: while it runs, every user of the machine is a superuser of it.
+//! server of our own asks for no password: while it runs, every user of the machine is a superuser of it.
 //!
 //! [`Cluster`] is a primary with standbys, one of which can be promoted: for tests of a failover. Its [`dsn()`](Cluster::dsn) names
 //! all the hosts.

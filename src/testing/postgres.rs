@@ -143,7 +143,7 @@ impl Postgres {
         self.server().hba(lines)
     }
 
-    /// Has the server read its configuration files anew, and returns when it has. Does nothing while it is stopped.
+    /// Has the server read its configuration files again, and returns when it has. Does nothing while it is stopped.
     ///
     /// # Errors
     ///

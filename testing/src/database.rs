@@ -11,7 +11,7 @@ use crate::keeper::Keeper;
 /// How long the database of a failed test is kept, in seconds.
 const KEEP_FAILED: &str = "TEST_KEEP_FAILED";
 
-/// A database that is dropped, with whoever is still connected to it, when this is.
+/// A database that is dropped when this is. Connections to it are ended.
 ///
 /// On a server of our own that happens in the background. On that of `TEST_DATABASE_URL` the drop
 /// waits for it, some milliseconds as a rule and 5 seconds at most; what a killed process left

@@ -52,7 +52,7 @@
 //! `/dev/shm`, where at least 1 GiB is free there; else in `/tmp`. A server takes about 100 MB, and
 //! 8 MB more for each database.
 //!
-//! The server listens on 127.0.0.1 alone and trusts whoever connects: while it runs, every user of
+//! The server listens on 127.0.0.1 alone and asks for no password: while it runs, every user of
 //! the machine is a superuser of it. Do not use it where you do not trust them.
 //!
 //! On Windows this crate is empty: the server is kept by a shell and by signals.

@@ -162,7 +162,7 @@ impl Postgres {
         self.reload()
     }
 
-    /// Have the server read its configuration files anew, and come back when it has. Nothing
+    /// Have the server read its configuration files again, and come back when it has. Nothing
     /// happens while it is stopped.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ const HEADER: &str = "x-tenant";
 
 const LONGEST: usize = 32;
 
-/// Has all statements of a request see the rows of its tenant, and no others. A request that does not say whose it is gets no further.
+/// Makes all statements of a request see the rows of its tenant, and no others. A request that does not say whose it is gets no further.
 pub(crate) async fn required(
     req: ServiceRequest,
     next: Next<impl MessageBody>,
