@@ -23,21 +23,22 @@ pub(super) fn check_hooks(settings: &SessionSettings, hooks: &Hooks) -> Result<(
 
 /// Warns of a pooler in transaction mode that was not declared, in two round trips. Needs two sessions.
 ///
-/// One after the other, because a pooler that has nothing else to do gives the server connection that it has just got back.
+/// One after the other, because a pooler that has nothing else to do gives the server connection that it has just got back. Sessions that
+/// have not answered in time end.
 pub(super) async fn warn_of_transactions(
     connector: &Connector,
     settings: &SessionSettings,
-    sessions: &[Box<Session>],
+    sessions: &mut Vec<Box<Session>>,
 ) {
-    let [one, other, ..] = sessions else { return };
+    let [one, other, ..] = &**sessions else { return };
     if settings.pooler == Pooler::Transaction {
         return;
     }
     let asked = async { Some((backend(one.client()).await?, backend(other.client()).await?)) };
-    if let Ok(Some((one, other))) = timeout(PATIENCE, asked).await
-        && one == other
-    {
-        telemetry::transaction_pooler(connector.stats().name());
+    match timeout(PATIENCE, asked).await {
+        Ok(Some((one, other))) if one == other => telemetry::transaction_pooler(connector.stats().name()),
+        Ok(_) => {}
+        Err(_) => drop(sessions.drain(..2)),
     }
 }
 

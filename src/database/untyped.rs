@@ -47,7 +47,7 @@ impl Untyped {
         };
         let limit = settings.start.retry_limit;
         let mut attempt = 1;
-        let (connector, sessions) = loop {
+        let (connector, mut sessions) = loop {
             let connector = Arc::new(Connector::new(settings.clone(), tls.clone(), hooks.clone()));
             let err = match open_first(&connector, settings.pool.min_size).await {
                 Ok(sessions) => break (connector, sessions),
@@ -63,7 +63,7 @@ impl Untyped {
             sleep(settings.start.retry_interval).await;
             attempt += 1;
         };
-        pooler::warn_of_transactions(&connector, &settings.session, &sessions).await;
+        pooler::warn_of_transactions(&connector, &settings.session, &mut sessions).await;
         telemetry::database_connected(connector.alive());
         let pool = Pool::new(&settings, connector, sessions);
         let reader = match reader {

@@ -11,7 +11,8 @@
 //! | any other; a row stream, a copy, a batch, a client, a savepoint | settings and BEGIN |
 //! | any, with `reset = "always"` | settings and BEGIN |
 
-use super::state::{Health, LeaseState, Reply, SettingsSent};
+use super::health::Health;
+use super::state::{LeaseState, Reply, SettingsSent};
 use super::transaction_stack::FrameId;
 use crate::error::BusyWith;
 use crate::sql::SideEffects;
@@ -118,9 +119,9 @@ impl LeaseState {
             Reply::Whole | Reply::Prepare | Reply::Control | Reply::Batch | Reply::Alone => None,
         };
         match reply {
-            Reply::Control => self.health = Health::Held,
+            Reply::Control => self.health.hold(),
             Reply::Alone => {
-                self.health = Health::Held;
+                self.health.hold();
                 self.transactions.begin_own(probes);
             }
             Reply::Batch => self.batches += 1,
@@ -168,7 +169,7 @@ impl LeaseState {
         let begin = if begins { self.transactions.take_start(probes) } else { None };
         if begin.is_some() {
             self.in_flight += 1;
-            self.health = Health::Held;
+            self.health.hold();
         }
         Due { settings, begin, probes, within: self.transactions.innermost() }
     }

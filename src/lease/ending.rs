@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::callbacks::{Callback, Decided, drop_guarded, run};
+use super::health::Health;
 use super::lender::Lender;
-use super::state::Health;
 use super::{Lease, TransactionGuard};
 use crate::pool::Pool;
 use crate::{Error, Result};

@@ -22,6 +22,7 @@ mod owned_session;
 mod reader;
 mod observed;
 mod session_use;
+mod health;
 mod state;
 mod callbacks;
 mod transaction_stack;
@@ -78,9 +79,10 @@ use crate::session::{Session, cancel_until_quiet};
 use crate::stats::{Activity, Doing, Holder};
 use crate::tokio_postgres::types::ToSql;
 use crate::{Error, Result, telemetry};
+use health::Health;
 use lender::Loan;
 use stage::Rollback;
-use state::{Health, LeaseState, Repair, Reply};
+use state::{LeaseState, Repair, Reply};
 use transaction_stack::FrameId;
 
 /// The parameters of a statement, as tokio-postgres takes them.
@@ -206,7 +208,7 @@ impl Lease {
         state.complete(sent);
         let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
         if broken {
-            state.health = Health::Broken;
+            state.health.break_down();
         }
         self.let_others(sent, state);
         if broken {
@@ -226,7 +228,7 @@ impl Lease {
     ) {
         if thread::panicking() {
             // A parameter that panicked has left half a message in the driver's buffer.
-            state.health = Health::Broken;
+            state.health.break_down();
         }
         state.abandon(sent, within);
         self.let_others(sent, state);
@@ -275,7 +277,7 @@ impl Lease {
             };
             if timeout(bound, self.carry_out(repair)).await != Ok(true) {
                 telemetry::repair_failed(self.pool().stats().name(), bound);
-                self.state().health = Health::Broken;
+                self.state().health.break_down();
                 return;
             }
         }
@@ -326,7 +328,7 @@ struct CutOff(Option<Arc<Lease>>);
 impl Drop for CutOff {
     fn drop(&mut self) {
         if let Some(lease) = self.0.take() {
-            lease.state().health = Health::Broken;
+            lease.state().health.break_down();
             lease.opened();
         }
     }

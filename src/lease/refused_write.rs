@@ -15,9 +15,8 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
-
-use super::state::{Health, LeaseState};
+use super::health::Health;
+use super::state::LeaseState;
 use super::{CutOff, Lease};
 use crate::Error;
 use crate::stats::EndReason;
@@ -48,18 +47,21 @@ impl Lease {
         if !state.take_refused_write() {
             return;
         }
-        state.health = Health::Held;
+        state.health.hold();
         drop(state);
         let (lease, bound) = (Arc::clone(self), self.pool().session_settings().reset_timeout);
         // Created before the task: a home that has stopped drops the task without polling it.
         let cut_off = CutOff(Some(Arc::clone(self)));
         self.pool().home().spawn(async move {
             let mut cut_off = cut_off;
-            let _ = timeout(bound, lease.session().look_again()).await;
+            let is_answered = lease.session().looks_again(bound).await;
             cut_off.0 = None;
             let mut state = lease.state();
-            let is_lost = lease.session().retire_reason() == Some(EndReason::ReadOnly);
-            state.health = if is_lost { Health::Broken } else { Health::Sound };
+            // An answer that is still due would be waited for by whoever sends next.
+            if !is_answered || lease.session().retire_reason() == Some(EndReason::ReadOnly) {
+                state.health.break_down();
+            }
+            state.health.release();
             lease.repair_if_due(state);
             lease.opened();
         });

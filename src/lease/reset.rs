@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::health::Health;
 use super::request_settings::RequestSettings;
-use super::state::{Health, LeaseState};
+use super::state::LeaseState;
 use crate::config::Reset;
 use crate::pool::{Pool, PooledSession};
 use crate::session::{Abandoned, HookFailed, Session, answer, ask, cancel_until_quiet};
@@ -74,11 +75,11 @@ pub(crate) fn give_back(mut pooled: PooledSession, state: &LeaseState, settings:
                 let cleaned = {
                     let mut cleaning = pin!(async {
                         clean(&pool, pooled.session(), cleaning, untracked).await?;
-                        if refused_write {
-                            let bound = pool.session_settings().reset_timeout;
-                            let _ = timeout(bound, pooled.session().look_again()).await;
+                        let bound = pool.session_settings().reset_timeout;
+                        match !refused_write || pooled.session().looks_again(bound).await {
+                            true => Ok(()),
+                            false => Err(EndReason::CheckFailed),
                         }
-                        Ok(())
                     });
                     match timeout(GRACE, &mut cleaning).await {
                         Ok(cleaned) => cleaned,

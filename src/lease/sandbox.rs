@@ -12,10 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::callbacks::{Callback, run};
+use super::health::Health;
 use super::request_info::RequestInfo;
 use super::request_settings::RequestSettings;
 use super::reset;
-use super::state::{Health, LeaseState};
+use super::state::LeaseState;
 use crate::pool::{AcquireError, Pool, PooledSession};
 use crate::session::{Abandoned, Session, ask, cancel_until_quiet};
 use crate::stats::EndReason;

@@ -21,7 +21,7 @@ use super::deadline::{Bound, Deadline};
 use super::observed::Observed;
 use super::request_info::Timed;
 use super::stage::Stage;
-use super::state::{Health, LeaseState, Reply};
+use super::state::{LeaseState, Reply};
 use super::transaction_stack::FrameId;
 use crate::config::{Echo, Reset};
 use crate::session::Session;
@@ -271,7 +271,7 @@ impl SessionUse {
         if let Some(sent) = self.sent.take() {
             let mut state = self.lease.state();
             state.complete(sent);
-            state.health = Health::Broken;
+            state.health.break_down();
             drop(state);
             self.lease.opened();
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::callbacks::Decided;
+use super::health::Health;
 use super::stage::Rollback;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
@@ -57,16 +58,6 @@ pub(crate) struct LeaseState {
     pub(super) unpinned: bool,
     /// Dropped when the session has ended.
     pub(crate) told_of_end: Told,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Health {
-    #[default]
-    Sound,
-    /// Nobody may send: a repair is going on, or the first or last statement of a transaction is unanswered.
-    Held,
-    /// A repair failed or was late, the driver lost step, or a statement panicked. Nothing is sent any more.
-    Broken,
 }
 
 /// How a message's answer is read, and what that means for the statements behind it.
@@ -165,9 +156,7 @@ impl LeaseState {
 
     /// Lets others send again, unless the session is broken.
     fn open(&mut self) {
-        if self.health == Health::Held {
-            self.health = Health::Sound;
-        }
+        self.health.release();
     }
 
     /// Records that the last statement of a batch in a transaction has been sent.
@@ -253,7 +242,7 @@ impl LeaseState {
             && self.in_flight == 0
             && (self.abandoned.is_some() || self.transactions.has_pending_rollback());
         if due {
-            self.health = Health::Held;
+            self.health.hold();
         }
         due
     }
@@ -263,7 +252,7 @@ impl LeaseState {
         let abandoned = self.abandoned.take();
         let rollback = self.transactions.take_pending_rollback();
         if abandoned.is_none() && rollback.is_none() {
-            self.health = Health::Sound;
+            self.health.release();
             return None;
         }
         if rollback.is_some() {

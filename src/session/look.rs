@@ -1,9 +1,9 @@
-//! Whether a server still takes writes, asked on a connection of its own.
+//! Whether a server still takes writes: asked on the session that was refused one, or on another connection.
 //!
-//! For a session that was refused a write and is out of step, so that it cannot be [asked itself](Session::look_again). The
-//! connection takes the place of that session, which has ended.
+//! The other connection is for a session that is out of step and can be asked nothing. It takes the place of that session, which has ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -20,6 +20,14 @@ pub(crate) struct Doubted {
 }
 
 impl Session {
+    /// Asks the server whether it still takes writes, after it has refused one. If not, this session and all others of its host end at
+    /// their next return. No transaction may be open.
+    ///
+    /// `false` if there was no answer in time. It is still due then, and the session must not be lent.
+    pub(crate) async fn looks_again(&self, bound: Duration) -> bool {
+        timeout(bound, self.place.look_again(&self.client)).await.is_ok()
+    }
+
     /// Its server, to be asked on another connection when this one has ended.
     pub(crate) fn doubted(&self) -> Doubted {
         Doubted { address: self.place.address.clone(), host: Arc::clone(&self.place.host) }

@@ -255,12 +255,6 @@ impl Session {
         self.place.writes
     }
 
-    /// Asks the server whether it still takes writes, after it has refused one. If not, this session and all others of its host end at
-    /// their next return. No transaction may be open.
-    pub(crate) async fn look_again(&self) {
-        self.place.look_again(&self.client).await;
-    }
-
     /// Why it should be replaced by now: it has reached its `max_lifetime`, or the application has asked for another one.
     pub(crate) fn too_old(&self) -> Option<EndReason> {
         self.too_old_at(Instant::now())

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use actix_pg::Config;
-use test_support::{Proxy, connected, database, sized};
+use actix_pg::{Config, Error};
+use test_support::{FakeServer, Fault, Phase, Proxy, connected, database, sized, soon};
 use tokio::time::timeout;
 
 /// More than the buffers of all sockets in between hold.
@@ -33,4 +33,30 @@ async fn what_is_sent_and_not_taken_is_given_up_on() {
     // The kernel looks at the bound with each probe, and probes after 0.2, 0.6, 1.4 and 3 s.
     assert!((bound..8 * bound).contains(&noticed), "{noticed:?}");
     assert_eq!(unread("tcp_user_timeout=0", 9 * bound).await, None);
+}
+
+/// P17: the server is asked why it has refused a write, and does not answer. The session is not lent again, and nobody waits behind the
+/// question.
+#[actix_web::test]
+async fn a_server_that_does_not_say_whether_it_takes_writes_costs_a_session() {
+    let server = FakeServer::start().await;
+    server.reports("server_version", "15.8");
+    server.reports("in_hot_standby", "off");
+    server.reports("default_transaction_read_only", "off");
+    let config = Config { reset_timeout: Duration::from_millis(200), ..server.config(2) };
+    let config =
+        Config { dsn: config.dsn.map(|dsn| format!("{dsn}&target_session_attrs=read-write")), ..config };
+    let db = connected(config).await;
+    let conn = db.connection();
+    server.script(Phase::Statement, "INSERT", Fault::Error("25006"));
+    server.script(Phase::Simple, "pg_is_in_recovery", Fault::Silence);
+    let refused = conn.execute("INSERT INTO a VALUES ($1)", &[&1_i64]).await.expect_err("it is refused");
+    assert!(refused.is_unavailable());
+    let lost = soon("an answer", conn.query("SELECT 1", &[])).await.expect_err("no answer came");
+    assert!(matches!(lost, Error::SessionLost), "{lost:?}");
+    conn.release().expect("nothing runs");
+    soon("an answer", conn.query("SELECT 1", &[])).await.expect("another session");
+    assert_eq!(server.passed(Phase::Connect), 2);
+    drop(conn);
+    db.close().await;
 }
