@@ -1,6 +1,7 @@
 //! Row-level security: every request sees the rows of its tenant. `cargo run --example tenants`, then
 //! `curl -H 'x-tenant: ada' localhost:8080/notes`.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 
@@ -11,7 +12,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpServer, Responder, error, get, post, web};
 
-/// The owner of a table, and a superuser, see all rows; so statements of a request run as `tenant`.
+/// The owner of a table, and a superuser, see all rows; so the sessions run as `tenant`.
 ///
 /// On a session that served another tenant before, a setting that is not set is `''` and not NULL; `nullif` makes them one,
 /// so that nobody's rows are nobody's, and a cast (`…::bigint`) does not fail.
@@ -23,7 +24,7 @@ const SCHEMA: &str = "
     DO $$ BEGIN CREATE ROLE tenant; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
     GRANT SELECT, INSERT ON notes TO tenant";
 
-/// Makes all statements of a request run as its tenant. A real application would take that from a session or a token.
+/// Makes all statements of a request see the rows of its tenant. A real application would take that from a session or a token.
 async fn as_tenant(
     req: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -31,9 +32,7 @@ async fn as_tenant(
     let name = req.headers().get("x-tenant").and_then(|name| name.to_str().ok());
     let name = name.ok_or_else(|| error::ErrorUnauthorized("no tenant"))?;
     // Recorded; in force before the first statement on every session that the request borrows.
-    let conn = req.connection()?;
-    conn.set_config("app.tenant", name)?;
-    conn.set_config("role", "tenant")?;
+    req.connection()?.set_config("app.tenant", name)?;
     next.call(req).await
 }
 
@@ -52,8 +51,12 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     // A throwaway server, gone when this program ends, unless DATABASE_URL names one.
     let server = env::var("DATABASE_URL").is_err().then(Postgres::start).transpose()?;
     let config = server.as_ref().map_or_else(Config::from_env, |server| Ok(server.config()))?;
-    let db = Database::connect(config).await?;
-    db.batch_execute(SCHEMA).await?;
+    let owner = Database::connect(config.clone()).await?;
+    owner.batch_execute(SCHEMA).await?;
+    owner.close().await;
+    // Each session takes the role at its start, which costs a request nothing. A login of its own is better still.
+    let server_settings = BTreeMap::from([("role".into(), "tenant".into())]);
+    let db = Database::connect(Config { server_settings, ..config }).await?;
     let app = db.clone();
     // Around the whole App, so that no route can be without a tenant; inside of the connection, which it uses.
     let server = HttpServer::new(move || {
