@@ -53,7 +53,7 @@ impl DatabaseBuilder {
     /// another one. So a source may keep an answer for some time.
     ///
     /// The source runs on the runtime that called [`connect`](Self::connect), possibly for several logins at once, and must not block
-    /// it. Its answer is kept by nobody, and shown nowhere.
+    /// it. Its answer is not kept, and not shown.
     ///
     /// ```
     /// # use actix_pg::{Config, Database, testing::Postgres};
@@ -93,7 +93,7 @@ impl DatabaseBuilder {
 
     /// Asks before a session is lent. A session that is refused, or whose hook panics, is ended, and another one is taken.
     ///
-    /// The function must not wait and sends no statement. A function that refuses every session lets nobody have one.
+    /// The function must not wait and sends no statement. With a function that refuses every session, no session is lent.
     pub fn before_acquire(mut self, hook: impl Fn(&Client) -> bool + Send + Sync + 'static) -> Self {
         self.hooks.before_acquire = Some(Arc::new(hook));
         self

@@ -88,7 +88,7 @@ pub(crate) use untyped::Untyped;
 /// # Cancel safety
 ///
 /// The future of a statement may be dropped at any moment. Before it was sent, nothing has happened. After that it is cancelled on
-/// the server, and nobody knows whether it took effect; the session is made clean, or discarded, before anybody else gets it.
+/// the server, and it is not known whether it took effect; the session is made clean, or discarded, before it is lent again.
 pub struct Database<D = Main> {
     untyped: Untyped,
     marker: PhantomData<fn() -> D>,

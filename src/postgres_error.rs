@@ -10,7 +10,7 @@ use crate::tokio_postgres;
 use crate::tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 use crate::tokio_postgres::types::{WasNull, WrongType};
 
-/// What the server or the driver said about a statement, in a form that may be shown: [`Error::postgres`](crate::Error::postgres).
+/// What the server or the driver reported about a statement, in a form that may be shown: [`Error::postgres`](crate::Error::postgres).
 ///
 /// `Display` and `Debug` are one line: severity, message and SQLSTATE. They leave out what may hold the data of rows: the
 /// server's DETAIL, HINT, CONTEXT and internal query. [`as_db_error`](Self::as_db_error) has those. In a message about a value (SQLSTATE

@@ -41,7 +41,7 @@ pub struct Watch {
     pool: Arc<Pool>,
 }
 
-/// The figures of one SQL text, from all the time in which somebody watched.
+/// The figures of one SQL text, from all the time in which a watch was alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatementStats {
@@ -133,7 +133,7 @@ impl Watch {
         self.pool.status()
     }
 
-    /// The statements that have run since somebody began to watch, those that took the most time first.
+    /// The statements that have run since the first watch began, those that took the most time first.
     pub fn statements(&self) -> Vec<StatementStats> {
         self.top_statements(usize::MAX)
     }
@@ -162,7 +162,7 @@ impl Watch {
         sessions.iter().map(|cell| session(cell, now)).collect()
     }
 
-    /// The durations of the statements that have run while somebody watched.
+    /// The durations of the statements that have run while a watch was alive.
     pub fn statement_durations(&self) -> Durations {
         self.stats().statements.read()
     }

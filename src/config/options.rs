@@ -109,9 +109,9 @@ pub struct Config {
     /// Bounds the wait for a session as a whole: in the queue, for a login, and for the check of an idle session. Past it, the
     /// request is answered with 503.
     ///
-    /// Zero is refused; `max_waiting = 0` lets nobody wait. Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
+    /// Zero is refused; `max_waiting = 0` lets no request wait. Defaults to [`ACQUIRE_TIMEOUT`](defaults::ACQUIRE_TIMEOUT).
     pub acquire_timeout: Duration,
-    /// Lets at most this many requests wait for a session, beyond those for whom one can be opened. One more is answered with 503
+    /// Lets at most this many requests wait for a session, beyond those for which one can be opened. One more is answered with 503
     /// at once. `None`, the default, sets no limit.
     pub max_waiting: Option<u32>,
     /// If for a whole [`queue_interval`](Self::queue_interval) every request that was served had waited longer than this, requests that
@@ -123,7 +123,7 @@ pub struct Config {
     ///
     /// Zero is refused. Defaults to [`QUEUE_INTERVAL`](defaults::QUEUE_INTERVAL).
     pub queue_interval: Duration,
-    /// Closes a session that nobody has used for this long, down to `pool_min_size` sessions. `None` or zero never does.
+    /// Closes a session that was not used for this long, down to `pool_min_size` sessions. `None` or zero never does.
     /// Defaults to [`IDLE_TIMEOUT`](defaults::IDLE_TIMEOUT).
     pub idle_timeout: Option<Duration>,
     /// Closes a session that is this old and opens another in its place: at once if it is idle, else when it comes back.

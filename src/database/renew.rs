@@ -9,7 +9,7 @@ impl<D> Database<D> {
     ///
     /// For what a login decides: after a password or the rights of a role have changed, or when the servers behind a name are others. A
     /// session that is in use finishes its work, and is replaced when it comes back; one that idles is replaced about a second after its
-    /// time at the latest. They are replaced one at a time, so the floor lacks one at most, and nobody is refused. Where no new session
+    /// time at the latest. They are replaced one at a time, so the floor lacks one at most, and no request is refused. Where no new session
     /// can be opened, the old ones stay.
     ///
     /// The [`reader`](Self::reader) has a pool of its own, which this leaves alone: call it on `db.reader()` too.

@@ -11,7 +11,7 @@ use crate::tokio_postgres::Client;
 /// A session to own: a `&mut` [`Client`](crate::tokio_postgres::Client) with a place of the pool.
 /// [`Database::session`](crate::Database::session) lends it.
 ///
-/// With a `&mut Client` in hand anything may be done to a session, and nobody knows what. So it is never reset and never lent again:
+/// With a `&mut Client` anything may be done to a session. So it is never reset and never lent again:
 /// its drop ends it. What still runs on it is cancelled, an open transaction is rolled back, and its place in the pool is free when it
 /// has ended on the server. That happens in the background, also after a panic.
 ///

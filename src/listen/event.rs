@@ -16,7 +16,7 @@ pub enum Event {
     Notification(Notification),
     /// The connection was lost and there is another one now. What was sent in between is lost. What is sent from now on is heard.
     Reconnected,
-    /// The reader was too slow: so many notifications came while its buffer was full, and are lost.
+    /// The stream was not read in time: this many notifications came while its buffer was full, and are lost.
     Missed(u64),
 }
 

@@ -11,8 +11,8 @@ use super::registry::Registration;
 
 /// A stream of [`Event`]s: the notifications on some channels. [`Database::listen`](crate::Database::listen) returns it.
 ///
-/// It goes on over a loss of the connection, which it tells, and ends with [`Database::close`](crate::Database::close). It keeps 1,024
-/// notifications for its reader; of more, the oldest are dropped, and counted. So a reader that is slow, or does not read, delays nobody.
+/// It goes on after a loss of the connection, which it reports, and ends with [`Database::close`](crate::Database::close). It keeps 1,024
+/// unread notifications; of more, the oldest are dropped, and counted. So a stream that is not read delays no other.
 ///
 /// Dropping it ends the listening. It borrows nothing from the pool.
 #[must_use = "nobody hears what a stream that is dropped was to hear"]

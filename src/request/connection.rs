@@ -80,7 +80,7 @@ use crate::{Error, Result};
 ///
 /// - While it waits for a session, or for its turn on it, nothing has been sent. It leaves the queue, and nobody loses
 ///   anything by that.
-/// - Once it has been sent, it is abandoned: it is **cancelled on the server**. Nobody knows whether it took effect. The next
+/// - Once it has been sent, it is abandoned: it is **cancelled on the server**. It is not known whether it took effect. The next
 ///   statement on the session waits until the server has confirmed the end. If that takes longer than `reset_timeout`, the
 ///   session is discarded.
 /// - **A transaction that it was sent in fails.** Later statements of it, and its commit, are

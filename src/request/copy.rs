@@ -61,7 +61,7 @@ impl CopyIn {
     ///
     /// [`Error::Postgres`] with what the server reports about the data: a value that does not fit its column (SQLSTATE class 22), a
     /// constraint that does not hold (class 23), also one that is checked at the commit, a serialization failure. No row is kept
-    /// then. If the connection is lost before the server's last word, nobody knows. [`Error::CopyFailed`] if the copy has
+    /// then. If the connection is lost before the server's last answer, it is not known. [`Error::CopyFailed`] if the copy has
     /// failed before.
     ///
     /// # Cancel safety

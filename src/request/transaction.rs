@@ -24,7 +24,7 @@ use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 ///
 /// # When it begins
 ///
-/// The server is told with the first statement. If that is a query that changes nothing, `BEGIN` and the query are one round trip;
+/// `BEGIN` is sent with the first statement. If that is a query that changes nothing, both are one round trip;
 /// before any other statement, copy, stream, savepoint or [`ClientGuard`](crate::ClientGuard), the answer to `BEGIN` is awaited, and
 /// with the option `reset = "always"` before every one. A statement that is new to its session is prepared in the same round trip as
 /// `BEGIN`. A transaction in which nothing was sent ends without a message.
@@ -62,7 +62,7 @@ use crate::tokio_postgres::types::{BorrowToSql, FromSqlOwned};
 /// # Cancel safety
 ///
 /// A statement whose future or [`RowStream`] is dropped, or that takes longer than `command_timeout`, is cancelled on the server.
-/// Nobody knows what it did. So the transaction that it was sent in **can only be rolled back** from then on: its statements
+/// It is not known what it did. So the transaction that it was sent in **can only be rolled back** from then on: its statements
 /// and its [`commit`](Self::commit) fail. A savepoint limits that to itself.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Transaction {

@@ -385,8 +385,8 @@ macro_rules! verbs {
             ///
             /// # Errors
             ///
-            /// [`Error::Batch`](crate::Error::Batch) with the index of the first row that fails. It says what
-            /// [`execute`](Self::execute) would have said. [`Error::Begin`](crate::Error::Begin),
+            /// [`Error::Batch`](crate::Error::Batch) with the index of the first row that fails. Its source is
+            /// the error that [`execute`](Self::execute) would have returned. [`Error::Begin`](crate::Error::Begin),
             /// [`Error::CommitRefused`](crate::Error::CommitRefused) and [`Error::OutcomeUnknown`](crate::Error::OutcomeUnknown), as of
             /// a transaction; those of [every statement](Self#errors). On any of them but `OutcomeUnknown`, no row has taken effect;
             /// a transaction that was open before can only be rolled back if one has been sent.
@@ -394,7 +394,7 @@ macro_rules! verbs {
             /// # Cancel safety
             ///
             /// Dropping the future cancels what has been sent, and undoes it, and fails a transaction that it runs in. In one of its
-            /// own, all rows may have taken effect if they had been sent, or none: nobody knows. See
+            /// own, all rows may have taken effect if they had been sent, or none. See
             /// [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
