@@ -133,7 +133,7 @@ impl Watch {
         self.pool.status()
     }
 
-    /// The statements that have run since the first watch began, those that took the most time first.
+    /// The statements that have run while a watch was alive, those that took the most time first.
     pub fn statements(&self) -> Vec<StatementStats> {
         self.top_statements(usize::MAX)
     }

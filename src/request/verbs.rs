@@ -18,8 +18,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -44,8 +43,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -70,8 +68,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -95,8 +92,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -131,8 +127,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -159,8 +154,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -195,8 +189,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -223,8 +216,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -251,8 +243,7 @@ macro_rules! verbs {
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future cancels the query on the server, and fails a transaction that it runs in. See
-            /// [cancel safety](Self#cancel-safety).
+            /// Dropping the future cancels the query: see [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
@@ -356,7 +347,7 @@ macro_rules! verbs {
             /// # Cancel safety
             ///
             /// Dropping the future cancels the statement on the server, and fails a transaction that it runs in. Outside of a
-            /// transaction nobody knows whether it took effect. See [cancel safety](Self#cancel-safety).
+            /// transaction it is not known whether it took effect. See [cancel safety](Self#cancel-safety).
             ///
             /// # Examples
             ///
