@@ -24,7 +24,8 @@
 //! 22. [`passwords`]: passwords that change while the application runs
 //! 23. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
-//! Every option is on the page [`options`](crate::options).
+//! Every option is on the page [`options`](crate::options). What a session, a place, a reset and the like are says
+//! [the list of words](getting_started#words).
 
 #[doc = include_str!("../docs/guide/getting-started.md")]
 pub mod getting_started {}
