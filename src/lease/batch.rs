@@ -26,7 +26,7 @@ use super::transaction::{is_refusal, is_refused_commit};
 use super::{Lease, Params, described, unpinned};
 use crate::config::Echo;
 use crate::session::Prepared;
-use crate::sql::SideEffects;
+use crate::sql::{SideEffects, Within};
 use crate::tokio_postgres::Statement;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::types::BorrowToSql;
@@ -87,7 +87,7 @@ fn side_effects<'s>(
         let info = session_use.session().info(sql);
         let effects = info.side_effects();
         if session_use.is_unpinned() {
-            session_use.lease().check_unpinned(sql, effects, false)?;
+            session_use.lease().check_unpinned(sql, effects, false, || info.may_draw())?;
         }
         // What cannot be read counts as a COPY, too.
         if effects.control || (effects.copies && !effects.transaction) {
@@ -193,7 +193,7 @@ where
     for (sql, row) in statements {
         if alone && latest.as_ref().is_none_or(|(text, _)| *text != sql) {
             let side_effects = session_use.session().info(sql).side_effects();
-            let checked = check(sql, side_effects, false, false);
+            let checked = check(sql, side_effects, Within::Nothing, false);
             checked.map_err(|err| pipeline.failed(Some(sql), err))?;
         }
         pipeline.room().await?;

@@ -7,7 +7,7 @@ use super::Lease;
 use super::reset::everything;
 use super::session_use::SessionUse;
 use crate::config::{Pooler, Reset};
-use crate::sql::{SideEffects, needs_session};
+use crate::sql::{SideEffects, Within, needs_session};
 use crate::{Error, Result};
 
 impl SessionUse {
@@ -18,7 +18,7 @@ impl SessionUse {
 
     /// Refuses SQL that was let through while a transaction was open, and is about to be sent behind its end, in one of its own.
     pub(super) fn check_alone(&self, sql: &str, side_effects: SideEffects, batch: bool) -> Result<()> {
-        let checked = check(sql, side_effects, false, batch);
+        let checked = check(sql, side_effects, Within::Nothing, batch);
         if checked.is_err() {
             // Nothing was sent that would have to be rolled back.
             self.lease().state().transactions.own = None;
@@ -32,10 +32,32 @@ impl Lease {
         self.pool().session_settings().pooler == Pooler::Transaction
     }
 
-    /// Refuses SQL that needs what outlives a transaction. What leaves nothing behind needs nothing either.
-    pub(super) fn check_unpinned(&self, sql: &str, side_effects: SideEffects, batch: bool) -> Result<()> {
-        let in_transaction = self.state().transactions.has_frame();
-        check(sql, side_effects, in_transaction, batch)
+    /// Refuses SQL that needs what outlives a transaction. What leaves nothing behind needs nothing either. `may_draw` says whether it
+    /// may draw a number from a sequence.
+    pub(super) fn check_unpinned(
+        &self,
+        sql: &str,
+        side_effects: SideEffects,
+        batch: bool,
+        may_draw: impl FnOnce() -> bool,
+    ) -> Result<()> {
+        let Some(unpinned) = self.session().unpinned().filter(|_| self.state().transactions.has_frame())
+        else {
+            return check(sql, side_effects, Within::Nothing, batch);
+        };
+        let drawn = unpinned.has_drawn();
+        check(sql, side_effects, Within::Transaction { drawn }, batch)?;
+        if !drawn && may_draw() {
+            unpinned.draws();
+        }
+        Ok(())
+    }
+
+    /// Records that a transaction is about to begin.
+    pub(super) fn transaction_begins(&self) {
+        if let Some(unpinned) = self.session().unpinned() {
+            unpinned.transaction_begins();
+        }
     }
 
     /// Records that a transaction has ended on the server: its settings and its names are gone.
@@ -72,11 +94,11 @@ impl Lease {
 }
 
 /// Refuses SQL that needs what outlives a transaction, or is not in one.
-pub(super) fn check(sql: &str, side_effects: SideEffects, in_transaction: bool, batch: bool) -> Result<()> {
+pub(super) fn check(sql: &str, side_effects: SideEffects, within: Within, batch: bool) -> Result<()> {
     if side_effects == SideEffects::CLEAN {
         return Ok(());
     }
-    needs_session(sql, in_transaction, batch).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
+    needs_session(sql, within, batch).map_or(Ok(()), |what| Err(Error::NeedsSession(what)))
 }
 
 /// What stands before a COMMIT, so that nothing is left behind it. Empty on any other session.

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::state::SettingsSent;
 use crate::session::{Session, apply_many};
+use crate::sql::is_seed;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{self, Client};
 use crate::{Error, Result};
@@ -77,6 +78,9 @@ impl RequestSettings {
     /// Applies the settings to the transaction that is open, and returns their version.
     pub(crate) async fn apply_to_transaction(&self, client: &Client) -> Result<u64> {
         let (version, settings) = self.versioned();
+        if settings.iter().any(|(name, _)| is_seed(name)) {
+            return Err(Error::NeedsSession("the setting `seed`, which stays on its backend,"));
+        }
         let all: SmallVec<[_; 4]> = pairs(&settings).collect();
         apply_many(client, &all, true).await.map_err(refused)?;
         Ok(version)

@@ -49,6 +49,9 @@ impl TransactionGuard {
             let put_off_start = put_off.then(|| start.to_string().into());
             let frame = state.transactions.reserve(outer.map(|outer| outer.frame), put_off_start)?;
             state.transaction_guards += 1;
+            if outer.is_none() {
+                session_use.lease().transaction_begins();
+            }
             (frame, put_off)
         };
         let mut guard = Self {

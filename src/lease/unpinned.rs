@@ -27,7 +27,7 @@ use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
 use crate::session::{Unpinned, is_of_look_up, is_of_name, may_be_out_of_date};
-use crate::sql::{SideEffects, side_effects};
+use crate::sql::{SideEffects, may_draw, side_effects};
 use crate::tokio_postgres::{Row, Statement};
 use crate::{Error, Result, tokio_postgres};
 
@@ -77,7 +77,7 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     let ran = bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
         let side_effects = side_effects(sql);
-        lease.check_unpinned(sql, side_effects, true)?;
+        lease.check_unpinned(sql, side_effects, true, || may_draw(sql))?;
         let alone = lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let client = lease.session().client();
@@ -112,7 +112,7 @@ pub(super) async fn to_stream(
     let lease = Arc::clone(session_use.lease());
     let info = lease.session().info(sql);
     let side_effects = info.side_effects();
-    lease.check_unpinned(sql, side_effects, false)?;
+    lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
     session_use.send(SideEffects::default(), Reply::Prepare).await?;
     if !session_use.is_in_transaction() {
         session_use.answered(Ok(()))?;
@@ -144,8 +144,8 @@ async fn run(
         let lease = Arc::clone(session_use.lease());
         let info = lease.session().info(sql);
         let (side_effects, only_reads) = (info.side_effects(), info.only_reads());
-        session_use.runs(info);
-        lease.check_unpinned(sql, side_effects, false)?;
+        session_use.runs(Arc::clone(&info));
+        lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
         let described = Described::new(&lease, sql, params, plan);
         let alone = described.is_known() && lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;

@@ -64,6 +64,8 @@ pub(crate) struct Unpinned {
     look_ups: tokio::sync::Mutex<LookUps>,
     /// In the transaction that is open, names have been given.
     named: AtomicBool,
+    /// In the transaction that was begun last, a number may have been drawn from a sequence.
+    drawn: AtomicBool,
     names: Names,
     /// Somebody left in the middle of a look-up: nobody knows what the driver believes.
     is_lost: AtomicBool,
@@ -83,6 +85,7 @@ impl Unpinned {
             texts: Arc::clone(texts),
             look_ups: tokio::sync::Mutex::default(),
             named: AtomicBool::new(false),
+            drawn: AtomicBool::new(false),
             names,
             is_lost: AtomicBool::new(false),
         }
@@ -179,6 +182,21 @@ impl Unpinned {
             Names::Pooler { clear } if perhaps_by_sql => clear,
             Names::Backend | Names::Pooler { .. } => "",
         }
+    }
+
+    /// Whether a number may have been drawn from a sequence in the open transaction.
+    pub(crate) fn has_drawn(&self) -> bool {
+        self.drawn.load(Ordering::Acquire)
+    }
+
+    /// Records that a number may be drawn.
+    pub(crate) fn draws(&self) {
+        self.drawn.store(true, Ordering::Release);
+    }
+
+    /// Records that a transaction is about to begin.
+    pub(crate) fn transaction_begins(&self) {
+        self.drawn.store(false, Ordering::Release);
     }
 
     /// Records that the transaction has ended.

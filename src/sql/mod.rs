@@ -37,12 +37,16 @@ mod query;
 mod builtins;
 mod literals;
 mod shareable;
+mod seed;
+mod sequences;
 mod session_state;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use literals::{has_parameters, without_literals};
+pub(crate) use seed::is_seed;
+pub(crate) use sequences::{Within, may_draw};
 pub(crate) use session_state::needs_session;
 pub(crate) use shareable::is_shareable;
 pub(crate) use summary::summary;

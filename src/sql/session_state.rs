@@ -3,6 +3,8 @@
 //! Only what is seen for certain is named here, and refused. Everything else that is not known to be
 //! [clean](super::SideEffects::CLEAN) runs in a transaction at whose end the backend is reset.
 
+use super::seed::sets_seed;
+use super::sequences::{Within, number};
 use super::tokens::{Kind, Token, tokens};
 use super::{MODES, TRANSACTIONS, mentions_control};
 
@@ -17,9 +19,13 @@ const STAYS: &[&str] = &[
 ];
 
 /// What `sql` needs beyond its transaction, in the words of an error. It may be several statements if it is a `batch`.
-pub(crate) fn needs_session(sql: &str, in_transaction: bool, batch: bool) -> Option<&'static str> {
+pub(crate) fn needs_session(sql: &str, within: Within, batch: bool) -> Option<&'static str> {
     match tokens(sql) {
-        Some(tokens) => tokens.split(|token| token.is(";")).find_map(|one| statement(one, in_transaction)),
+        Some(tokens) => {
+            let (in_transaction, mut within) = (within != Within::Nothing, within);
+            let mut statements = tokens.split(|token| token.is(";"));
+            statements.find_map(|one| statement(one, in_transaction).or_else(|| number(one, &mut within)))
+        }
         None => {
             let controls = if batch { mentions_control(sql) } else { may_begin_with_control(sql) };
             controls.then_some("SQL that cannot be read, and may begin or end a transaction,")
@@ -75,8 +81,8 @@ fn statement(tokens: &[Token<'_>], in_transaction: bool) -> Option<&'static str>
             Some("`set_config` without a `true`")
         } else if STAYS.iter().any(|name| token.names(name)) {
             Some("a function whose effect on its backend cannot be undone")
-        } else if !in_transaction && (token.names("currval") || token.names("lastval")) {
-            Some("`currval` or `lastval` outside of a transaction (there is `RETURNING`)")
+        } else if sets_seed(&tokens[at..]) {
+            Some("the setting `seed`, which stays on its backend,")
         } else {
             None
         }
@@ -130,9 +136,12 @@ fn ends_in_true(tokens: &[Token<'_>]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::Within;
+
     /// Of a batch; what is more, of a single statement.
     fn needs_session(sql: &str, in_transaction: bool) -> Option<&'static str> {
-        super::needs_session(sql, in_transaction, true)
+        let drawn = Within::Transaction { drawn: true };
+        super::needs_session(sql, if in_transaction { drawn } else { Within::Nothing }, true)
     }
 
     #[test]
@@ -165,6 +174,10 @@ mod tests {
             "SELECT set_config('app.tenant', $1, $2)",
             "SELECT set_config('a.b', 'c', true), set_config('a.b', lower('C'), false)",
             "SELECT setseed(0.5)",
+            "SET LOCAL seed = 0.5",
+            "SET LOCAL \"seed\" TO 0.5",
+            "SELECT set_config('Seed', $1, true)",
+            "SELECT pg_catalog.set_config($$seed$$, '0.5', true)",
             "SELECT 'a\\'; COMMIT; --'",
         ] {
             assert!(needs_session(sql, true).is_some(), "{sql}");
@@ -196,6 +209,8 @@ mod tests {
             "INSERT INTO t VALUES ($1) RETURNING id",
             "SET LOCAL work_mem = '1MB'",
             "SET LOCAL ROLE app",
+            "SET LOCAL seed.of = '1'",
+            "SELECT set_config('app.seed', '1', true), seed FROM seed",
             "SET CONSTRAINTS ALL DEFERRED",
             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
             "SELECT pg_advisory_xact_lock(1)",
@@ -219,10 +234,10 @@ mod tests {
             "SELECT CASE WHEN p ~ '\\d+' THEN 1 END FROM t",
             "/* all */ SELECT start FROM t WHERE p ~ '\\.png$'",
         ] {
-            assert_eq!(super::needs_session(sql, false, false), None, "{sql}");
+            assert_eq!(super::needs_session(sql, Within::Nothing, false), None, "{sql}");
         }
         for sql in ["PREPARE TRANSACTION 'a\\b'", "/* it's */ COMMIT PREPARED 'a\\b'", "'\\'"] {
-            assert!(super::needs_session(sql, false, false).is_some(), "{sql}");
+            assert!(super::needs_session(sql, Within::Nothing, false).is_some(), "{sql}");
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) struct StatementInfo {
     sql: Box<str>,
     side_effects: SideEffects,
     only_reads: OnceLock<bool>,
+    may_draw: OnceLock<bool>,
     shareable: OnceLock<bool>,
     sharing: Arc<Sharing>,
     summary: OnceLock<Box<str>>,
@@ -114,6 +115,7 @@ impl StatementInfo {
             sql: sql.into(),
             side_effects: sql::side_effects(sql),
             only_reads: OnceLock::new(),
+            may_draw: OnceLock::new(),
             shareable: OnceLock::new(),
             sharing: Arc::default(),
             summary: OnceLock::new(),
@@ -134,6 +136,11 @@ impl StatementInfo {
     /// Whether the statement changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         *self.only_reads.get_or_init(|| sql::only_reads(&self.sql))
+    }
+
+    /// Whether the statement may draw a number from a sequence.
+    pub(crate) fn may_draw(&self) -> bool {
+        *self.may_draw.get_or_init(|| sql::may_draw(&self.sql))
     }
 
     /// Whether the text says that the statement may run on a session that several requests share.

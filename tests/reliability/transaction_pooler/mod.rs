@@ -8,3 +8,4 @@ mod types;
 mod changes;
 mod reader;
 mod refusals;
+mod strangers;
