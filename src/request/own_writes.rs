@@ -16,9 +16,6 @@ const WROTE: &str = "actix_pg_wrote";
 /// The cookie of a position.
 const POSITION: &str = "actix_pg_position";
 
-/// So many cookies of one name are looked at. A browser sends one.
-const MOST: usize = 4;
-
 /// How a client reads what it has written. The middleware has it, and the app data of its requests.
 #[derive(Debug, Clone)]
 pub(super) enum OwnWrites {
@@ -56,11 +53,7 @@ impl OwnWrites {
     pub(super) fn of(&self, req: &ServiceRequest) -> Option<Written> {
         match self {
             Self::Window(_) => cookies(req, WROTE).next().map(|_| Written::Somewhere),
-            Self::Position(signer) => {
-                let now = SystemTime::now();
-                let signed = cookies(req, POSITION).take(MOST);
-                signed.filter_map(|text| signer.read(text, now)).reduce(Written::and)
-            }
+            Self::Position(signer) => signer.read_all(cookies(req, POSITION), SystemTime::now()),
         }
     }
 
