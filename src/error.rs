@@ -127,8 +127,8 @@ pub enum Error {
     NestedTransactionOpen,
     /// Transaction: the server refused to commit, and everything is rolled back. 503 or 500, as for a statement.
     CommitRefused(PostgresError),
-    /// Transaction: the answer to `COMMIT` was lost, or is that the server itself has lost a connection (class 08). It may have been
-    /// committed, or not; look before you repeat it. 500.
+    /// Transaction: the answer to `COMMIT` was lost, or is that the server itself has lost a connection (class 08) or failed (class
+    /// XX). It may have been committed, or not; look before you repeat it. 500.
     OutcomeUnknown(Box<Error>),
     /// Transaction: the response was ready while its body, or something else, still held the
     /// [`RequestTransaction`](crate::RequestTransaction). Everything is rolled back. 500.

@@ -258,9 +258,11 @@ impl Drop for TransactionGuard {
 
 /// Whether the server has answered COMMIT by saying that it did not commit.
 ///
-/// Class 08 says nothing of it: a server that spreads a transaction over others reports so that it has lost one of them.
+/// Classes 08 and XX say nothing of it: a server that spreads a transaction over others reports so that it has lost one of them.
+/// Citus says XX000, also where that one has committed its part.
 pub(super) fn is_refused_commit(err: &Error) -> bool {
-    is_refusal(err) && err.code().is_some_and(|code| !code.code().starts_with("08"))
+    let may_be_lost = |code: &SqlState| ["08", "XX"].iter().any(|class| code.code().starts_with(class));
+    is_refusal(err) && err.code().is_some_and(|code| !may_be_lost(code))
 }
 
 /// Whether the server has refused a statement, so that a COMMIT behind it is not run. A server that shuts down may have run it all

@@ -121,6 +121,8 @@ async fn a_transaction_that_lost_is_run_again() {
         (Phase::Simple, "COMMIT", Fault::Error("40003"), 1),
         (Phase::Simple, "COMMIT", Fault::Error("08006"), 1),
         (Phase::Simple, "COMMIT", Fault::Fatal("40001"), 1),
+        // Citus says so of a worker that is lost, also where that has committed.
+        (Phase::Simple, "COMMIT", Fault::Error("XX000"), 1),
     ] {
         server.script(phase, part, fault);
         let ran = AtomicU32::new(0);

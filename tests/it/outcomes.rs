@@ -1,5 +1,5 @@
-//! A COMMIT that the server answers with a lost connection of its own (class 08): a server that spreads a transaction over others
-//! says so, and what those others have kept is not known.
+//! A COMMIT that the server answers with a lost connection of its own (class 08), or an internal error (class XX): a server that
+//! spreads a transaction over others says so, and what those others have kept is not known.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,8 +20,9 @@ const SCHEMA: &str = "
 
 const INSERT: &str = "INSERT INTO t VALUES ($1, $2)";
 
-/// Every SQLSTATE of the class.
-const LOST: [&str; 7] = ["08000", "08001", "08003", "08004", "08006", "08007", "08P01"];
+/// Every SQLSTATE of both classes.
+const LOST: [&str; 10] =
+    ["08000", "08001", "08003", "08004", "08006", "08007", "08P01", "XX000", "XX001", "XX002"];
 
 async fn start() -> (TestDatabase, Database) {
     let (database, db) = connect(1).await;

@@ -13,6 +13,7 @@ mod bouncer;
 mod pgbouncer;
 mod poolers;
 mod programs;
+mod citus;
 mod patroni;
 mod switchover;
 mod transaction_pooler;
