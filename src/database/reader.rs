@@ -117,8 +117,13 @@ async fn measure(
     let mut backoff = Backoff::default();
     let mut silent_since = None;
     loop {
-        let pause = if session.is_some() { lag.pause() } else { lag.pause().max(backoff.pause()) };
-        if let Either::Right(_) = select(pin!(sleep(pause)), pin!(stopped.cancelled())).await {
+        let pause = async {
+            match session {
+                Some(_) => lag.paused().await,
+                None => sleep(lag.pause().max(backoff.pause())).await,
+            }
+        };
+        if let Either::Right(_) = select(pin!(pause), pin!(stopped.cancelled())).await {
             return;
         }
         let Some(connector) = primary.upgrade().map(|pool| Arc::clone(pool.connector())) else { return };
@@ -136,7 +141,11 @@ async fn measure(
                     return;
                 }
                 backoff = backoff.after(&cause);
-                lag.note_silence();
+                if cause.is_refusal() {
+                    lag.note_refusal();
+                } else {
+                    lag.note_silence();
+                }
                 silent_since.get_or_insert_with(|| {
                     telemetry::primary_silent(Some(NAME), &cause);
                     Instant::now()

@@ -88,7 +88,7 @@ impl ConnectError {
     }
 
     /// Whether a server has answered with a refusal that is not for this moment only (57P03).
-    pub(super) fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         self.0.cause.is_refusal()
     }
 

@@ -12,37 +12,47 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
-use super::position::last_replayed;
-use super::value::value;
-use crate::tokio_postgres::types::PgLsn;
+use super::position::{Position, Replayed};
 use crate::tokio_postgres::{Client, Error};
 
 /// The longest pause between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Where the next record of the log begins.
-const POSITION: &str = "SELECT pg_current_wal_insert_lsn()";
-
-/// How far a standby has replayed the log; nothing at a server that is none.
-const REPLAYED: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END";
-
 /// How far a standby may be behind, and how far the primary was of late. The reader's connector holds it.
 pub(crate) struct LagBound {
     most: Duration,
-    positions: Mutex<VecDeque<(Instant, u64)>>,
-    /// The primary has not answered the latest question in time.
-    is_silent: AtomicBool,
+    known: watch::Sender<Known>,
+    /// Somebody waits for a later position of the primary.
+    wanted: Notify,
+}
+
+/// What is known of the primary.
+#[derive(Default)]
+struct Known {
+    /// Where it was, and since when it was asked. All of them are of one timeline.
+    positions: VecDeque<(Instant, Position)>,
+    latest: Answer,
+}
+
+/// What has become of the latest question.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Answer {
+    #[default]
+    Position,
+    /// The primary answers, but does not say how far it is.
+    Refusal,
+    /// There was none in time.
+    Silence,
 }
 
 impl LagBound {
     pub(crate) fn new(most: Duration) -> Self {
-        Self { most, positions: Mutex::default(), is_silent: AtomicBool::new(false) }
+        Self { most, known: watch::Sender::default(), wanted: Notify::new() }
     }
 
     /// The bound itself.
@@ -55,11 +65,16 @@ impl LagBound {
         (self.most / 4).min(LONGEST_PAUSE)
     }
 
+    /// Waits until the primary has to be asked again.
+    pub(crate) async fn paused(&self) {
+        let _ = timeout(self.pause(), self.wanted.notified()).await;
+    }
+
     /// Asks the primary how far it is.
     pub(crate) async fn ask_primary(&self, client: &Client) -> Result<(), Error> {
         // Before the question: all that was committed by then is in the answer.
         let asked = Instant::now();
-        let mut answer = pin!(ask(client, POSITION));
+        let mut answer = pin!(Position::of_primary(client));
         let answer = match timeout(self.near() - self.pause(), answer.as_mut()).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -68,56 +83,76 @@ impl LagBound {
                 answer.await
             }
         };
-        if let Some(position) = answer? {
-            self.note(asked, position);
+        match answer? {
+            Some(position) => self.note(asked, position),
+            None => self.note_refusal(),
         }
         Ok(())
     }
 
     /// Notes that the primary does not answer: until it does, its last known position counts.
     pub(crate) fn note_silence(&self) {
-        self.is_silent.store(true, Ordering::Relaxed);
+        self.known.send_modify(|known| known.latest = Answer::Silence);
+    }
+
+    /// Notes that the primary answers, but does not say how far it is: others may write to it.
+    pub(crate) fn note_refusal(&self) {
+        self.known.send_modify(|known| known.latest = Answer::Refusal);
     }
 
     /// Asks a server whether it is a standby that is near enough, or no standby.
+    ///
+    /// Waits for the next position of the primary where only that can tell.
     pub(crate) async fn allows(&self, client: &Client) -> Result<bool, Error> {
-        let replayed = ask(client, REPLAYED).await?;
-        Ok(replayed.is_none_or(|replayed| self.is_near(replayed, Instant::now())))
+        let replayed = match Replayed::by(client).await? {
+            None => return Ok(true),
+            Some(None) => return Ok(false),
+            Some(Some(replayed)) => replayed,
+        };
+        let answered = Instant::now();
+        let is_open = |known: &Known| {
+            let before = known.positions.back().filter(|(asked, _)| *asked < answered);
+            let is_ahead = before.is_some_and(|(_, position)| replayed.is_ahead_of(*position));
+            is_ahead && known.latest == Answer::Position
+        };
+        if is_open(&self.known.borrow()) {
+            self.wanted.notify_one();
+            // The sender is here.
+            let _ = self.known.subscribe().wait_for(|known| !is_open(known)).await;
+        }
+        Ok(self.is_near(replayed, Instant::now()))
     }
 
-    fn note(&self, at: Instant, position: u64) {
-        let position = last_replayed(position);
-        self.is_silent.store(false, Ordering::Relaxed);
-        let mut positions = self.positions();
-        // Another server is the primary, and has not got what the former one had.
-        if positions.back().is_some_and(|(_, latest)| *latest > position) {
-            positions.clear();
-        }
-        while positions.len() > 1 && positions[1].0 + self.most <= at {
-            positions.pop_front();
-        }
-        positions.push_back((at, position));
+    fn note(&self, asked: Instant, position: Position) {
+        self.known.send_modify(|Known { positions, latest }| {
+            *latest = Answer::Position;
+            // Another server is the primary, and may lack what the former one had.
+            if positions.back().is_some_and(|(_, former)| !position.follows(*former)) {
+                positions.clear();
+            }
+            while positions.len() > 1 && positions[1].0 + self.most <= asked {
+                positions.pop_front();
+            }
+            positions.push_back((asked, position));
+        });
     }
 
     /// Whether a standby that has replayed so far stays near enough until it is asked again.
     ///
     /// While the primary does not answer, it is the last position known that counts. Where nobody has asked, as after the process was
-    /// stopped for a time, none does.
-    fn is_near(&self, replayed: u64, now: Instant) -> bool {
-        let is_silent = self.is_silent.load(Ordering::Relaxed);
-        let positions = self.positions();
-        let of_late = positions.iter().find(|(at, _)| now.saturating_duration_since(*at) <= self.near());
-        let last = positions.back().filter(|_| is_silent);
-        of_late.or(last).is_some_and(|(_, position)| *position <= replayed)
+    /// stopped for a time, or was refused the answer, none does.
+    fn is_near(&self, replayed: Replayed, now: Instant) -> bool {
+        let Known { positions, latest } = &*self.known.borrow();
+        let of_late =
+            positions.iter().find(|(asked, _)| now.saturating_duration_since(*asked) <= self.near());
+        let last = positions.back();
+        let least = of_late.or(last.filter(|_| *latest == Answer::Silence));
+        least.zip(last).is_some_and(|((_, least), (_, last))| replayed.has(*least, *last))
     }
 
     /// How old a position may be that a standby has to have.
     fn near(&self) -> Duration {
         self.most - self.pause()
-    }
-
-    fn positions(&self) -> MutexGuard<'_, VecDeque<(Instant, u64)>> {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,39 +162,63 @@ impl fmt::Debug for LagBound {
     }
 }
 
-async fn ask(client: &Client, sql: &str) -> Result<Option<u64>, Error> {
-    let position = value(client, sql).await?;
-    Ok(position.and_then(|text| text.parse::<PgLsn>().ok()).map(u64::from))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(lsn: u64) -> Position {
+        Position { system: 7, timeline: 2, lsn }
+    }
+
+    fn replayed(lsn: u64) -> Replayed {
+        Replayed { position: at(lsn), may_be_later: false }
+    }
 
     #[test]
     fn a_standby_has_to_have_what_the_primary_had_of_late() {
         let bound = LagBound::new(Duration::from_secs(4));
         let start = Instant::now();
         let second = |number| start + Duration::from_secs(number);
-        assert!(!bound.is_near(u64::MAX, start), "nothing is known of the primary");
+        let is_near = |lsn, number| bound.is_near(replayed(lsn), second(number));
+        assert!(!is_near(u64::MAX, 0), "nothing is known of the primary");
         for number in 0..10 {
-            bound.note(second(number), 100_000 + 100 * number);
+            bound.note(second(number), at(100_000 + 100 * number));
         }
         // Three seconds before now are late enough: one more passes before it is asked again.
-        assert!(bound.is_near(100_600, second(9)) && !bound.is_near(100_599, second(9)));
-        assert!(bound.positions().len() < 7);
+        assert!(is_near(100_600, 9) && !is_near(100_599, 9));
+        assert!(bound.known.borrow().positions.len() < 7);
         // Nobody writes.
-        bound.note(second(10), 100_900);
-        bound.note(second(20), 100_900);
-        assert!(bound.is_near(100_900, second(20)) && !bound.is_near(100_899, second(20)));
+        bound.note(second(10), at(100_900));
+        bound.note(second(20), at(100_900));
+        assert!(is_near(100_900, 20) && !is_near(100_899, 20));
         // Nobody has asked.
-        assert!(!bound.is_near(u64::MAX, second(99)));
+        assert!(!is_near(u64::MAX, 99));
         // The primary is silent.
         bound.note_silence();
-        assert!(bound.is_near(100_900, second(99)) && !bound.is_near(100_899, second(99)));
+        assert!(is_near(100_900, 99) && !is_near(100_899, 99));
+        // It answers, but not what it is asked.
+        bound.note_refusal();
+        assert!(!is_near(u64::MAX, 99));
         // Another primary, which has got less.
-        bound.note(second(100), 100_500);
-        assert!(bound.is_near(100_500, second(100)) && !bound.is_near(u64::MAX, second(199)));
+        bound.note(second(100), at(100_500));
+        assert!(is_near(100_500, 100) && !is_near(u64::MAX, 199));
+    }
+
+    #[test]
+    fn a_promotion_is_followed_or_ends_what_was_known() {
+        let bound = LagBound::new(Duration::from_secs(4));
+        let now = Instant::now();
+        let is_near = |timeline, lsn| {
+            let position = Position { timeline, ..at(lsn) };
+            bound.is_near(Replayed { position, may_be_later: false }, now)
+        };
+        bound.note(now, at(100_000));
+        assert!(is_near(2, 100_000) && is_near(3, 100_000));
+        bound.note(now, Position { timeline: 3, ..at(100_400) });
+        assert!(!is_near(2, u64::MAX) && !is_near(3, 100_000) && is_near(3, 100_400));
+        // The former primary is back.
+        bound.note(now, at(100_800));
+        assert!(is_near(2, 100_800) && !is_near(2, 100_700));
     }
 
     /// On an idle server the next record may begin behind the header of a page, up to which nothing is ever replayed.
@@ -167,7 +226,7 @@ mod tests {
     fn the_header_of_a_page_is_nothing_to_replay() {
         let bound = LagBound::new(Duration::from_secs(4));
         let now = Instant::now();
-        bound.note(now, 8192 * 7 + 24);
-        assert!(bound.is_near(8192 * 7, now) && !bound.is_near(8192 * 7 - 1, now));
+        bound.note(now, at(8192 * 7 + 24));
+        assert!(bound.is_near(replayed(8192 * 7), now) && !bound.is_near(replayed(8192 * 7 - 1), now));
     }
 }

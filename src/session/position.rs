@@ -10,7 +10,7 @@ const OF_PRIMARY: &str = "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() TH
     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8), \
     pg_catalog.pg_current_wal_insert_lsn()) END";
 
-/// The same of a standby.
+/// The same of a standby, and whether it receives the log of a timeline that it does not tell.
 ///
 /// It says the timeline of its receiver only to members of `pg_read_all_stats`. What it says to all is that of its last restartpoint,
 /// which comes late after a promotion, but never too early.
@@ -19,7 +19,8 @@ const OF_STANDBY: &str = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN p
     pg_catalog.to_hex(greatest((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()), \
     (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()), \
     (SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver))), \
-    pg_catalog.pg_last_wal_replay_lsn()) END";
+    pg_catalog.pg_last_wal_replay_lsn(), \
+    EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver WHERE received_tli IS NULL)) END";
 
 /// A page of the log, and the longest header of one. No record ends in a header.
 const PAGE: u64 = 8192;
@@ -59,6 +60,11 @@ impl Position {
         })
     }
 
+    /// Whether a primary may have written on from `former` to here: no promotion is between them.
+    pub(super) fn follows(self, former: Self) -> bool {
+        (self.system, self.timeline) == (former.system, former.timeline) && self.lsn >= former.lsn
+    }
+
     /// Whether a server that is here has what was committed before `other`, as far as any server has kept it.
     ///
     /// A server on an earlier timeline may be further than a promotion that it has not followed. One on a later timeline has all of the
@@ -68,9 +74,41 @@ impl Position {
     }
 }
 
+/// What a standby tells of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Replayed {
+    /// The timeline is this one or a later one.
+    pub(super) position: Position,
+    /// It receives the log of a timeline that it does not tell.
+    pub(super) may_be_later: bool,
+}
+
+impl Replayed {
+    /// Asks a server how far it has replayed the log. `None` where it is no standby, `Some(None)` where it cannot say.
+    pub(super) async fn by(client: &Client) -> Result<Option<Option<Self>>, Error> {
+        Ok(value(client, OF_STANDBY).await?.map(|text| {
+            let position = Position::read(&text)?;
+            Some(Self { position, may_be_later: text.ends_with(" t") })
+        }))
+    }
+
+    /// Whether the standby has all before `late`, where its primary was of late. At `latest` that was when the standby had answered, or before.
+    ///
+    /// One that is further than its primary does not follow it.
+    pub(super) fn has(self, late: Position, latest: Position) -> bool {
+        let followed = Position { timeline: late.timeline, ..self.position };
+        self.position.has(late) || (self.may_be_later && followed.has(late) && followed.lsn <= latest.lsn)
+    }
+
+    /// Whether only a later look at the primary can tell.
+    pub(super) fn is_ahead_of(self, latest: Position) -> bool {
+        self.may_be_later && self.position.timeline < latest.timeline && self.position.lsn > latest.lsn
+    }
+}
+
 /// What a standby has replayed that has all before this position. On an idle server the next record may begin behind the header of a
 /// page, up to which nothing is ever replayed.
-pub(super) fn last_replayed(lsn: u64) -> u64 {
+fn last_replayed(lsn: u64) -> u64 {
     if lsn % PAGE <= HEADER { lsn - lsn % PAGE } else { lsn }
 }
 
@@ -103,6 +141,22 @@ mod tests {
         assert!(!Position { lsn: u64::MAX, ..AT }.has(Position { timeline: 3, ..AT }));
         // Another cluster.
         assert!(!Position { lsn: u64::MAX, ..AT }.has(Position { system: 8, ..AT }));
+    }
+
+    #[test]
+    fn a_standby_that_does_not_tell_its_timeline_is_not_further_than_its_primary() {
+        let primary = Position { timeline: 3, ..AT };
+        let at = |lsn, may_be_later| Replayed { position: Position { lsn, ..AT }, may_be_later };
+        assert!(at(AT.lsn, true).has(primary, primary) && !at(AT.lsn - 1, true).has(primary, primary));
+        assert!(!at(AT.lsn + 1, true).has(primary, primary) && at(AT.lsn + 1, true).is_ahead_of(primary));
+        let later = Position { lsn: AT.lsn + 1, ..primary };
+        assert!(at(AT.lsn + 1, true).has(primary, later) && !at(AT.lsn + 1, true).is_ahead_of(later));
+        // It receives nothing, or tells the timeline.
+        assert!(!at(AT.lsn, false).has(primary, primary) && !at(AT.lsn + 1, false).is_ahead_of(primary));
+        // The log of the primary has no promotion, so a standby is ahead of what is known of it.
+        assert!(at(AT.lsn + 1, false).has(AT, AT) && !at(AT.lsn + 1, true).is_ahead_of(AT));
+        let other = Replayed { position: Position { system: 8, ..AT }, may_be_later: true };
+        assert!(!other.has(primary, primary));
     }
 
     #[test]

@@ -29,4 +29,5 @@ mod shared;
 mod phases;
 mod standbys;
 mod reader;
+mod lag;
 mod read_your_writes;

@@ -4,6 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use actix_pg::testing::{Cluster, Error};
+use actix_pg::tokio_postgres::types::FromSqlOwned;
 use actix_pg::{Config, Connection, Database, ReadConnection, Result};
 use actix_pg_testing::{Postgres, TestDatabase};
 use test_support::{connected, eventually, log};
@@ -75,12 +76,22 @@ impl Setup {
 
     /// The latest row at a server.
     pub async fn latest_at(&self, server: &Postgres) -> i64 {
+        self.asked_at(server, LATEST).await
+    }
+
+    /// Up to where a standby has replayed the log.
+    pub async fn replayed_at(&self, server: &Postgres) -> String {
+        self.asked_at(server, "SELECT pg_last_wal_replay_lsn()::text").await
+    }
+
+    /// What a server answers, beside the pools.
+    async fn asked_at<T: FromSqlOwned>(&self, server: &Postgres, sql: &str) -> T {
         let dsn =
             format!("host=127.0.0.1 port={} user=postgres dbname={}", server.port(), self.database.name());
         let db = connected(Config { pool_min_size: 0, ..Config::from_dsn(&dsn).expect("a DSN") }).await;
-        let latest = db.query_one_scalar(LATEST, &[]).await.expect("a row");
+        let answer = db.query_one_scalar(sql, &[]).await.expect("a row");
         db.close().await;
-        latest
+        answer
     }
 
     /// The sessions of the pools at a server, with the one that asks.
