@@ -3,7 +3,7 @@
 use actix_web::dev::{Extensions, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue, SET_COOKIE};
 
-use super::own_writes::OwnWrites;
+use super::own_writes::WrittenCookie;
 use super::request_connections::RequestConnections;
 use super::written::Written;
 
@@ -12,36 +12,22 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// What a response gets besides. The middleware's service has it, and each of its futures.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Adds {
-    server_timing: bool,
-    own_writes: bool,
-    asks: bool,
+    pub(super) server_timing: bool,
+    /// There is a [`WrittenCookie`] in the app data.
+    pub(super) cookie: bool,
 }
 
 impl Adds {
-    pub(super) fn new(server_timing: bool, own_writes: Option<&OwnWrites>) -> Self {
-        let asks = own_writes.is_some_and(OwnWrites::is_by_position);
-        Self { server_timing, own_writes: own_writes.is_some(), asks }
-    }
-
     pub(super) fn any(self) -> bool {
-        self.server_timing || self.own_writes
+        self.server_timing || self.cookie
     }
 
-    pub(super) fn server_timing(self) -> bool {
-        self.server_timing
+    /// The cookie of those who have written, if they are to read that.
+    pub(super) fn cookie(self, data: &Extensions) -> Option<&WrittenCookie> {
+        if self.cookie { data.get() } else { None }
     }
 
-    /// Whether a client is to read what it has written.
-    pub(super) fn own_writes(self) -> bool {
-        self.own_writes
-    }
-
-    /// Whether the server is asked how far a request has written.
-    pub(super) fn asks(self) -> bool {
-        self.asks
-    }
-
-    /// Tells the client how long the database took, and how far it may have written.
+    /// Tells the client how long the database took, and what it has written.
     pub(super) fn added<B>(
         self,
         mut res: ServiceResponse<B>,
@@ -54,12 +40,9 @@ impl Adds {
         {
             res.headers_mut().append(SERVER_TIMING, timing);
         }
-        if let Some(own_writes) = data.get::<OwnWrites>() {
-            let somewhere = !self.asks && RequestConnections::may_have_written(res.request(), data);
-            if let Some(written) = written.or_else(|| somewhere.then_some(Written::Somewhere)) {
-                let by_https = res.request().connection_info().scheme() == "https";
-                res.headers_mut().append(SET_COOKIE, own_writes.cookie(written, by_https));
-            }
+        if let Some((cookie, written)) = self.cookie(data).zip(written) {
+            let by_https = res.request().connection_info().scheme() == "https";
+            res.headers_mut().append(SET_COOKIE, cookie.set(written, by_https));
         }
         res
     }

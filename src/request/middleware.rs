@@ -14,11 +14,11 @@ use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use super::adds::Adds;
-use super::own_writes::OwnWrites;
+use super::own_writes::WrittenCookie;
 use super::request_connections::{Attached, Ending, RequestConnections, Served};
 use super::written::Written;
 use crate::Database;
-use crate::database::Untyped;
+use crate::database::{Untyped, name_of};
 
 /// The middleware that gives every request of an App or a scope its lazy [`Connection`](crate::Connection). Made by
 /// [`Database::middleware`].
@@ -32,9 +32,11 @@ pub struct ConnectionMiddleware {
     database: Untyped,
     /// Puts the database into the app data by the type that names it, which nothing else here has to know.
     attach: fn(&Untyped, &mut Extensions),
+    /// That of the database.
+    name: Option<&'static str>,
     server_timing: bool,
-    /// How a client reads what it has written, if it is to.
-    own_writes: Option<OwnWrites>,
+    /// That of a client that is to read what it has written.
+    cookie: Option<WrittenCookie>,
 }
 
 impl ConnectionMiddleware {
@@ -59,8 +61,8 @@ impl ConnectionMiddleware {
     /// request: in the place of the option [`read_your_writes`](crate::Config::read_your_writes). It matters only with the option
     /// [`reader`](crate::Config::reader). Zero does not.
     ///
-    /// A response to a request that has borrowed a session for its [`Connection`](crate::Connection) sets the cookie `actix_pg_wrote`, which lives for
-    /// that time, in whole seconds. A request that has it reads from the primary. A time that is shorter than
+    /// A response to a request that has borrowed a session for its [`Connection`](crate::Connection) sets the cookie `actix_pg_wrote`, with the
+    /// [name](Database::named) of the database behind it if it has one. It lives for that time, in whole seconds. A request that has it reads from the primary. A time that is shorter than
     /// [`reader_max_lag`](crate::Config::reader_max_lag) counts as that. A response that a middleware makes of an error has no such cookie.
     ///
     /// ```
@@ -72,7 +74,8 @@ impl ConnectionMiddleware {
     /// ```
     pub fn read_your_writes(mut self, window: Duration) -> Self {
         let least = self.database.reader_max_lag().unwrap_or_default();
-        self.own_writes = OwnWrites::window(if window.is_zero() { window } else { window.max(least) });
+        let window = if window.is_zero() { window } else { window.max(least) };
+        self.cookie = WrittenCookie::window(window, self.name);
         self
     }
 }
@@ -131,11 +134,15 @@ impl<D: 'static> Database<D> {
     /// # }
     /// ```
     pub fn middleware(&self) -> ConnectionMiddleware {
+        let name = name_of::<D>();
+        let own_writes = self.untyped().own_writes();
+        let cookie = own_writes.and_then(|option| WrittenCookie::configured(option, name));
         ConnectionMiddleware {
             database: self.untyped().clone(),
             attach: attach::<D>,
+            name,
             server_timing: false,
-            own_writes: self.untyped().own_writes().and_then(OwnWrites::configured),
+            cookie,
         }
     }
 }
@@ -159,9 +166,9 @@ where
         let mut data = Extensions::new();
         data.insert(Served(self.database.clone()));
         (self.attach)(&self.database, &mut data);
-        let adds = Adds::new(self.server_timing, self.own_writes.as_ref());
-        if let Some(own_writes) = &self.own_writes {
-            data.insert(own_writes.clone());
+        let adds = Adds { server_timing: self.server_timing, cookie: self.cookie.is_some() };
+        if let Some(cookie) = &self.cookie {
+            data.insert(cookie.clone());
         }
         ready(Ok(ConnectionService { service, data: Rc::new(data), adds }))
     }
@@ -188,13 +195,11 @@ where
 
     fn call(&self, mut req: ServiceRequest) -> Self::Future {
         req.add_data_container(Rc::clone(&self.data));
-        if self.adds.server_timing() {
+        if self.adds.server_timing {
             RequestConnections::time(&req);
         }
-        if self.adds.own_writes()
-            && let Some(written) = self.data.get().and_then(|own_writes: &OwnWrites| own_writes.of(&req))
-        {
-            RequestConnections::read_own_writes(&req, written);
+        if let Some(written) = self.adds.cookie(&self.data).and_then(|cookie| cookie.of(&req)) {
+            RequestConnections::read_own_writes(&req, &self.data, written);
         }
         ConnectionFuture {
             answer: self.service.call(req),
@@ -234,11 +239,12 @@ where
             None => match try_ready!(this.answer.poll(cx)) {
                 Ok(res) => {
                     let success = res.status().as_u16() < 400;
-                    match RequestConnections::end(res.request(), this.data, success, this.adds.asks()) {
-                        Ok(Ending::Nothing) if this.adds.any() => {
-                            return Poll::Ready(Ok(this.adds.added(res, this.data, None)));
+                    let cookie = this.adds.cookie(this.data);
+                    match RequestConnections::end(res.request(), this.data, success, cookie) {
+                        Ok(Ending::Now(written)) if this.adds.any() => {
+                            return Poll::Ready(Ok(this.adds.added(res, this.data, written)));
                         }
-                        Ok(Ending::Nothing) => return Poll::Ready(Ok(res)),
+                        Ok(Ending::Now(_)) => return Poll::Ready(Ok(res)),
                         Ok(Ending::Later(later)) => (res, later),
                         Err(err) => return Poll::Ready(Err(err.into())),
                     }

@@ -8,7 +8,7 @@ use actix_web::http::header::{COOKIE, HeaderValue};
 
 use super::signed_position::Signer;
 use super::written::Written;
-use crate::config;
+use crate::config::OwnWrites;
 
 /// The cookie of a window.
 const WROTE: &str = "actix_pg_wrote";
@@ -16,60 +16,88 @@ const WROTE: &str = "actix_pg_wrote";
 /// The cookie of a position.
 const POSITION: &str = "actix_pg_position";
 
-/// How a client reads what it has written. The middleware has it, and the app data of its requests.
+/// The cookie of those who have written to a database. The middleware has it, and the app data of its requests.
 #[derive(Debug, Clone)]
-pub(super) enum OwnWrites {
-    /// On the primary, as long as it has the cookie: for so many seconds. It is forgotten by itself, so that no clocks are compared.
+pub(super) struct WrittenCookie {
+    name: String,
+    says: Says,
+}
+
+#[derive(Debug, Clone)]
+enum Says {
+    /// That the client reads on the primary: for so many seconds. It is forgotten by itself, so that no clocks are compared.
     Window(u64),
-    /// On standbys that have what it has written.
+    /// That it reads on standbys that have what it has written.
     Position(Signer),
 }
 
-impl OwnWrites {
-    pub(super) fn window(window: Duration) -> Option<Self> {
+impl WrittenCookie {
+    /// That of a window, for the database of this name.
+    pub(super) fn window(window: Duration, database: Option<&str>) -> Option<Self> {
         if window.is_zero() {
             return None;
         }
         // Browsers count whole seconds.
         let seconds = window.as_secs().saturating_add(u64::from(window.subsec_nanos() > 0));
-        Some(Self::Window(seconds))
+        Some(Self { name: name(WROTE, database), says: Says::Window(seconds) })
     }
 
     /// As the option says.
-    pub(super) fn configured(option: &config::OwnWrites) -> Option<Self> {
+    pub(super) fn configured(option: &OwnWrites, database: Option<&str>) -> Option<Self> {
         match option {
-            config::OwnWrites::Off => None,
-            config::OwnWrites::Window(window) => Self::window(*window),
-            config::OwnWrites::Position { key, unknown } => Some(Self::Position(Signer::new(key, *unknown))),
+            OwnWrites::Off => None,
+            OwnWrites::Window(window) => Self::window(*window, database),
+            OwnWrites::Position { key, unknown } => {
+                let says = Says::Position(Signer::new(key, *unknown));
+                Some(Self { name: name(POSITION, database), says })
+            }
         }
     }
 
     /// Whether a server is asked how far it is when a request has written.
     pub(super) fn is_by_position(&self) -> bool {
-        matches!(self, Self::Position(_))
+        matches!(self.says, Says::Position(_))
     }
 
     /// What the client of a request has written of late, as its cookies say.
     pub(super) fn of(&self, req: &ServiceRequest) -> Option<Written> {
-        match self {
-            Self::Window(_) => cookies(req, WROTE).next().map(|_| Written::Somewhere),
-            Self::Position(signer) => signer.read_all(cookies(req, POSITION), SystemTime::now()),
+        let mut values = cookies(req, &self.name);
+        match &self.says {
+            Says::Window(_) => values.next().map(|_| Written::Somewhere),
+            Says::Position(signer) => signer.read_all(values, SystemTime::now()),
         }
     }
 
     /// The value of `Set-Cookie` for a client that has written. One that came by HTTPS sends it by nothing else.
-    pub(super) fn cookie(&self, written: Written, by_https: bool) -> HeaderValue {
-        let (name, value, seconds) = match self {
-            Self::Window(seconds) => (WROTE, Cow::Borrowed("1"), *seconds),
-            Self::Position(signer) => {
+    pub(super) fn set(&self, written: Written, by_https: bool) -> HeaderValue {
+        let (value, seconds) = match &self.says {
+            Says::Window(seconds) => (Cow::Borrowed("1"), *seconds),
+            Says::Position(signer) => {
                 let signed = signer.sign(written, SystemTime::now());
-                (POSITION, Cow::Owned(signed), signer.lifetime(written).as_secs())
+                (Cow::Owned(signed), signer.lifetime(written).as_secs())
             }
         };
-        let secure = if by_https { "; Secure" } else { "" };
+        let (name, secure) = (&self.name, if by_https { "; Secure" } else { "" });
         let cookie = format!("{name}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::try_from(cookie).expect("no character is strange")
     }
+}
+
+/// The name of a cookie, with that of the database behind it: each has a cookie of its own.
+fn name(cookie: &str, database: Option<&str>) -> String {
+    let mut name = cookie.to_owned();
+    if let Some(database) = database {
+        name.push('.');
+        for character in database.replace("::", ".").chars() {
+            match character {
+                '.' | '_' => name.push(character),
+                _ if character.is_ascii_alphanumeric() => name.push(character),
+                // A cookie's name has few characters, and no two databases have one name.
+                _ => name.push_str(&format!("-{:x}-", u32::from(character))),
+            }
+        }
+    }
+    name
 }
 
 /// The values of the cookies of that name.
@@ -81,4 +109,16 @@ fn cookies<'r>(req: &'r ServiceRequest, name: &'r str) -> impl Iterator<Item = &
         let (own, value) = cookie.split_once('=').unwrap_or((cookie, ""));
         (own == name).then_some(value)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn the_name_of_a_database_is_one_of_a_cookie() {
+        assert_eq!(name("wrote", None), "wrote");
+        assert_eq!(name("wrote", Some("shop::Reports")), "wrote.shop.Reports");
+        assert_eq!(name("wrote", Some("shop::Of<Jahr2, &é>")), "wrote.shop.Of-3c-Jahr2-2c--20--26--e9--3e-");
+    }
 }

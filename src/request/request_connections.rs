@@ -10,8 +10,10 @@ use smallvec::{SmallVec, smallvec};
 
 use super::Scope;
 use super::lazy_transaction::{LazyTransaction, Left};
+use super::own_writes::WrittenCookie;
 use super::written::Written;
 use crate::database::{Untyped, name_of};
+use crate::lease::Lender;
 use crate::{Error, Result};
 
 /// The connections of one request, one for each database that was asked for. The request's extensions hold it.
@@ -22,8 +24,8 @@ pub(crate) struct RequestConnections {
     connections: SmallVec<[PerDatabase; 1]>,
     /// A middleware around the request tells the client how long the database took.
     timed: bool,
-    /// What the client has written of late.
-    written: Option<Written>,
+    /// What the client has written of late, to those databases whose cookies it has.
+    written: Vec<(Lender, Written)>,
 }
 
 #[derive(Debug)]
@@ -55,9 +57,10 @@ impl<D> Attached<D> {
 pub(super) struct Served(pub(super) Untyped);
 
 /// The work that is left when the response is ready.
+///
+/// Either has what the request may have written, if there is a cookie for that.
 pub(super) enum Ending {
-    Nothing,
-    /// Returns how far the request has written, if that was asked for.
+    Now(Option<Written>),
     Later(BoxFuture<'static, Result<Option<Written>>>),
 }
 
@@ -88,7 +91,11 @@ impl RequestConnections {
 
     /// The request's connection to a database, and that to its reader, if it has one. Created at the first call.
     pub(super) fn reader_of(req: &HttpRequest, database: &Untyped) -> (Arc<Scope>, Option<Arc<Scope>>) {
-        let reader = match req.extensions().get::<Self>().and_then(|of_request| of_request.written) {
+        let of_request = req.extensions();
+        let written =
+            of_request.get::<Self>().and_then(|of_request| of_request.written_to(database.lender()));
+        drop(of_request);
+        let reader = match written {
             None => database.reader(),
             Some(Written::UpTo(position)) => database.reader_after(position),
             // Beside the connection all the same: to read what was written is not to write.
@@ -111,7 +118,7 @@ impl RequestConnections {
         let Some(of_request) = extensions.get_mut::<Self>() else {
             let mut entry = new(false);
             let taken = take(&mut entry);
-            extensions.insert(Self { connections: smallvec![entry], ..Self::default() });
+            extensions.insert(Self { connections: smallvec![entry], timed: false, written: Vec::new() });
             return taken;
         };
         let at = of_request.position(database).unwrap_or_else(|| {
@@ -126,9 +133,14 @@ impl RequestConnections {
         self.connections.iter().position(|entry| entry.scope.is_of(database.lender()))
     }
 
-    /// Ends the connection to the middleware's database, and its transaction, because the response is ready. With `asks`, how far the
-    /// request has written is asked for before.
-    pub(super) fn end(req: &HttpRequest, data: &Extensions, success: bool, asks: bool) -> Result<Ending> {
+    /// Ends the connection to the middleware's database, and its transaction, because the response is ready. For a cookie with a
+    /// position, how far the request has written is asked for before.
+    pub(super) fn end(
+        req: &HttpRequest,
+        data: &Extensions,
+        success: bool,
+        cookie: Option<&WrittenCookie>,
+    ) -> Result<Ending> {
         let ended = req.extensions_mut().get_mut::<Self>().and_then(|of_request| {
             let Served(database) = data.get()?;
             let at = of_request.position(database)?;
@@ -137,8 +149,10 @@ impl RequestConnections {
         });
         // Outside of the borrow of the extensions, because what is dropped now may look at them.
         let Some((scope, reader, transaction)) = ended else {
-            return Ok(Ending::Nothing);
+            return Ok(Ending::Now(None));
         };
+        let asks = cookie.is_some_and(WrittenCookie::is_by_position);
+        let somewhere = cookie.filter(|_| scope.is_used()).map(|_| Written::Somewhere);
         if let Some(reader) = reader {
             reader.detach();
         }
@@ -149,7 +163,7 @@ impl RequestConnections {
             Some(left) if success && !held => Ok(Ending::Later(
                 async move {
                     let committed = left.commit(&scope).await;
-                    let written = if asks && committed.is_ok() { scope.written().await } else { None };
+                    let written = if asks && committed.is_ok() { scope.written().await } else { somewhere };
                     scope.end();
                     committed.map(|()| written)
                 }
@@ -157,7 +171,7 @@ impl RequestConnections {
             )),
             left => {
                 roll_back(left, &scope);
-                if asks && scope.is_used() && !(success && held) {
+                if asks && somewhere.is_some() && !(success && held) {
                     return Ok(Ending::Later(
                         async move {
                             let written = scope.written().await;
@@ -168,7 +182,7 @@ impl RequestConnections {
                     ));
                 }
                 scope.end();
-                if success && held { Err(Error::TransactionHeld) } else { Ok(Ending::Nothing) }
+                if success && held { Err(Error::TransactionHeld) } else { Ok(Ending::Now(somewhere)) }
             }
         }
     }
@@ -178,11 +192,21 @@ impl RequestConnections {
         Self::note(req, |of_request| of_request.timed = true);
     }
 
-    /// Has a request read what its client has written.
-    pub(super) fn read_own_writes(req: &ServiceRequest, written: Written) {
+    /// Has a request read what its client has written to the middleware's database.
+    pub(super) fn read_own_writes(req: &ServiceRequest, data: &Extensions, written: Written) {
+        let Some(Served(database)) = data.get() else { return };
+        let lender = database.lender();
         Self::note(req, |of_request| {
-            of_request.written = Some(of_request.written.map_or(written, |other| other.and(written)));
+            // Where another middleware serves the same one, both hold.
+            let both = of_request.written_to(lender).map_or(written, |other| other.and(written));
+            of_request.written.retain(|(of, _)| !of.is(lender));
+            of_request.written.push((lender.clone(), both));
         });
+    }
+
+    /// What the client has written of late to a database.
+    fn written_to(&self, lender: &Lender) -> Option<Written> {
+        self.written.iter().find(|(of, _)| of.is(lender)).map(|(_, written)| *written)
     }
 
     fn note(req: &ServiceRequest, note: impl FnOnce(&mut Self)) {
@@ -193,14 +217,6 @@ impl RequestConnections {
         let mut of_request = Self::default();
         note(&mut of_request);
         extensions.insert(of_request);
-    }
-
-    /// Whether the request has borrowed a session of the middleware's database, which it may have written on.
-    pub(super) fn may_have_written(req: &HttpRequest, data: &Extensions) -> bool {
-        let (Some(Served(database)), extensions) = (data.get(), req.extensions()) else { return false };
-        extensions.get::<Self>().is_some_and(|of_request| {
-            of_request.position(database).is_some_and(|at| of_request.connections[at].scope.is_used())
-        })
     }
 
     /// The value of a `Server-Timing` header, if a connection to the middleware's database was asked for.

@@ -31,3 +31,4 @@ mod standbys;
 mod reader;
 mod lag;
 mod read_your_writes;
+mod several_readers;
