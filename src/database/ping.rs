@@ -83,7 +83,7 @@ impl<D> Database<D> {
 impl Untyped {
     /// Borrows a session to [`ask`].
     pub(crate) async fn lease_for_ping(&self, caller: &'static Location<'static>) -> Result<Arc<Lease>> {
-        let borrower = Borrower { request: &Arc::default(), caller };
+        let borrower = Borrower { request: &Arc::default(), caller: Some(caller) };
         Ok(self.lender().acquire(borrower).await?)
     }
 }

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Database;
 use crate::config::{OwnWrites, ReaderSettings, Settings};
-use crate::lease::{Lender, Reader};
-use crate::pool::{Backoff, Pool};
+use crate::lease::Lender;
+use crate::pool::{Backoff, Pool, Reader};
 use crate::session::{ConnectError, Connector, Hooks, LagBound, LoggedIn, Position, Tls};
 use crate::telemetry;
 

@@ -44,6 +44,6 @@ impl<D> Database<D> {
     #[track_caller]
     pub fn session(&self) -> impl Future<Output = Result<OwnedSession>> + Send {
         let caller = Location::caller();
-        async move { self.untyped.lender().own(Borrower { request: &Arc::default(), caller }).await }
+        async move { self.untyped.lender().own(Borrower { request: &Arc::default(), caller: Some(caller) }).await }
     }
 }

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 
 use super::Lease;
 use super::owned_session::OwnedSession;
-use super::reader::Reader;
 use super::request_info::RequestInfo;
 use super::request_settings::RequestSettings;
 use super::reset;
@@ -18,7 +17,7 @@ use super::sandbox::{Sandbox, Turn};
 use super::session_use::SessionUse;
 use super::state::LeaseState;
 use crate::config::Pooler;
-use crate::pool::{AcquireError, Pool, PooledSession, Told};
+use crate::pool::{AcquireError, Pool, PooledSession, Reader, Told};
 use crate::stats::Place;
 use crate::telemetry::Span;
 use crate::{Error, Result};
@@ -28,13 +27,13 @@ use crate::{Error, Result};
 pub(crate) struct Borrower<'a> {
     /// Its settings are applied to the session.
     pub(crate) request: &'a Arc<RequestInfo>,
-    /// The line that needed it.
-    pub(crate) caller: &'static Location<'static>,
+    /// The line that needed it, if it was one of the application.
+    pub(crate) caller: Option<&'static Location<'static>>,
 }
 
 impl Borrower<'_> {
     pub(crate) fn place(&self) -> Place {
-        Place { caller: Some(self.caller), route: self.request.route() }
+        Place { caller: self.caller, route: self.request.route() }
     }
 }
 
@@ -146,7 +145,11 @@ impl Lender {
             // Boxed, because most borrows need not wait and every statement's future contains this one.
             None => self.acquire(borrower).boxed().await?,
         };
-        Ok(lease.enter()?.called_at(borrower.caller))
+        let session_use = lease.enter()?;
+        Ok(match borrower.caller {
+            Some(caller) => session_use.called_at(caller),
+            None => session_use,
+        })
     }
 
     /// The same without a bound, for a caller that has one: see [`Pool::acquire_in_time`].

@@ -19,7 +19,6 @@
 
 mod lender;
 mod owned_session;
-mod reader;
 mod observed;
 mod session_use;
 mod health;
@@ -58,7 +57,6 @@ pub(crate) use ending::{NotCommitted, commit, finish, run_after_commit, run_afte
 pub(crate) use lender::{Borrower, Lender};
 pub(crate) use observed::Observed;
 pub use owned_session::OwnedSession;
-pub(crate) use reader::Reader;
 pub(crate) use request_info::{RequestInfo, Timed};
 pub(crate) use request_settings::RequestSettings;
 pub(crate) use reset::{READ_ONLY, everything, give_back_shared, reset_at_once};

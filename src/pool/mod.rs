@@ -25,19 +25,20 @@ mod overload;
 mod bb8_pool;
 mod status;
 mod acquire_error;
+mod acquire;
+mod reader;
 
 pub use acquire_error::AcquireError;
 pub(crate) use backoff::Backoff;
-pub(crate) use check::Checked;
+use check::Checked;
 pub(crate) use pooled_session::{PooledSession, Told};
+pub(crate) use reader::Reader;
 pub use status::{Counters, Ended, Status};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::runtime::{Handle, Id};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -49,7 +50,7 @@ use crate::session::Session;
 use crate::stats::{Event, Gauges, Place, Stats, Warning, WarningKind};
 use crate::telemetry;
 use bb8_pool::{Bb8Pool, Bb8Session};
-use gate::{Entry, Gate, Grant, Refusal};
+use gate::{Gate, Grant};
 use opening::Outage;
 use pace::Pace;
 use refusals::Refusals;
@@ -149,56 +150,6 @@ impl Pool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Lends a session without waiting, if one rests that needs no check.
-    ///
-    /// The hot path: one lock, no allocation, one look at the clock.
-    pub(crate) fn acquire_now(self: &Arc<Self>) -> Option<PooledSession> {
-        loop {
-            let pooled = self.pooled(self.gate.take(here())?);
-            match self.refusal(&pooled) {
-                None if self.is_fresh(&pooled) => {
-                    self.stats().count(Event::Borrow);
-                    self.stats().record(|recorder| recorder.waited(Duration::ZERO));
-                    return Some(pooled);
-                }
-                None => {
-                    pooled.rest();
-                    return None;
-                }
-                Some(reason) => pooled.end_in_background(reason),
-            }
-        }
-    }
-
-    /// Lends a session, waiting for it in the order of arrival and for `acquire_timeout` at most.
-    #[cfg(feature = "testing")]
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
-        self.within_acquire_timeout(self.acquire_in_time()).await?
-    }
-
-    /// Lends a session without a bound, and so without a timer. The callers may wait together on several runtimes.
-    pub(crate) async fn acquire_in_time(self: &Arc<Self>) -> Result<PooledSession, AcquireError> {
-        let since = Instant::now();
-        let mut waited = false;
-        let pooled = loop {
-            let pooled = self.pooled(self.enter(since, &mut waited).await?);
-            if let Some(reason) = self.refusal(&pooled) {
-                pooled.end_in_background(reason);
-            } else if self.is_fresh(&pooled) {
-                break pooled;
-            // Boxed, because the future of every waiter contains this one.
-            } else if let Some(pooled) = self.checked(pooled).boxed().await? {
-                break pooled;
-            }
-        };
-        self.stats().count(Event::Borrow);
-        if waited {
-            self.stats().waits.record(since.elapsed());
-        }
-        self.stats().record(|recorder| recorder.waited(since.elapsed()));
-        Ok(pooled)
-    }
-
     /// Bounds a wait for a session.
     pub(crate) async fn within_acquire_timeout<T>(
         &self,
@@ -241,46 +192,6 @@ impl Pool {
         PooledSession::new(grant, self)
     }
 
-    async fn enter(&self, since: Instant, waited: &mut bool) -> Result<Grant<Bb8Session>, AcquireError> {
-        let waiting = match self.gate.enter(here(), self.settings.max_waiting, since.into_std()) {
-            Entry::Granted(grant) => return Ok(grant),
-            Entry::Wait(waiting) => waiting,
-            Entry::Full => {
-                self.stats().count(Event::Refusal);
-                let max_waiting = self.settings.max_waiting.unwrap_or(u32::MAX);
-                let full = AcquireError::QueueFull { max_waiting, database: self.stats().name() };
-                return Err(self.unavailable().map_or(full, AcquireError::Unavailable));
-            }
-            Entry::Closed => return Err(self.stopped()),
-        };
-        if !std::mem::replace(waited, true) {
-            self.stats().count(Event::Wait);
-        }
-        // Looked at from within the queue, because the beginning of an outage tells only those who are in it.
-        if let Some(cause) = self.unavailable() {
-            self.stats().count(Event::Refusal);
-            return Err(AcquireError::Unavailable(cause));
-        }
-        match waiting.await {
-            Some(Ok(grant)) => Ok(grant),
-            Some(Err(refusal)) => {
-                self.stats().count(Event::Refusal);
-                Err(match refusal {
-                    Refusal::Unavailable(cause) => AcquireError::Unavailable(cause),
-                    Refusal::Overload { target } => {
-                        AcquireError::Overloaded { queue_target: target, database: self.stats().name() }
-                    }
-                })
-            }
-            None => Err(self.stopped()),
-        }
-    }
-
-    fn is_fresh(&self, pooled: &PooledSession) -> bool {
-        let idle = pooled.taken().saturating_duration_since(pooled.session().idle_since());
-        idle < self.settings.test_after_idle
-    }
-
     pub(crate) fn stopped(&self) -> AcquireError {
         if self.is_closed() { AcquireError::DatabaseClosed } else { AcquireError::HomeStopped }
     }
@@ -318,9 +229,4 @@ impl Pool {
             counters: Counters::of(&self.stats().counts),
         }
     }
-}
-
-/// The runtime that a borrower runs on.
-fn here() -> Option<Id> {
-    Handle::try_current().ok().map(|here| here.id())
 }

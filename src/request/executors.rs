@@ -35,7 +35,7 @@ impl GenericClient for Arc<Scope> {}
 impl Executor for Untyped {
     async fn enter(&self, caller: Caller) -> Result<Acquired> {
         // Each statement is somebody else's, as in a pool: in a sandbox too, nothing of one is left for the next.
-        let borrower = Borrower { request: &Arc::default(), caller };
+        let borrower = Borrower { request: &Arc::default(), caller: Some(caller) };
         Ok(Acquired(self.lender().enter(borrower).await?))
     }
 

@@ -274,7 +274,7 @@ impl Scope {
     }
 
     fn borrower(&self, caller: Caller) -> Borrower<'_> {
-        Borrower { request: &self.info, caller }
+        Borrower { request: &self.info, caller: Some(caller) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

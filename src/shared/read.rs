@@ -94,7 +94,8 @@ impl Read<'_> {
             return self.alone(enter().await?, run).await;
         };
         let Self { request, caller, sql, params, .. } = self;
-        let mut watched = Watched::new(&self.shared.pool, Borrower { request, caller }, sql, params, &sent);
+        let mut watched =
+            Watched::new(&self.shared.pool, Borrower { request, caller: Some(caller) }, sql, params, &sent);
         let outcome = bounded(bound, async || wait(worker, question, sent, &enter).await).await;
         match outcome {
             Ok(Outcome::Rows(rows)) => {

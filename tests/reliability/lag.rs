@@ -1,5 +1,7 @@
 //! How far a standby is behind, where another server becomes the primary, or the primary does not say how far it is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_pg::{Config, Database};
@@ -193,4 +195,28 @@ async fn a_primary_that_refuses_the_question_lifts_no_bound() {
     setup.tell_standby("SELECT pg_wal_replay_resume()").await;
     primary.hba(&["host all all 127.0.0.1/32 trust"]).expect("reloaded");
     setup.until_standby_serves(true).await;
+}
+
+/// P31: a session that has to be asked first is lent once, and the hook before that runs once.
+#[actix_web::test]
+async fn a_standby_that_is_asked_first_is_lent_once() {
+    let Some(setup) = Setup::start(None).await else { return };
+    let hooks = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&hooks);
+    let config = Config { reader_max_lag: Some(BOUND), ..setup.config() };
+    let db = Database::builder(config).before_acquire(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    let db = db.connect().await.expect("a database");
+    eventually("the standby serves", async || is_standby(&db).await).await;
+    for _ in 0..5 {
+        // Longer than a session need not be asked again.
+        sleep(BOUND / 3).await;
+        let borrows = || db.status().counters.borrows + db.reader().status().counters.borrows;
+        let before = (borrows(), hooks.load(Ordering::Relaxed));
+        assert!(is_standby(&db).await);
+        assert_eq!((borrows(), hooks.load(Ordering::Relaxed)), (before.0 + 1, before.1 + 1));
+    }
+    db.close().await;
 }

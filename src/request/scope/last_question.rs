@@ -1,13 +1,12 @@
 //! The last question of a request: how far it has written.
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::{Scope, State};
-use crate::lease::SessionUse;
+use crate::lease::{Borrower, SessionUse};
 use crate::request::written::Written;
 
 /// The longest wait for the answer. The client waits for its response meanwhile.
@@ -40,8 +39,9 @@ impl Scope {
         if lease.as_ref().is_some_and(|lease| lease.busy_with().is_some()) {
             return None;
         }
-        let caller = Location::caller();
-        let lease = lease.or_else(|| self.lender.acquire_now(self.borrower(caller)))?;
+        // No line of the application asks for it.
+        let borrower = Borrower { request: &self.info, caller: None };
+        let lease = lease.or_else(|| self.lender.acquire_now(borrower))?;
         lease.enter().ok()
     }
 }

@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::pool::{AcquireError, Checked, Pool, PooledSession};
+use super::acquire::Wait;
+use super::{AcquireError, Checked, Pool, PooledSession};
 use crate::session::{LagBound, Position, Session};
 use crate::stats::EndReason;
 use crate::tokio_postgres::Error;
@@ -61,35 +62,32 @@ impl Reader {
     }
 
     /// Closes the pool of the standbys, and ends the task with it.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.measuring.0.cancel();
         self.standbys.close().await;
     }
 
-    pub(super) fn standbys(&self) -> &Arc<Pool> {
+    pub(crate) fn standbys(&self) -> &Arc<Pool> {
         &self.standbys
     }
 
     /// Lends a session without waiting, if that is possible.
-    pub(super) fn acquire_now(&self) -> Option<PooledSession> {
-        match self.standbys.acquire_now() {
-            Some(pooled) if self.will_do(&pooled) => Some(pooled),
-            Some(pooled) => {
-                pooled.rest();
-                None
-            }
+    pub(crate) fn acquire_now(&self) -> Option<PooledSession> {
+        match self.standbys.acquire_now_if(|session| self.will_do(session)) {
+            Some(pooled) => Some(pooled),
             None if self.standbys.lacks_sessions() => self.primary.acquire_now(),
             None => None,
         }
     }
 
     /// Lends a session without a bound: see [`Pool::acquire_in_time`]. Waits in the queue of one of the pools.
-    pub(super) async fn acquire_in_time(&self) -> Result<PooledSession, AcquireError> {
+    pub(crate) async fn acquire_in_time(&self) -> Result<PooledSession, AcquireError> {
         match self.of_standby().await {
             None => {}
-            Some(Ok(pooled)) if self.will_do(&pooled) => return Ok(pooled),
-            Some(Ok(pooled)) => {
-                if let Some(pooled) = self.checked(pooled).await {
+            Some(Ok((pooled, wait))) => {
+                let will_do = self.will_do(pooled.session());
+                if let Some(pooled) = if will_do { Some(pooled) } else { self.checked(pooled).await } {
+                    self.standbys.count_borrow(wait);
                     return Ok(pooled);
                 }
             }
@@ -103,20 +101,19 @@ impl Reader {
     }
 
     /// A session on a standby, if there is something to wait for.
-    async fn of_standby(&self) -> Option<Result<PooledSession, AcquireError>> {
+    async fn of_standby(&self) -> Option<Result<(PooledSession, Wait), AcquireError>> {
         let standbys = &self.standbys;
         if standbys.lacks_sessions() {
             None
         } else if standbys.connector().alive() == 0 {
-            timeout(FIRST, standbys.acquire_in_time()).await.ok()
+            timeout(FIRST, standbys.take_in_time()).await.ok()
         } else {
-            Some(standbys.acquire_in_time().await)
+            Some(standbys.take_in_time().await)
         }
     }
 
     /// Whether a session can be lent without asking its server.
-    fn will_do(&self, pooled: &PooledSession) -> bool {
-        let session = pooled.session();
+    fn will_do(&self, session: &Session) -> bool {
         (self.standbys.connector().hooks().lag.is_none() || session.is_near())
             && self.written.is_none_or(|written| session.is_known_to_have(written))
     }
