@@ -37,9 +37,7 @@ async fn run(owner: &Database) -> Result<usize, Box<dyn Error + Send + Sync>> {
 /// # Errors
 ///
 /// As [`Database::connect`]; also if the role is not there, because nothing was migrated.
-pub async fn connect(config: Config) -> actix_pg::Result<Database> {
-    Database::builder(config)
-        .after_connect(|client| Box::pin(async move { client.batch_execute("SET ROLE blog").await }))
-        .connect()
-        .await
+pub async fn connect(mut config: Config) -> actix_pg::Result<Database> {
+    config.server_settings.insert("role".to_owned(), "blog".to_owned());
+    Database::connect(config).await
 }
