@@ -110,7 +110,7 @@ pub(crate) fn primary_silent(database: Name, err: &(dyn Error + 'static)) {
     warn!(
         database,
         error = %Chain(err),
-        "cannot ask the primary how far it is; its last known position counts until that works"
+        "cannot ask the primary how far it is; until that works its last known position counts, or no standby is used if it has refused"
     );
 }
 
