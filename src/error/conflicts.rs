@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | PostgreSQL, Aurora | 40001 | could not serialize access | on PostgreSQL |
 //! | | 40P01 | deadlock detected | on PostgreSQL |
-//! | Citus | 40001 | could not serialize access, on a worker or the coordinator | on Citus 13.2 |
+//! | Citus, but not at the commit | 40001 | could not serialize access, on a worker or the coordinator | on Citus 13.2 |
 //! | | 40P01 | deadlock detected, on one server; involved in a distributed deadlock | on Citus 13.2 |
 //! | CockroachDB | 40001 | restart transaction | with a scripted server |
 //! | YugabyteDB | 40001 | conflicts with another transaction, restart read required | with a scripted server |

@@ -23,7 +23,7 @@ use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::started::Started;
 use super::transaction::{is_refusal, is_refused_commit};
-use super::{Lease, Params, described, unpinned};
+use super::{Lease, Params, described, elsewhere, unpinned};
 use crate::config::Echo;
 use crate::session::Prepared;
 use crate::sql::{SideEffects, Within};
@@ -141,6 +141,16 @@ where
     let index = failed.index;
     let echo = session_use.echo();
     let err = meaning(failed, pipeline.commit(), lease.state().transactions.own_is_savepoint(), echo);
+    let err = match err {
+        Error::CommitRefused(said) if is_answered => {
+            let asked = async || Ok(elsewhere::may_be_committed(client, said.driver()).boxed().await);
+            match bounded(bound, asked).await.unwrap_or(true) {
+                true => Error::OutcomeUnknown(Box::new(Error::Postgres(said))),
+                false => Error::CommitRefused(said),
+            }
+        }
+        err => err,
+    };
     if !is_answered {
         return Err(err);
     }

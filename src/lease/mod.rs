@@ -38,6 +38,7 @@ mod unpinned;
 mod described;
 mod written;
 mod leftovers;
+mod elsewhere;
 mod transaction;
 mod ending;
 mod pipeline;

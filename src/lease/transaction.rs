@@ -4,14 +4,16 @@ use std::fmt::Display;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
+
 use super::callbacks::Callback;
 use super::deadline::bounded;
 use super::leftovers::before_commit;
 use super::lender::Lender;
-use super::probe;
 use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::transaction_stack::FrameId;
+use super::{elsewhere, probe};
 use crate::stats::Event;
 use crate::telemetry::Span;
 use crate::tokio_postgres::error::{Severity, SqlState};
@@ -133,7 +135,7 @@ impl TransactionGuard {
             }
         }
         let is_savepoint = self.is_savepoint();
-        let mut asked = false;
+        let (mut asked, mut elsewhere) = (false, false);
         let _timed = session_use.time_control();
         let committed = bounded(session_use.bound(), async || {
             session_use.send_control(self.frame, Stage::Ending).await?;
@@ -152,13 +154,19 @@ impl TransactionGuard {
                         session_use.lease().transaction_ended();
                     }
                 }
-                Err(_) => session_use.lease().state().transactions.stage(self.frame, Stage::Open),
+                Err(refusal) => {
+                    if !is_savepoint {
+                        let client = session_use.session().client();
+                        elsewhere = elsewhere::may_be_committed(client, refusal).boxed().await;
+                    }
+                    session_use.lease().state().transactions.stage(self.frame, Stage::Open);
+                }
             }
             session_use.answered(committed.map_err(Error::from))
         })
         .await;
         match committed.map_err(|err| session_use.failed(err)) {
-            Err(err) if asked && !self.is_savepoint() && !is_refused_commit(&err) => {
+            Err(err) if asked && !self.is_savepoint() && (elsewhere || !is_refused_commit(&err)) => {
                 self.forget_callbacks();
                 // Whatever its code says: it may have been committed, and must not be run again.
                 self.session_use.lease().state().transactions.no_conflict();

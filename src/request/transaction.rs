@@ -135,7 +135,7 @@ impl Transaction {
     /// | [`NestedTransactionOpen`](crate::Error::NestedTransactionOpen) | a transaction in this one has not ended |
     /// | [`TransactionEnded`](crate::Error::TransactionEnded) | the one around it has ended, or SQL has ended it |
     /// | [`Busy`](crate::Error::Busy) | a [`RowStream`] or a copy is open |
-    /// | [`OutcomeUnknown`](crate::Error::OutcomeUnknown) | the connection was lost, or `command_timeout` passed, before the answer; the answer is of class 08 or XX |
+    /// | [`OutcomeUnknown`](crate::Error::OutcomeUnknown) | the connection was lost, or `command_timeout` passed, before the answer; the answer is of class 08 or XX, or on Citus a conflict with another transaction |
     ///
     /// # Cancel safety
     ///

@@ -110,6 +110,7 @@ async fn the_real_server_knows_all_of_it() {
 async fn a_transaction_that_lost_is_run_again() {
     let server = FakeServer::start().await;
     server.reports("crdb_version", "CockroachDB CCL v24.1.0");
+    server.lacks("pg_extension", "42P01");
     let db = connected(server.config(1)).await;
     for (phase, part, fault, runs) in [
         (Phase::Statement, "INSERT", Fault::Error("40001"), 2),
@@ -138,6 +139,32 @@ async fn a_transaction_that_lost_is_run_again() {
         if part == "COMMIT" && runs == 1 {
             assert!(matches!(done, Err(Error::OutcomeUnknown(_))), "{done:?}");
         }
+    }
+    db.close().await;
+}
+
+/// A coordinator of Citus refuses what a worker has committed: it says of itself that it is one, and nothing is run again.
+#[actix_web::test]
+async fn what_a_worker_may_have_committed_is_not_run_again() {
+    let server = FakeServer::start().await;
+    let db = connected(server.config(1)).await;
+    const INSERT: &str = "INSERT INTO a VALUES ($1)";
+    for (code, asked) in [("40001", 1), ("40P01", 1), ("23505", 0)] {
+        let questions = || server.simple_queries().iter().filter(|sql| sql.contains("pg_extension")).count();
+        let before = questions();
+        server.script(Phase::Simple, "COMMIT", Fault::Error(code));
+        let ran = AtomicU32::new(0);
+        let done: Result<u64> = db
+            .transact(async |tx| {
+                ran.fetch_add(1, Ordering::Relaxed);
+                tx.execute(INSERT, &[&1_i64]).await
+            })
+            .await;
+        assert_eq!((ran.into_inner(), questions() - before), (1, asked), "{code}: {done:?}");
+        assert_eq!(matches!(done, Err(Error::OutcomeUnknown(_))), asked == 1, "{code}: {done:?}");
+        server.script(Phase::Simple, "COMMIT", Fault::Error(code));
+        let done = db.execute_many(INSERT, [[1_i64]]).await;
+        assert_eq!(matches!(done, Err(Error::OutcomeUnknown(_))), asked == 1, "batch, {code}: {done:?}");
     }
     db.close().await;
 }
