@@ -2,6 +2,7 @@
 //!
 //! A doc names the projects that have the same default, so that a reader can check it, or says what the number follows from.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// This machine: a server on it needs no configuration. The default of gino-starlette.
@@ -47,6 +48,9 @@ pub const TEST_AFTER_IDLE: Duration = Duration::from_secs(30);
 
 /// The default of asyncpg and sqlx.
 pub const STATEMENT_CACHE_SIZE: u32 = 100;
+/// With [`STATEMENT_CACHE_SIZE`] set to zero, the types of so many texts are kept, for all sessions together: as many as ten sessions with
+/// the default keep statements.
+pub(crate) const KNOWN_TEXTS: NonZeroUsize = NonZeroUsize::new(1_000).expect("not zero");
 /// A reset is one round trip. A server that needs seconds for it is overloaded or gone, and opening another session is cheaper.
 pub const RESET_TIMEOUT: Duration = Duration::from_secs(5);
 /// As long as Actix Web waits for its workers at a graceful stop (`HttpServer::shutdown_timeout`).

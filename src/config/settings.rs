@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Echo, OptionSource, OwnWrites, Pooler, RequireAuth, Reset, SslMode, TargetSessionAttrs};
+use super::{
+    Echo, OptionSource, OwnWrites, Pooler, RequireAuth, Reset, SslMode, TargetSessionAttrs, defaults,
+};
 use crate::tokio_postgres;
 use crate::tokio_postgres::config::SslNegotiation;
 
@@ -174,6 +177,16 @@ pub(crate) struct SessionSettings {
     pub(crate) restore: Box<str>,
     /// SQL that returns the name of a start-up setting that is not in force. Empty with a pooler, or without such settings.
     pub(crate) not_in_force: Box<str>,
+}
+
+impl SessionSettings {
+    /// How many texts' types are kept for all sessions together. `None` where each session keeps its statements.
+    pub(crate) fn known_texts(&self) -> Option<NonZeroUsize> {
+        match NonZeroUsize::new(self.statement_cache_size) {
+            Some(size) => (self.pooler == Pooler::Transaction).then_some(size),
+            None => Some(defaults::KNOWN_TEXTS),
+        }
+    }
 }
 
 /// The options of shared reads.

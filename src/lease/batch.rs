@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicUsize;
 use futures_util::{FutureExt, TryFutureExt};
 
 use super::deadline::bounded;
+use super::described::doubts_types;
 use super::leftovers::{before_commit, check};
 use super::own_transaction::OwnTransaction;
 use super::pipeline::{Failed, Pipeline};
@@ -125,9 +126,11 @@ where
             Err(err) => return session_use.answered(Err(err)),
         },
     };
+    // A table that is changed by one of them is another for those behind it.
+    let unnamed = session_use.is_nameless() && side_effects == SideEffects::CLEAN;
     let written = AtomicUsize::new(0);
     let mut pipeline = Pipeline::new(client, &written, bound, count);
-    let Err(mut failed) = send_all(session_use, &mut pipeline, statements, own).await else {
+    let Err(mut failed) = send_all(session_use, &mut pipeline, statements, own, unnamed).await else {
         lease.state().transactions.own = None;
         if own.is_some() {
             lease.transaction_ended();
@@ -137,6 +140,9 @@ where
     let is_answered = pipeline.read_on(&mut failed).await;
     if let (Some(sql), Error::Postgres(err)) = (failed.sql, &failed.error) {
         lease.session().forget(sql, err.driver());
+        if session_use.is_nameless() && doubts_types(err.driver()) {
+            lease.session().forget_types(sql);
+        }
     }
     let index = failed.index;
     let echo = session_use.echo();
@@ -192,6 +198,7 @@ async fn send_all<'a, 's: 'a, P, R, C>(
     pipeline: &mut Pipeline<'a, C>,
     statements: impl Iterator<Item = (&'s str, R)>,
     own: Option<OwnTransaction>,
+    unnamed: bool,
 ) -> Result<(), Failed<'a>>
 where
     P: BorrowToSql + Sync,
@@ -200,7 +207,8 @@ where
 {
     let mut latest: Option<(&str, Prepared)> = None;
     let alone = own.is_some() && session_use.is_unpinned();
-    for (sql, row) in statements {
+    let (mut statements, mut next) = (statements.fuse(), None);
+    while let Some((sql, row)) = next.take().or_else(|| statements.next()) {
         if alone && latest.as_ref().is_none_or(|(text, _)| *text != sql) {
             let side_effects = session_use.session().info(sql).side_effects();
             let checked = check(sql, side_effects, Within::Nothing, false);
@@ -209,6 +217,20 @@ where
         pipeline.room().await?;
         let prepared = match latest.take() {
             Some((text, prepared)) if text == sql => prepared,
+            _ if unnamed => {
+                next = statements.next();
+                // What runs several times in a row is prepared.
+                let is_last = next.as_ref().is_none_or(|(next, _)| *next != sql);
+                let types = session_use.session().types(sql).filter(|_| is_last);
+                match types.filter(|types| types.params().len() == row.as_ref().len()) {
+                    Some(types) => {
+                        session_use.check_transaction().map_err(|err| pipeline.failed(Some(sql), err))?;
+                        pipeline.send_unnamed(sql, types, row).await?;
+                        continue;
+                    }
+                    None => prepared(session_use, pipeline, sql).await?,
+                }
+            }
             _ => prepared(session_use, pipeline, sql).await?,
         };
         session_use.check_transaction().map_err(|err| pipeline.failed(Some(sql), err))?;

@@ -2,12 +2,15 @@
 
 use std::mem;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
+use super::look_ups::{Failure, unless_stuck};
 use super::{Lease, Params};
-use crate::row::Plan;
-use crate::session::{Unpinned, are_built_in, is_built_in, is_of_look_up, may_be_out_of_date};
+use crate::row::{FromRowError, Plan};
+use crate::session::{Types, Unpinned, are_built_in, is_of_look_up, may_be_out_of_date};
+use crate::stats::StatementInfo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{Column, Row, RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
@@ -15,7 +18,7 @@ use crate::{Error, Result, tokio_postgres};
 /// Takes the rows of a statement, one by one.
 pub(super) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
 
-/// Prepares a text in the transaction that is open.
+/// Prepares a text in the transaction that is open, behind a pooler in transaction mode.
 pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
     let session = lease.session();
     let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
@@ -28,14 +31,27 @@ pub(super) struct Described<'s, 'p> {
     params: Params<'s>,
     plan: Option<&'p mut Plan>,
     /// All types are built in.
-    known: Option<Statement>,
+    known: Option<Arc<Types>>,
+    /// Whether the columns of its rows fit the plan.
+    fits: Result<(), FromRowError>,
 }
 
 impl<'s, 'p> Described<'s, 'p> {
+    /// Columns that do not fit the plan may be older than the table, and count as unknown.
     pub(super) fn new(lease: &Lease, sql: &'s str, params: Params<'s>, plan: Option<&'p mut Plan>) -> Self {
-        let mut described = Self { sql, params, plan, known: None };
-        described.look_up(lease.session().unpinned());
+        let mut described = Self { sql, params, plan, known: None, fits: Ok(()) };
+        described.look_up(lease);
+        if let (Some(known), Some(plan)) = (&described.known, &mut described.plan)
+            && plan.find(known.columns()).is_err()
+        {
+            described.known = None;
+        }
         described
+    }
+
+    fn look_up(&mut self, lease: &Lease) {
+        let known = lease.session().types(self.sql);
+        self.known = known.filter(|known| known.params().len() == self.params.len());
     }
 
     pub(super) fn sql(&self) -> &'s str {
@@ -47,81 +63,102 @@ impl<'s, 'p> Described<'s, 'p> {
         self.known.is_some()
     }
 
-    /// What is known of the text. Columns that do not fit the plan may be older than the table, and count as unknown.
-    fn look_up(&mut self, unpinned: Option<&Unpinned>) {
-        let known = unpinned.and_then(|unpinned| unpinned.known(self.sql));
-        self.known = known.filter(|known| known.params().len() == self.params.len());
-        if let (Some(known), Some(plan)) = (&self.known, &mut self.plan)
-            && plan.find(known.columns()).is_err()
-        {
-            self.known = None;
-        }
-    }
-
     /// Runs it in the transaction that is open, or alone.
-    pub(super) async fn run(mut self, lease: &Lease, take: Take<'_>) -> Result<u64> {
+    pub(super) async fn run(mut self, lease: &Lease, info: &StatementInfo, take: Take<'_>) -> Result<u64> {
         let named = match self.is_known() {
             true => None,
-            false => self.prepared(prepare(lease, self.sql).await?)?,
+            false => self.prepared(lease, prepare(lease, self.sql).await?)?,
         };
-        self.send(lease, named.as_ref(), take).await
+        self.send(lease, info, named.as_ref(), take).await
+    }
+
+    /// Fails if the columns of the statement do not fit the plan.
+    pub(super) fn check(&mut self, statement: &Statement) -> Result<()> {
+        self.plan.as_mut().map_or(Ok(()), |plan| plan.find(statement.columns()))?;
+        Ok(())
     }
 
     /// What is known of it from now on. It keeps its name if the driver has to know its types.
-    pub(super) fn prepared(&mut self, statement: Statement) -> Result<Option<Statement>> {
-        if let Some(plan) = &mut self.plan {
-            plan.find(statement.columns())?;
-        }
-        if is_built_in(&statement) && statement.params().len() == self.params.len() {
-            self.known = Some(statement);
-            return Ok(None);
-        }
-        Ok(Some(statement))
+    pub(super) fn prepared(&mut self, lease: &Lease, statement: Statement) -> Result<Option<Statement>> {
+        self.check(&statement)?;
+        self.look_up(lease);
+        Ok(if self.is_known() { None } else { Some(statement) })
     }
 
+    /// Sends it, by its name or else with the types that are known, and waits for the description of its answer.
+    pub(super) async fn begin(
+        &self,
+        lease: &Lease,
+        info: &StatementInfo,
+        named: Option<&Statement>,
+    ) -> Result<RowStream, Failure> {
+        let client = lease.session().client();
+        if let Some(named) = named {
+            return Ok(client.query_raw(named, self.params.iter().copied()).await?);
+        }
+        let types = self.known.iter().flat_map(|known| known.params()).cloned();
+        let sent = client.query_typed_raw(self.sql, self.params.iter().copied().zip(types));
+        if self.known.as_ref().is_none_or(|known| known.columns().is_empty()) {
+            return Ok(sent.await?);
+        }
+        unless_stuck(sent, info.is_shareable()).await
+    }
+
+    /// Looks at the first row: its own columns count, not those that were known.
+    pub(super) fn see(&mut self, lease: &Lease, row: &Row) {
+        let Some(known) = self.known.take() else { return };
+        if !known.are_of(row.columns()) {
+            has_other_columns(lease, self.sql, row.columns());
+            self.fits = self.plan.as_mut().map_or(Ok(()), |plan| plan.find(row.columns()));
+        }
+    }
+
+    /// What was affected, if the rows that have been seen fit.
+    pub(super) fn fits(&mut self, affected: u64) -> Result<u64> {
+        mem::replace(&mut self.fits, Ok(()))?;
+        Ok(affected)
+    }
+
+    /// Sends it as [`begin`](Self::begin) does, and reads its answer.
     pub(super) async fn send(
         mut self,
         lease: &Lease,
+        info: &StatementInfo,
         named: Option<&Statement>,
         take: Take<'_>,
     ) -> Result<u64> {
-        let client = lease.session().client();
-        if let Some(named) = named {
-            return Ok(read(client.query_raw(named, self.params.iter().copied()).await?, take).await?);
-        }
-        let known = self.known.take();
-        let columns = known.as_ref().map_or(&[][..], Statement::columns);
-        let types = known.iter().flat_map(|known| known.params()).cloned();
-        let (mut fits, mut is_first, mut is_lost) = (Ok(()), true, false);
         let ran = async {
-            let rows = client.query_typed_raw(self.sql, self.params.iter().copied().zip(types)).await?;
-            let mut checked = |row: Row| {
-                // The table may have changed since the text was prepared.
-                if mem::take(&mut is_first) && !are_same(row.columns(), columns) {
-                    is_lost = !are_built_in(row.columns());
-                    fits = self.plan.as_mut().map_or(Ok(()), |plan| plan.find(row.columns()));
-                }
+            let mut rows = pin!(self.begin(lease, info, named).await?);
+            while let Some(row) = rows.try_next().await? {
+                self.see(lease, &row);
                 take(row);
-            };
-            read(rows, &mut checked).await
+            }
+            Ok(rows.rows_affected().unwrap_or(0))
         };
-        let ran = ran.await;
-        if let Some(unpinned) = lease.session().unpinned() {
-            if is_lost || ran.as_ref().is_err_and(is_of_look_up) {
-                unpinned.lose();
-            }
-            if is_lost || ran.as_ref().is_err_and(doubts_types) {
-                unpinned.forget(self.sql);
-            }
+        let ran: Result<u64, Failure> = ran.await;
+        if let Some(failure) = ran.as_ref().err().filter(|_| named.is_none()) {
+            doubt(lease, self.sql, failure);
         }
-        let affected = ran?;
-        fits?;
-        Ok(affected)
+        self.fits(ran?)
+    }
+}
+
+/// Forgets the types of a text if its statement may have failed because they are not what they were.
+pub(super) fn doubt(lease: &Lease, sql: &str, failure: &Failure) {
+    let (looked_up, doubted) = match failure {
+        Failure::Stuck => (true, true),
+        Failure::Driver(err) => (is_of_look_up(err), doubts_types(err)),
+    };
+    if let Some(unpinned) = lease.session().unpinned().filter(|_| looked_up) {
+        unpinned.lose();
+    }
+    if doubted {
+        lease.session().forget_types(sql);
     }
 }
 
 /// Whether a statement may have failed because its types are not what they were.
-fn doubts_types(err: &tokio_postgres::Error) -> bool {
+pub(super) fn doubts_types(err: &tokio_postgres::Error) -> bool {
     match err.code() {
         // The driver's: a parameter does not fit the type.
         None => !err.is_closed(),
@@ -131,15 +168,15 @@ fn doubts_types(err: &tokio_postgres::Error) -> bool {
     }
 }
 
-fn are_same(columns: &[Column], others: &[Column]) -> bool {
-    let same = |(one, other): (&Column, &Column)| one.name() == other.name() && one.type_() == other.type_();
-    columns.len() == others.len() && columns.iter().zip(others).all(same)
-}
-
-async fn read(rows: RowStream, take: Take<'_>) -> Result<u64, tokio_postgres::Error> {
-    let mut rows = pin!(rows);
-    while let Some(row) = rows.try_next().await? {
-        take(row);
+/// Records that a text has other columns than are known of it.
+pub(super) fn has_other_columns(lease: &Lease, sql: &str, columns: &[Column]) {
+    let session = lease.session();
+    match session.unpinned() {
+        Some(_) if are_built_in(columns) => {}
+        unpinned => {
+            // The driver has looked a type up on its own account.
+            unpinned.map(Unpinned::lose);
+            session.forget_types(sql);
+        }
     }
-    Ok(rows.rows_affected().unwrap_or(0))
 }

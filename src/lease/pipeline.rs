@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{poll_fn, ready};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 
 use super::deadline::{Bound, bounded};
 use crate::Error;
+use crate::session::Types;
 use crate::tokio_postgres::types::{BorrowToSql, Format, IsNull, ToSql, Type};
 use crate::tokio_postgres::{self, Client, Statement};
 
@@ -103,6 +105,29 @@ impl<'a, C: FnMut(u64)> Pipeline<'a, C> {
         let answer = async move {
             let params = row.as_ref().iter().map(|value| Written { value, bytes: written });
             client.execute_raw(&statement, params).await
+        };
+        self.push(Some(sql), answer.boxed()).await
+    }
+
+    /// Sends a statement without a name, of these types. Fails as [`send`](Self::send) does.
+    pub(super) async fn send_unnamed<P, R>(
+        &mut self,
+        sql: &'a str,
+        types: Arc<Types>,
+        row: R,
+    ) -> Result<(), Failed<'a>>
+    where
+        P: BorrowToSql + Sync,
+        R: AsRef<[P]> + Send + Sync + 'a,
+    {
+        let (client, written) = (self.client, self.written);
+        let answer = async move {
+            let values =
+                row.as_ref().iter().map(|value| Written { value, bytes: written }).collect::<Vec<_>>();
+            let typed = values.iter().zip(types.params());
+            let typed =
+                typed.map(|(value, of)| (value as &(dyn ToSql + Sync), of.clone())).collect::<Vec<_>>();
+            client.execute_typed(sql, &typed).await
         };
         self.push(Some(sql), answer.boxed()).await
     }

@@ -29,6 +29,7 @@ use crate::sql::SideEffects;
 use crate::stats::StatementInfo;
 use crate::{Error, Result};
 
+mod abandoned;
 mod client;
 mod observing;
 
@@ -292,24 +293,5 @@ impl SessionUse {
     /// Fails while a row stream or a copy is open.
     pub(crate) fn check_quiet(&self) -> Result<()> {
         self.lease.state().check_quiet()
-    }
-}
-
-impl Drop for SessionUse {
-    fn drop(&mut self) {
-        let mut state = self.lease.state();
-        state.users -= 1;
-        let preparing = self.preparing;
-        if preparing {
-            state.not_prepared();
-        }
-        if let Some(sent) = self.sent.take() {
-            self.lease.abandoned(sent, self.within, state);
-        } else {
-            drop(state);
-        }
-        if preparing {
-            self.lease.opened();
-        }
     }
 }

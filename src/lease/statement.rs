@@ -5,15 +5,16 @@ use std::pin::pin;
 use actix_web::web::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
 
-use super::ahead::{Ahead, Failed};
+use super::ahead::Ahead;
 use super::deadline::bounded;
+use super::prepared::{along, prepare};
 use super::session_use::SessionUse;
 use super::started::Started;
 use super::state::Reply;
-use super::{Params, unpinned};
+use super::{Params, nameless, unpinned};
 use crate::row::Plan;
 use crate::session::Prepared;
-use crate::sql::{SideEffects, side_effects};
+use crate::sql::side_effects;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream, Statement};
 use crate::{Error, Result};
@@ -27,8 +28,8 @@ pub(crate) fn query(
     plan: Option<&mut Plan>,
 ) -> impl Future<Output = Result<Vec<Row>>> {
     async move {
-        if session_use.is_unpinned() {
-            return unpinned::query(session_use, sql, params, plan).boxed().await;
+        if session_use.is_nameless() {
+            return nameless::query(session_use, sql, params, plan).boxed().await;
         }
         let started = Started::new(&mut session_use, sql, params);
         let rows = bounded(session_use.bound(), async || {
@@ -43,9 +44,6 @@ pub(crate) fn query(
     }
 }
 
-/// So many unwanted rows are read away; it takes longer to cancel them.
-const FEW: usize = 1_000;
-
 /// Runs a statement and keeps its one row. Reads and drops the others, or cancels them where that undoes nothing.
 #[expect(clippy::manual_async_fn, reason = "an async fn contains its arguments twice")]
 pub(crate) fn query_opt(
@@ -55,8 +53,8 @@ pub(crate) fn query_opt(
     plan: Option<&mut Plan>,
 ) -> impl Future<Output = Result<Option<Row>>> {
     async move {
-        if session_use.is_unpinned() {
-            return unpinned::query_opt(session_use, sql, params, plan).boxed().await;
+        if session_use.is_nameless() {
+            return nameless::query_opt(session_use, sql, params, plan).boxed().await;
         }
         let started = Started::new(&mut session_use, sql, params);
         let row = bounded(session_use.bound(), async || {
@@ -67,7 +65,7 @@ pub(crate) fn query_opt(
                     Ok(Some(first)) if row.is_none() => row = Some(first),
                     Ok(Some(_)) => {
                         others += 1;
-                        if others == FEW && session_use.stands_alone() && session_use.only_reads() {
+                        if session_use.is_too_much(others) {
                             return Err(Error::TooManyRows);
                         }
                     }
@@ -93,8 +91,8 @@ pub(crate) fn execute(
     params: Params<'_>,
 ) -> impl Future<Output = Result<u64>> {
     async move {
-        if session_use.is_unpinned() {
-            return unpinned::execute(session_use, sql, params).boxed().await;
+        if session_use.is_nameless() {
+            return nameless::execute(session_use, sql, params).boxed().await;
         }
         let started = Started::new(&mut session_use, sql, params);
         let affected = bounded(session_use.bound(), async || {
@@ -123,7 +121,11 @@ pub(crate) async fn query_raw(
 ) -> Result<(SessionUse, RowStream)> {
     let started = Started::new(&mut session_use, sql, params);
     let bound = session_use.bound();
-    let rows = bounded(bound, async || start(&mut session_use, sql, params, plan, Reply::Stream).await).await;
+    let rows = bounded(bound, async || match session_use.is_nameless() {
+        true => nameless::stream(&mut session_use, sql, params, plan).boxed().await,
+        false => start(&mut session_use, sql, params, plan, Reply::Stream).await,
+    });
+    let rows = rows.await;
     let rows = rows.map_err(|err| started.failed(&mut session_use, err))?;
     started.streams(&session_use);
     Ok((session_use, rows))
@@ -156,7 +158,7 @@ pub(crate) async fn copy_in(
 ) -> Result<(SessionUse, CopyInSink<Bytes>)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let sink = bounded(session_use.bound(), async || {
-        let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyIn).await?;
+        let statement = to_copy(&mut session_use, sql, Reply::CopyIn).await?;
         let sink = session_use.session().client().copy_in(&statement).await;
         sink.map_err(|err| session_use.given_up(err.into()))
     })
@@ -170,7 +172,7 @@ pub(crate) async fn copy_in(
 pub(crate) async fn copy_out(mut session_use: SessionUse, sql: &str) -> Result<(SessionUse, CopyOutStream)> {
     let started = Started::new(&mut session_use, sql, &[]);
     let stream = bounded(session_use.bound(), async || {
-        let (statement, _) = prepared(&mut session_use, sql, None, Reply::CopyOut).await?;
+        let statement = to_copy(&mut session_use, sql, Reply::CopyOut).await?;
         let stream = session_use.session().client().copy_out(&statement).await;
         stream.map_err(|err| session_use.refused(err.into()))
     })
@@ -222,21 +224,12 @@ async fn start(
     }
 }
 
-/// Sends a statement behind something else. If that fails, the answer to the statement does not count, and is read away.
-async fn along<E>(
-    ahead: Ahead,
-    sent: impl Future<Output = Result<RowStream, E>>,
-) -> Result<Result<RowStream, E>> {
-    match ahead.along(sent).await {
-        Ok(answer) => Ok(answer),
-        Err(Failed { error, answer }) => {
-            if let Ok(rows) = answer {
-                let mut rows = pin!(rows);
-                while let Ok(Some(_)) = rows.try_next().await {}
-            }
-            Err(error)
-        }
+/// Prepares a copy. On return it counts as sent, and the caller sends it.
+async fn to_copy(session_use: &mut SessionUse, sql: &str, reply: Reply) -> Result<Statement> {
+    if session_use.is_unpinned() {
+        return unpinned::to_copy(session_use, sql, reply).boxed().await;
     }
+    Ok(prepared(session_use, sql, None, reply).await?.0)
 }
 
 /// Takes a statement from the session's cache, or prepares it. On return it counts as sent, and the caller sends it along.
@@ -248,9 +241,6 @@ async fn prepared(
     mut plan: Option<&mut Plan>,
     answer: Reply,
 ) -> Result<(Statement, Option<Ahead>)> {
-    if session_use.is_unpinned() {
-        return Ok((unpinned::to_stream(session_use, sql, plan, answer).boxed().await?, None));
-    }
     let mut fits = |prepared: &Prepared| {
         plan.as_deref_mut().map_or(Ok(()), |plan| plan.find(prepared.statement.columns()))
     };
@@ -269,17 +259,4 @@ async fn prepared(
     let side_effects = info.side_effects();
     session_use.runs(info);
     Ok((statement, session_use.send_behind(side_effects, answer).await?))
-}
-
-async fn prepare(session_use: &mut SessionUse, sql: &str) -> Result<Prepared> {
-    let ahead = session_use.send_behind(SideEffects::default(), Reply::Prepare).await?;
-    let sent = session_use.session().prepare(sql);
-    let prepared = match ahead {
-        None => sent.await.map_err(Error::from),
-        Some(ahead) => match ahead.along(sent).await {
-            Ok(prepared) => prepared.map_err(Error::from),
-            Err(failed) => Err(failed.error),
-        },
-    };
-    prepared.map_err(|err| session_use.refused(err))
 }

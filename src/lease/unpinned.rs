@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures_util::future::{Either, join, select};
 
 use super::deadline::bounded;
-use super::described::{Described, Take, prepare};
+use super::described::{Described, Take, doubt, prepare};
 use super::leftovers::before_commit;
 use super::own_transaction::OwnTransaction;
 use super::session_use::SessionUse;
@@ -28,49 +28,9 @@ use crate::config::Reset;
 use crate::row::Plan;
 use crate::session::{Unpinned, is_of_look_up, is_of_name, may_be_out_of_date};
 use crate::sql::{SideEffects, may_draw, side_effects};
-use crate::tokio_postgres::{Row, Statement};
+use crate::stats::StatementInfo;
+use crate::tokio_postgres::{RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
-
-pub(super) async fn query(
-    mut session_use: SessionUse,
-    sql: &str,
-    params: Params<'_>,
-    plan: Option<&mut Plan>,
-) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    let started = Started::new(&mut session_use, sql, params);
-    let ran = run(&mut session_use, sql, params, plan, &mut |row| rows.push(row)).await;
-    ran.map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(rows.len() as u64));
-    Ok(rows)
-}
-
-pub(super) async fn query_opt(
-    mut session_use: SessionUse,
-    sql: &str,
-    params: Params<'_>,
-    plan: Option<&mut Plan>,
-) -> Result<Option<Row>> {
-    let (mut first, mut others) = (None, 0_u64);
-    let started = Started::new(&mut session_use, sql, params);
-    let mut take = |row| match first {
-        None => first = Some(row),
-        Some(_) => others += 1,
-    };
-    let ran = run(&mut session_use, sql, params, plan, &mut take).await;
-    let ran = ran.and_then(|_| if others == 0 { Ok(()) } else { Err(Error::TooManyRows) });
-    ran.map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(first.iter().len() as u64));
-    Ok(first)
-}
-
-pub(super) async fn execute(mut session_use: SessionUse, sql: &str, params: Params<'_>) -> Result<u64> {
-    let started = Started::new(&mut session_use, sql, params);
-    let affected = run(&mut session_use, sql, params, None, &mut drop).await;
-    let affected = affected.map_err(|err| started.failed(&mut session_use, err))?;
-    started.finished(&mut session_use, Some(affected));
-    Ok(affected)
-}
 
 pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
     let started = Started::batch(&mut session_use, sql);
@@ -101,39 +61,68 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     Ok(())
 }
 
-/// Prepares a statement whose rows, or whose data, are read one by one. On return it counts as sent, and the caller sends it. It has to
-/// be in a transaction that is open, because nobody could wait for the end of another.
-pub(super) async fn to_stream(
+/// Begins a statement whose rows are read one by one.
+pub(super) async fn stream(
     session_use: &mut SessionUse,
     sql: &str,
+    params: Params<'_>,
     plan: Option<&mut Plan>,
-    reply: Reply,
-) -> Result<Statement> {
+) -> Result<RowStream> {
     let lease = Arc::clone(session_use.lease());
-    let info = lease.session().info(sql);
-    let side_effects = info.side_effects();
-    lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
-    session_use.send(SideEffects::default(), Reply::Prepare).await?;
-    if !session_use.is_in_transaction() {
-        session_use.answered(Ok(()))?;
-        return Err(Error::NeedsSession("a row stream or a copy outside of a transaction"));
-    }
+    let info = in_transaction(session_use, sql).await?;
+    let mut described = Described::new(&lease, sql, params, plan);
+    let named = match described.is_known() {
+        true => None,
+        false => {
+            let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
+            match described.prepared(&lease, statement) {
+                Ok(named) => named,
+                Err(err) => {
+                    session_use.answered(Ok(()))?;
+                    return Err(err);
+                }
+            }
+        }
+    };
+    session_use.runs(Arc::clone(&info));
+    session_use.send(info.side_effects(), Reply::Stream).await?;
+    described.begin(&lease, &info, named.as_ref()).await.map_err(|failure| {
+        if named.is_none() {
+            doubt(&lease, sql, &failure);
+        }
+        session_use.refused(failure.into())
+    })
+}
+
+/// Prepares a copy. On return it counts as sent, and the caller sends it.
+pub(super) async fn to_copy(session_use: &mut SessionUse, sql: &str, reply: Reply) -> Result<Statement> {
+    let lease = Arc::clone(session_use.lease());
+    let info = in_transaction(session_use, sql).await?;
     let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
-    if let Some(plan) = plan
-        && let Err(err) = plan.find(statement.columns())
-    {
-        session_use.answered(Ok(()))?;
-        return Err(err.into());
-    }
+    let side_effects = info.side_effects();
     session_use.runs(info);
     session_use.send(side_effects, reply).await?;
     Ok(statement)
 }
 
+/// Sees to it that a statement can be prepared whose rows, or whose data, are read one by one. It has to be in a transaction that is open,
+/// because nobody could wait for the end of another.
+async fn in_transaction(session_use: &mut SessionUse, sql: &str) -> Result<Arc<StatementInfo>> {
+    let lease = Arc::clone(session_use.lease());
+    let info = lease.session().info(sql);
+    lease.check_unpinned(sql, info.side_effects(), false)?;
+    session_use.send(SideEffects::default(), Reply::Prepare).await?;
+    if !session_use.is_in_transaction() {
+        session_use.answered(Ok(()))?;
+        return Err(Error::NeedsSession("a row stream or a copy outside of a transaction"));
+    }
+    Ok(info)
+}
+
 /// Runs one statement, and returns the number of rows that it affected.
 ///
 /// Cancellation safety: dropped, it is abandoned, and a transaction of its own is rolled back.
-async fn run(
+pub(super) async fn run(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
@@ -143,16 +132,16 @@ async fn run(
     bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
         let info = lease.session().info(sql);
-        let (side_effects, only_reads) = (info.side_effects(), info.only_reads());
+        let side_effects = info.side_effects();
         session_use.runs(Arc::clone(&info));
         lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
         let described = Described::new(&lease, sql, params, plan);
         let alone = described.is_known() && lease.needs_no_transaction(side_effects);
         session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
         let ran = match session_use.has_own_transaction() {
-            false => described.run(&lease, take).await,
+            false => described.run(&lease, &info, take).await,
             true => match session_use.check_alone(sql, side_effects, false) {
-                Ok(()) => alone_in_a_transaction(&lease, described, only_reads, take).await,
+                Ok(()) => alone_in_a_transaction(&lease, described, &info, take).await,
                 Err(err) => Err(err),
             },
         };
@@ -165,21 +154,22 @@ async fn run(
 async fn alone_in_a_transaction(
     lease: &Lease,
     mut described: Described<'_, '_>,
-    only_reads: bool,
+    info: &StatementInfo,
     take: Take<'_>,
 ) -> Result<u64> {
-    let pipelined = only_reads && lease.pool().session_settings().reset != Reset::Always;
+    let pipelined = info.only_reads() && lease.pool().session_settings().reset != Reset::Always;
     if pipelined && described.is_known() {
-        let (begun, ran) = join(begin(lease), commit_behind(lease, described.send(lease, None, take))).await;
+        let (begun, ran) =
+            join(begin(lease), commit_behind(lease, described.send(lease, info, None, take))).await;
         return begun.and(ran);
     }
     begin(lease).await?;
     let named = match described.is_known() {
         true => None,
-        false => described.prepared(prepare_first(lease, described.sql()).await?)?,
+        false => described.prepared(lease, prepare_first(lease, described.sql()).await?)?,
     };
     let sent = async {
-        let sent = described.send(lease, named.as_ref(), take).await;
+        let sent = described.send(lease, info, named.as_ref(), take).await;
         // From the statement itself, 26000 may be that of a function in it.
         sent.map_err(|err| if named.is_some() { of_session(err, is_of_name) } else { err })
     };

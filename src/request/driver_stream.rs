@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 
 use crate::lease::SessionUse;
-use crate::tokio_postgres;
+use crate::tokio_postgres::{self, Column};
 use crate::{Error, Result};
 
 /// A stream or sink of the driver's, together with the use of the session that it needs.
@@ -72,6 +72,13 @@ impl<S> DriverStream<S> {
         match &self.session_use {
             Some(session_use) => session_use.of_statement(err),
             None => err,
+        }
+    }
+
+    /// Looks at the columns of the first row.
+    pub(super) fn see_columns(&self, columns: &[Column]) {
+        if let Some(session_use) = &self.session_use {
+            session_use.see_columns(columns);
         }
     }
 

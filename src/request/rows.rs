@@ -53,6 +53,8 @@ use crate::tokio_postgres::{self, Row};
 pub struct RowStream<T = Row> {
     rows: DriverStream<tokio_postgres::RowStream>,
     plan: Plan,
+    /// Its first row may have other columns than were known.
+    is_doubtful: bool,
     values: PhantomData<fn() -> T>,
 }
 
@@ -64,7 +66,8 @@ impl RowStream {
 
 impl<T> RowStream<T> {
     pub(crate) fn new(started: (SessionUse, tokio_postgres::RowStream), plan: Plan) -> Self {
-        Self { rows: DriverStream::new(started), plan, values: PhantomData }
+        let is_doubtful = started.0.is_nameless();
+        Self { rows: DriverStream::new(started), plan, is_doubtful, values: PhantomData }
     }
 
     /// Returns the number of rows that the query affected, or `None` before the stream has ended.
@@ -80,6 +83,14 @@ impl<T: FromRow> Stream for RowStream<T> {
         let Some(row) = ready!(self.rows.poll_next(cx)?) else {
             return Poll::Ready(None);
         };
+        if self.is_doubtful {
+            self.rows.see_columns(row.columns());
+            if let Err(err) = self.plan.find(row.columns()) {
+                // Nor do the others fit.
+                return Poll::Ready(Some(Err(self.rows.of_statement(err.into()))));
+            }
+            self.is_doubtful = false;
+        }
         Poll::Ready(Some(T::take(row, &self.plan).map_err(|err| self.rows.of_statement(err.into()))))
     }
 }

@@ -6,7 +6,6 @@ use std::num::TryFromIntError;
 use std::str::Utf8Error;
 
 use crate::text::Escaped;
-use crate::tokio_postgres::Column;
 use crate::tokio_postgres::types::Type;
 use line::Line;
 
@@ -101,8 +100,8 @@ impl FromRowError {
         self
     }
 
-    pub(super) fn with_columns(mut self, columns: &[Column]) -> Self {
-        self.0.columns = columns.iter().map(|column| column.name().to_owned()).collect();
+    pub(super) fn with_columns<'a>(mut self, names: impl Iterator<Item = &'a str>) -> Self {
+        self.0.columns = names.map(str::to_owned).collect();
         self
     }
 

@@ -4,11 +4,13 @@
 //! its type. [`FromRow::read`] then takes the cells of each row from these positions. The derive macro writes both.
 
 mod error;
+mod any_columns;
 mod plan;
 mod cells;
 mod implementations;
 mod json;
 
+pub(crate) use any_columns::KeptColumn;
 pub use cells::Cells;
 pub use error::{FromRowError, FromRowErrorKind};
 pub use json::{FromJson, Json};

@@ -5,8 +5,8 @@ use std::any::type_name;
 use smallvec::SmallVec;
 
 use super::FromRow;
+use super::any_columns::AnyColumns;
 use super::error::{FromRowError, FromRowErrorKind};
-use crate::tokio_postgres::Column;
 use crate::tokio_postgres::types::{FromSqlOwned, Type};
 
 /// Stands for a column that need not be there, and is not.
@@ -34,9 +34,13 @@ impl Plan {
     }
 
     /// Finds every column, and checks its type. Forgets what was found before.
-    pub(crate) fn find(&mut self, columns: &[Column]) -> Result<(), FromRowError> {
+    pub(crate) fn find<'a>(&mut self, columns: impl Into<AnyColumns<'a>>) -> Result<(), FromRowError> {
         self.positions.clear();
-        (self.find)(&mut Columns { all: columns, found: &mut self.positions, prefixes: SmallVec::new() })
+        (self.find)(&mut Columns {
+            all: columns.into(),
+            found: &mut self.positions,
+            prefixes: SmallVec::new(),
+        })
     }
 
     /// An empty plan for the same type.
@@ -45,7 +49,7 @@ impl Plan {
     }
 
     /// Whether these are the columns of the type.
-    pub(crate) fn fits(&self, columns: &[Column]) -> bool {
+    pub(crate) fn fits<'a>(&self, columns: impl Into<AnyColumns<'a>>) -> bool {
         self.anew().find(columns).is_ok()
     }
 
@@ -58,7 +62,7 @@ impl Plan {
 /// The columns of a result, in which a type finds its own.
 #[derive(Debug)]
 pub struct Columns<'a> {
-    all: &'a [Column],
+    all: AnyColumns<'a>,
     found: &'a mut Positions,
     /// What the names begin with: those of a nested struct.
     prefixes: SmallVec<[&'static str; 2]>,
@@ -128,22 +132,23 @@ impl Columns<'_> {
     }
 
     fn find(&mut self, name: &str, wanted: Wanted, may_miss: bool) -> Result<(), FromRowError> {
-        let mut those = self.all.iter().enumerate().filter(|(_, column)| self.is_called(column, name));
+        let mut those = (0..self.all.len()).filter(|position| self.is_called(*position, name));
         match (those.next(), those.next()) {
-            (Some((position, _)), None) => self.take(position, &wanted),
+            (Some(position), None) => self.take(position, &wanted),
             (None, _) if may_miss => {
                 self.found.push(MISSING);
                 Ok(())
             }
             (None, _) => {
-                Err(self.wrong(FromRowErrorKind::MissingColumn, name, &wanted).with_columns(self.all))
+                Err(self.wrong(FromRowErrorKind::MissingColumn, name, &wanted).with_columns(self.all.names()))
             }
             (Some(_), Some(_)) => Err(self.wrong(FromRowErrorKind::AmbiguousColumn, name, &wanted)),
         }
     }
 
-    fn is_called(&self, column: &Column, name: &str) -> bool {
-        let own = self.prefixes.iter().try_fold(column.name(), |rest, prefix| rest.strip_prefix(prefix));
+    fn is_called(&self, position: usize, name: &str) -> bool {
+        let own =
+            self.prefixes.iter().try_fold(self.all.name(position), |rest, prefix| rest.strip_prefix(prefix));
         own == Some(name)
     }
 
@@ -153,11 +158,10 @@ impl Columns<'_> {
     }
 
     fn take(&mut self, position: usize, wanted: &Wanted) -> Result<(), FromRowError> {
-        let column = &self.all[position];
-        if !(wanted.accepts)(column.type_()) {
+        if !(wanted.accepts)(self.all.of(position)) {
             return Err(FromRowError::new(FromRowErrorKind::WrongType, wanted.field, wanted.rust_type)
-                .with_column(column.name().to_owned())
-                .with_postgres_type(column.type_().clone()));
+                .with_column(self.all.name(position).to_owned())
+                .with_postgres_type(self.all.of(position).clone()));
         }
         // PostgreSQL has at most 1,664 columns in a result.
         self.found.push(position as u16);

@@ -18,9 +18,9 @@ use super::login::LoggedIn;
 use super::notices::Heard;
 use super::password::Passwords;
 use super::stream::Address;
+use super::texts::Texts;
 use super::tls::Tls;
-use super::unpinned::Texts;
-use crate::config::{Pooler, Settings};
+use crate::config::Settings;
 #[cfg(feature = "metrics")]
 use crate::stats::Metrics;
 use crate::stats::{Event, Recorder, Stats};
@@ -35,7 +35,7 @@ pub(crate) struct Connector {
     pub(super) tls: Tls,
     hooks: Hooks,
     stats: Arc<Stats>,
-    /// With a pooler that gives each transaction another backend.
+    /// Where sessions keep no statements.
     texts: Option<Arc<Texts>>,
     pub(super) alive: Arc<AtomicU32>,
     pub(super) drivers: TaskTracker,
@@ -50,11 +50,9 @@ pub(crate) struct Connector {
 impl Connector {
     pub(crate) fn new(settings: Settings, tls: Tls, hooks: Hooks) -> Self {
         let stats = Arc::new(Stats::new(recorder(&settings)));
-        let session = &settings.session;
-        let unpinned = session.pooler == Pooler::Transaction;
         Self {
             hosts: Hosts::new(&settings.server),
-            texts: unpinned.then(|| Texts::new(session.statement_cache_size)),
+            texts: settings.session.known_texts().map(Texts::new),
             settings,
             tls,
             passwords: Passwords::new(hooks.password.clone()),

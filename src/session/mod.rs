@@ -18,6 +18,7 @@ mod hooks;
 mod position;
 mod lag;
 mod statement_errors;
+mod statements;
 mod changed;
 mod names;
 mod standby;
@@ -28,6 +29,7 @@ mod cancel;
 mod notices;
 mod quiet;
 mod settings_left;
+mod texts;
 mod unpinned;
 mod value;
 
@@ -41,26 +43,28 @@ pub(crate) use login::LoggedIn;
 pub use password::Login;
 pub(crate) use position::Position;
 pub(crate) use quiet::{Abandoned, answer, ask, cancel_until_quiet};
-use statement_errors::is_out_of_date;
-pub(crate) use statement_errors::{is_of_look_up, is_of_name, may_be_out_of_date};
+pub(crate) use statement_errors::{
+    is_of_analysis, is_of_look_up, is_of_name, is_of_parameter, may_be_out_of_date,
+};
+pub(crate) use statements::Prepared;
 pub(crate) use stream::Address;
+use texts::Texts;
+pub(crate) use texts::{Types, are_built_in};
 pub(crate) use tls::Tls;
-use unpinned::Texts;
-pub(crate) use unpinned::{Unpinned, are_built_in, is_built_in};
+pub(crate) use unpinned::Unpinned;
 pub(crate) use value::value;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use tokio::runtime::Id;
 
-use crate::config::Settings;
-use crate::stats::{Cell, EndReason, Event, StatementInfo, Stats};
+use crate::config::{Pooler, Settings};
+use crate::stats::{Cell, EndReason, Stats};
 use crate::telemetry::{self, Peer};
-use crate::tokio_postgres::error::SqlState;
-use crate::tokio_postgres::{Client, Error, Statement};
+use crate::tokio_postgres::Client;
 use driver::Driver;
 use login::{Patience, Place};
 use settings_left::SettingsLeft;
@@ -72,6 +76,8 @@ use standby::Standby;
 pub(crate) struct Session {
     client: Client,
     statements: Option<Mutex<LruCache<Box<str>, Prepared>>>,
+    /// Where it keeps no statements.
+    texts: Option<Arc<Texts>>,
     /// With a pooler that gives each transaction another backend.
     unpinned: Option<Box<Unpinned>>,
     stats: Arc<Stats>,
@@ -88,13 +94,6 @@ pub(crate) struct Session {
     driver: Driver,
 }
 
-/// A statement that is prepared on a session, and what is known of its text.
-#[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub(crate) statement: Statement,
-    pub(crate) info: Arc<StatementInfo>,
-}
-
 impl Session {
     /// Boxed, because it is moved often.
     pub(crate) fn new(
@@ -106,12 +105,14 @@ impl Session {
     ) -> Box<Self> {
         let LoggedIn { client, driver, place } = logged_in;
         let now = Instant::now();
+        let unpinned = texts.filter(|_| settings.session.pooler == Pooler::Transaction);
         Box::new(Self {
             client,
             statements: NonZeroUsize::new(settings.session.statement_cache_size)
                 .filter(|_| texts.is_none())
                 .map(|size| Mutex::new(LruCache::new(size))),
-            unpinned: texts.map(|texts| Box::new(Unpinned::new(texts, place.names))),
+            texts: texts.cloned(),
+            unpinned: unpinned.map(|texts| Box::new(Unpinned::new(texts, place.names))),
             stats: Arc::clone(stats),
             cell: stats.board.add(),
             peer,
@@ -171,11 +172,6 @@ impl Session {
         &mut self.settings_left
     }
 
-    /// Whether it keeps statements prepared.
-    pub(crate) fn keeps_statements(&self) -> bool {
-        self.statements.is_some()
-    }
-
     /// The driver of the connection.
     pub(crate) fn driver(&self) -> &Driver {
         &self.driver
@@ -184,53 +180,6 @@ impl Session {
     /// The runtime that drives the connection.
     pub(crate) fn runtime(&self) -> Id {
         self.driver.runtime()
-    }
-
-    /// The statement from the cache.
-    pub(crate) fn cached(&self, sql: &str) -> Option<Prepared> {
-        let mut cache = self.statements.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.get(sql).cloned()
-    }
-
-    /// What is known of a statement, from the cache or the register.
-    pub(crate) fn info(&self, sql: &str) -> Arc<StatementInfo> {
-        self.cached(sql).map_or_else(|| self.stats.register.get(sql), |prepared| prepared.info)
-    }
-
-    /// Prepares a statement and keeps it for the next time.
-    pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
-        let statement = self.client.prepare(sql).await?;
-        let prepared = Prepared { statement, info: self.stats.register.get(sql) };
-        if let Some(cache) = &self.statements {
-            let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-            cache.put(sql.into(), prepared.clone());
-        }
-        Ok(prepared)
-    }
-
-    /// Forgets a cached statement that the server refused to run, and says whether preparing it anew can help.
-    ///
-    /// Both refusals come before the statement has run: 0A000 `cached plan must not change result type` after DDL,
-    /// 26000 after the statement was thrown away. A function may raise 0A000 too, when it has run; only the server's own
-    /// comes from the routine that looks at a cached plan.
-    pub(crate) fn forget(&self, sql: &str, err: &Error) -> bool {
-        let Some(cache) = &self.statements else {
-            return false;
-        };
-        let gone = err.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME);
-        let changed = is_out_of_date(err);
-        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if gone {
-            self.retire();
-            cache.clear();
-        }
-        // Another statement with the same text may have been refused just before, and have forgotten it.
-        let cached = changed && cache.pop(sql).is_some();
-        drop(cache);
-        if cached {
-            self.stats.count(Event::Renewal);
-        }
-        gone || changed
     }
 
     /// Ends the session at its next return.

@@ -1,7 +1,7 @@
 //! What an error says of the text or the name of a prepared statement.
 
 use crate::tokio_postgres::Error;
-use crate::tokio_postgres::error::SqlState;
+use crate::tokio_postgres::error::{ErrorPosition, SqlState};
 
 /// What PgBouncer says of a name that it does not know, or has already.
 const NAME_ERRORS: [&str; 2] =
@@ -48,4 +48,19 @@ pub(super) fn is_out_of_date(err: &Error) -> bool {
 pub(crate) fn is_of_look_up(err: &Error) -> bool {
     let code = err.code();
     code == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || code == Some(&SqlState::DUPLICATE_PSTATEMENT)
+}
+
+/// Whether the driver has refused a parameter, so that nothing was sent.
+pub(crate) fn is_of_parameter(err: &Error) -> bool {
+    err.as_db_error().is_none() && err.to_string().starts_with("error serializing parameter ")
+}
+
+/// Whether the server has refused the text of a statement for the types of its parameters, before anything in it has run.
+///
+/// Such an error has a place in the text, and is not said by a function. To be asked only of what comes before the description of an answer.
+pub(crate) fn is_of_analysis(err: &Error) -> bool {
+    let said = err.as_db_error().filter(|_| may_be_out_of_date(err));
+    said.is_some_and(|said| {
+        said.where_().is_none() && matches!(said.position(), Some(ErrorPosition::Original(_)))
+    })
 }

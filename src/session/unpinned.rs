@@ -1,8 +1,7 @@
 //! Statements of a session that has another backend in each transaction.
 //!
-//! A name that a transaction gives on its backend would meet others there, so none outlives it. But only a named statement says
-//! which types a text has. So a text is prepared once, in a transaction, and [`Texts`] keeps its types for all sessions: from then on it
-//! needs no name. A text with types that are not built in is prepared each time, because the driver has to know them.
+//! A name that a transaction gives on its backend would meet others there, so none outlives it. So a text is prepared in a transaction, and
+//! [`Texts`] keeps its types: from then on it needs no name. A text with types that are not built in is prepared each time.
 //!
 //! ```text
 //!   DEALLOCATE ALL; PREPARE s7 …; ──> the text is prepared ──> look-ups, if its types are new ──> … ──> DEALLOCATE ALL; COMMIT
@@ -16,18 +15,16 @@
 //! backend.
 
 use std::collections::HashSet;
-use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::join;
-use lru::LruCache;
 
-use super::changed::Changed;
 use super::names::{Names, is_of_driver};
 use super::statement_errors::{is_of_text, is_out_of_date, may_be_out_of_date};
+use super::texts::{Texts, is_built_in};
 use crate::tokio_postgres::types::{Oid, Type};
-use crate::tokio_postgres::{Client, Column, Error, SimpleQueryMessage, Statement};
+use crate::tokio_postgres::{Client, Error, SimpleQueryMessage, Statement};
 
 /// What removes every named statement of the backend.
 const DEALLOCATE: &str = "DEALLOCATE ALL";
@@ -35,26 +32,6 @@ const DEALLOCATE: &str = "DEALLOCATE ALL";
 /// The driver's statements for looking a type up. All have one parameter, the number of a type or a table.
 const LOOK_UPS: &str = "SELECT name, statement FROM pg_catalog.pg_prepared_statements WHERE statement ~ \
     '^SELECT (t\\.typname, t\\.typtype|enumlabel\\s+FROM pg_catalog\\.pg_enum|attname, atttypid\\s+FROM pg_catalog\\.pg_attribute)'";
-
-/// The texts whose types are known and all built in, and those that a pooler is to prepare anew. The sessions of a database share it.
-#[derive(Debug)]
-pub(crate) struct Texts {
-    known: Option<Mutex<LruCache<Box<str>, Statement>>>,
-    changed: Changed,
-}
-
-impl Texts {
-    /// Keeps so many. The one that was used least recently makes room.
-    pub(super) fn new(size: usize) -> Arc<Self> {
-        let known = NonZeroUsize::new(size).map(|size| Mutex::new(LruCache::new(size)));
-        Arc::new(Self { known, changed: Changed::default() })
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut LruCache<Box<str>, Statement>) -> T) -> Option<T> {
-        let mut texts = self.known.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(look(&mut texts))
-    }
-}
 
 /// What a session with a backend for each transaction knows. The session holds it.
 #[derive(Debug)]
@@ -91,14 +68,9 @@ impl Unpinned {
         }
     }
 
-    /// The statement of a text whose types are all built in, if that is known. It has the types; its name is worth nothing any more.
-    pub(crate) fn known(&self, sql: &str) -> Option<Statement> {
-        self.texts.with(|texts| texts.get(sql).cloned()).flatten()
-    }
-
     /// Forgets what is known of a text, here and in the pooler: its tables may have changed.
     pub(crate) fn forget(&self, sql: &str) {
-        drop(self.texts.with(|texts| texts.pop(sql)));
+        self.texts.forget(sql);
         if self.keeps_names() {
             self.texts.changed.doubt(sql);
         }
@@ -150,9 +122,11 @@ impl Unpinned {
         let statement = prepared.inspect_err(|err| {
             self.is_lost.store(!is_of_text(err), Ordering::Release);
         })?;
-        if is_built_in(&statement) {
-            self.texts.with(|texts| texts.put(sql.into(), statement.clone()));
-        } else if !self.keeps_names() && !types(&statement).all(|of| look_ups.types.contains(&of.oid())) {
+        self.texts.learn(sql, &statement);
+        if !types(&statement).all(is_built_in)
+            && !self.keeps_names()
+            && !types(&statement).all(|of| look_ups.types.contains(&of.oid()))
+        {
             look_ups.types.extend(types(&statement).map(Type::oid));
             self.remember(client, &mut look_ups).await?;
         }
@@ -203,20 +177,6 @@ impl Unpinned {
     pub(crate) fn transaction_ended(&self) {
         self.named.store(false, Ordering::Release);
     }
-}
-
-/// Whether the driver knows all types of a statement without a look-up.
-pub(crate) fn is_built_in(statement: &Statement) -> bool {
-    types(statement).all(is_known)
-}
-
-/// Whether the driver knows the types of columns without a look-up.
-pub(crate) fn are_built_in(columns: &[Column]) -> bool {
-    columns.iter().all(|column| is_known(column.type_()))
-}
-
-fn is_known(of: &Type) -> bool {
-    Type::from_oid(of.oid()).is_some()
 }
 
 fn types(statement: &Statement) -> impl Iterator<Item = &Type> {

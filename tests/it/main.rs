@@ -47,6 +47,7 @@ mod distributed;
 mod passwords;
 mod sessions_come_back_clean;
 mod statements_are_cached;
+mod unnamed_statements;
 mod shared_reads;
 mod listen;
 mod hooks;

@@ -57,17 +57,21 @@ impl SessionUse {
         Place { caller: self.caller, route: self.lease.request().route() }
     }
 
+    /// The text of the statement.
+    pub(crate) fn statement(&self) -> Option<&str> {
+        self.info.as_ref().map(|info| info.sql())
+    }
+
     /// Adds the statement to an error.
     pub(crate) fn of_statement(&self, err: Error) -> Error {
-        err.of_statement(self.info.as_ref().map(|info| info.sql()), self.echo())
+        err.of_statement(self.statement(), self.echo())
     }
 
     /// Adds the statement to an error, tells those who observe it, and echoes it.
     pub(crate) fn failed(&mut self, err: Error) -> Error {
         self.observe_error(&err);
         let err = self.of_statement(err);
-        let sql = self.info.as_ref().map(|info| info.sql());
-        if let Some(sql) = sql.filter(|_| self.echo() != Echo::Off) {
+        if let Some(sql) = self.statement().filter(|_| self.echo() != Echo::Off) {
             telemetry::echo_failed(self.database(), sql, None, &err, err.code(), None);
         }
         err

@@ -5,6 +5,7 @@ mod tenants;
 mod leftovers;
 mod once;
 mod types;
+mod unnamed;
 mod changes;
 mod reader;
 mod refusals;

@@ -10,7 +10,7 @@ use test_support::all_returned;
 
 use super::world::World;
 
-const TYPES: &str = "
+pub const TYPES: &str = "
     CREATE TYPE status AS ENUM ('new', 'paid', 'sent');
     CREATE TYPE mood AS ENUM ('glad', 'sad');
     CREATE DOMAIN price AS numeric CHECK (value >= 0);
@@ -20,10 +20,10 @@ const TYPES: &str = "
 
 /// A value as it goes over the wire, of a type that is not built in.
 #[derive(Debug, Clone, PartialEq)]
-struct Raw(Vec<u8>);
+pub struct Raw(Vec<u8>);
 
 impl Raw {
-    fn word(word: &str) -> Self {
+    pub fn word(word: &str) -> Self {
         Self(word.as_bytes().to_vec())
     }
 }
@@ -51,7 +51,7 @@ impl ToSql for Raw {
     to_sql_checked!();
 }
 
-const INSERT: &str = "INSERT INTO orders (status) VALUES ($1) RETURNING status";
+pub const INSERT: &str = "INSERT INTO orders (status) VALUES ($1) RETURNING status";
 
 async fn count(db: &Database) -> i64 {
     db.query_one_scalar("SELECT count(*) FROM orders", &[]).await.expect("a count")
