@@ -34,12 +34,23 @@ pub(super) struct Described<'s, 'p> {
     known: Option<Arc<Types>>,
     /// Whether the columns of its rows fit the plan.
     fits: Result<(), FromRowError>,
+    /// It was refused for the types that were known, and has not run.
+    refused: Option<Refused>,
+}
+
+/// Who has refused a statement before it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// Nothing was sent.
+    Driver,
+    /// A transaction that was open has failed.
+    Server,
 }
 
 impl<'s, 'p> Described<'s, 'p> {
     /// Columns that do not fit the plan may be older than the table, and count as unknown.
     pub(super) fn new(lease: &Lease, sql: &'s str, params: Params<'s>, plan: Option<&'p mut Plan>) -> Self {
-        let mut described = Self { sql, params, plan, known: None, fits: Ok(()) };
+        let mut described = Self { sql, params, plan, known: None, fits: Ok(()), refused: None };
         described.look_up(lease);
         if let (Some(known), Some(plan)) = (&described.known, &mut described.plan)
             && plan.find(known.columns()).is_err()
@@ -64,7 +75,7 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// Runs it in the transaction that is open, or alone.
-    pub(super) async fn run(mut self, lease: &Lease, info: &StatementInfo, take: Take<'_>) -> Result<u64> {
+    pub(super) async fn run(&mut self, lease: &Lease, info: &StatementInfo, take: Take<'_>) -> Result<u64> {
         let named = match self.is_known() {
             true => None,
             false => self.prepared(lease, prepare(lease, self.sql).await?)?,
@@ -121,38 +132,74 @@ impl<'s, 'p> Described<'s, 'p> {
 
     /// Sends it as [`begin`](Self::begin) does, and reads its answer.
     pub(super) async fn send(
-        mut self,
+        &mut self,
         lease: &Lease,
         info: &StatementInfo,
         named: Option<&Statement>,
         take: Take<'_>,
     ) -> Result<u64> {
-        let ran = async {
-            let mut rows = pin!(self.begin(lease, info, named).await?);
-            while let Some(row) = rows.try_next().await? {
-                self.see(lease, &row);
-                take(row);
+        let mut rows = pin!(match self.begin(lease, info, named).await {
+            Ok(rows) => rows,
+            Err(failure) => return Err(self.not_begun(lease, named, failure)),
+        });
+        let ran = loop {
+            match rows.try_next().await {
+                Ok(Some(row)) => {
+                    self.see(lease, &row);
+                    take(row);
+                }
+                Ok(None) => break rows.rows_affected().unwrap_or(0),
+                Err(err) => {
+                    if named.is_none() {
+                        doubt(lease, self.sql, &err);
+                    }
+                    return Err(err.into());
+                }
             }
-            Ok(rows.rows_affected().unwrap_or(0))
         };
-        let ran: Result<u64, Failure> = ran.await;
-        if let Some(failure) = ran.as_ref().err().filter(|_| named.is_none()) {
-            doubt(lease, self.sql, failure);
+        self.fits(ran)
+    }
+
+    /// Records that it could not be begun.
+    pub(super) fn not_begun(&mut self, lease: &Lease, named: Option<&Statement>, failure: Failure) -> Error {
+        if named.is_none() {
+            doubt_failed(lease, self.sql, &failure);
+            self.refused = match &failure {
+                failure if failure.is_of_parameter() => Some(Refused::Driver),
+                Failure::Driver(_) if failure.can_run_again() => Some(Refused::Server),
+                _ => None,
+            };
         }
-        self.fits(ran?)
+        failure.into()
+    }
+
+    /// Whether it has not run, and can be prepared and run: where it was to stand alone, or nothing was sent.
+    pub(super) fn can_run_again(&self, stands_alone: bool) -> bool {
+        match self.refused {
+            Some(Refused::Driver) => true,
+            Some(Refused::Server) => stands_alone,
+            None => false,
+        }
+    }
+}
+
+/// Records why a statement without a name was not begun. Forgets the types of its text if they may not be what they were.
+pub(super) fn doubt_failed(lease: &Lease, sql: &str, failure: &Failure) {
+    match failure {
+        Failure::Driver(err) => doubt(lease, sql, err),
+        Failure::Stuck { .. } => {
+            lease.session().unpinned().map(Unpinned::lose);
+            lease.session().forget_types(sql);
+        }
     }
 }
 
 /// Forgets the types of a text if its statement may have failed because they are not what they were.
-pub(super) fn doubt(lease: &Lease, sql: &str, failure: &Failure) {
-    let (looked_up, doubted) = match failure {
-        Failure::Stuck => (true, true),
-        Failure::Driver(err) => (is_of_look_up(err), doubts_types(err)),
-    };
-    if let Some(unpinned) = lease.session().unpinned().filter(|_| looked_up) {
+fn doubt(lease: &Lease, sql: &str, err: &tokio_postgres::Error) {
+    if let Some(unpinned) = lease.session().unpinned().filter(|_| is_of_look_up(err)) {
         unpinned.lose();
     }
-    if doubted {
+    if doubts_types(err) {
         lease.session().forget_types(sql);
     }
 }

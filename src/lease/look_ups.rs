@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::timeout;
 
+use crate::session::{is_of_analysis, is_of_parameter};
 use crate::{Error, tokio_postgres};
 
 /// How long a look-up may take for a statement that can run again. It is a few round trips.
@@ -26,7 +27,9 @@ const LONG_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Failure {
     Driver(tokio_postgres::Error),
     /// The driver waits for a look-up, in vain. The statement has run, or runs.
-    Stuck,
+    Stuck {
+        only_reads: bool,
+    },
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -39,7 +42,23 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Driver(err) => err.into(),
-            Failure::Stuck => Self::OutcomeUnknown(Box::new(Self::SessionLost)),
+            Failure::Stuck { only_reads: true } => Self::SessionLost,
+            Failure::Stuck { only_reads: false } => Self::OutcomeUnknown(Box::new(Self::SessionLost)),
+        }
+    }
+}
+
+impl Failure {
+    /// Whether nothing was sent.
+    pub(super) fn is_of_parameter(&self) -> bool {
+        matches!(self, Self::Driver(err) if is_of_parameter(err))
+    }
+
+    /// Whether the statement can run again: it was refused before it ran, or does nothing but read.
+    pub(super) fn can_run_again(&self) -> bool {
+        match self {
+            Self::Driver(err) => is_of_parameter(err) || is_of_analysis(err),
+            Self::Stuck { only_reads } => *only_reads,
         }
     }
 }
@@ -47,7 +66,7 @@ impl From<Failure> for Error {
 /// Waits for the description of an answer, and gives up if the driver has it but cannot look its types up.
 pub(super) async fn unless_stuck<T>(
     sent: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    can_run_again: bool,
+    only_reads: bool,
 ) -> Result<T, Failure> {
     let mut sent = pin!(sent);
     let woken = Arc::new(Woken::default());
@@ -65,11 +84,11 @@ pub(super) async fn unless_stuck<T>(
     if let Some(described) = described.await {
         return Ok(described?);
     }
-    let patience = if can_run_again { PATIENCE } else { LONG_PATIENCE };
+    let patience = if only_reads { PATIENCE } else { LONG_PATIENCE };
     // Boxed, because that is rare.
     match Box::pin(timeout(patience, sent)).await {
         Ok(described) => Ok(described?),
-        Err(_) => Err(Failure::Stuck),
+        Err(_) => Err(Failure::Stuck { only_reads }),
     }
 }
 

@@ -15,13 +15,12 @@ use futures_util::{FutureExt, TryStreamExt};
 
 use super::Params;
 use super::deadline::bounded;
-use super::described::{Described, Take, doubt};
+use super::described::{Described, Take, doubt_failed};
 use super::look_ups::Failure;
 use super::prepared::{along, prepare};
 use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::row::Plan;
-use crate::session::{is_of_analysis, is_of_parameter};
 use crate::stats::StatementInfo;
 use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{RowStream, Statement};
@@ -87,9 +86,9 @@ async fn start(
             Ok(rows) => return Ok(rows),
             Err(failure) => failure,
         };
-        let may_have_run = may_have_run(&failure, &info);
+        let can_run_again = failure.can_run_again();
         let err = failed(session_use, described.sql(), failure);
-        if may_have_run {
+        if !can_run_again {
             return Err(err);
         }
         first = Some(err);
@@ -131,20 +130,12 @@ async fn send(
 
 /// Records a failure.
 fn failed(session_use: &mut SessionUse, sql: &str, failure: Failure) -> Error {
-    doubt(session_use.lease(), sql, &failure);
+    doubt_failed(session_use.lease(), sql, &failure);
     match failure {
         Failure::Driver(err) => session_use.refused(err.into()),
-        Failure::Stuck => {
+        Failure::Stuck { .. } => {
             session_use.abandon();
             if session_use.is_in_transaction() { Error::TransactionFailed } else { failure.into() }
         }
-    }
-}
-
-/// Whether a statement that has failed may have done something. Not if it was refused, nor if it does nothing but read.
-fn may_have_run(failure: &Failure, info: &StatementInfo) -> bool {
-    match failure {
-        Failure::Driver(err) => !is_of_parameter(err) && !is_of_analysis(err),
-        Failure::Stuck => !info.is_shareable(),
     }
 }

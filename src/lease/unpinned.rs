@@ -10,13 +10,14 @@
 //! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
 //! cleared in the same message as COMMIT: [`leftovers`](super::leftovers).
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{Either, join, select};
 
 use super::deadline::bounded;
-use super::described::{Described, Take, doubt, prepare};
+use super::described::{Described, Take, prepare};
 use super::leftovers::before_commit;
 use super::own_transaction::OwnTransaction;
 use super::session_use::SessionUse;
@@ -61,37 +62,45 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
     Ok(())
 }
 
-/// Begins a statement whose rows are read one by one.
+/// Begins a statement whose rows are read one by one. Runs it again as [`run`] does.
 pub(super) async fn stream(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
-    plan: Option<&mut Plan>,
+    mut plan: Option<&mut Plan>,
 ) -> Result<RowStream> {
     let lease = Arc::clone(session_use.lease());
-    let info = in_transaction(session_use, sql).await?;
-    let mut described = Described::new(&lease, sql, params, plan);
-    let named = match described.is_known() {
-        true => None,
-        false => {
-            let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
-            match described.prepared(&lease, statement) {
-                Ok(named) => named,
-                Err(err) => {
-                    session_use.answered(Ok(()))?;
-                    return Err(err);
+    let mut is_first = true;
+    loop {
+        let info = in_transaction(session_use, sql).await?;
+        let mut described = Described::new(&lease, sql, params, plan.as_deref_mut());
+        let named = match described.is_known() {
+            true => None,
+            false => {
+                let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
+                match described.prepared(&lease, statement) {
+                    Ok(named) => named,
+                    Err(err) => {
+                        session_use.answered(Ok(()))?;
+                        return Err(err);
+                    }
                 }
             }
+        };
+        if is_first {
+            session_use.runs(Arc::clone(&info));
         }
-    };
-    session_use.runs(Arc::clone(&info));
-    session_use.send(info.side_effects(), Reply::Stream).await?;
-    described.begin(&lease, &info, named.as_ref()).await.map_err(|failure| {
-        if named.is_none() {
-            doubt(&lease, sql, &failure);
+        session_use.send(info.side_effects(), Reply::Stream).await?;
+        let failure = match described.begin(&lease, &info, named.as_ref()).await {
+            Ok(rows) => return Ok(rows),
+            Err(failure) => failure,
+        };
+        let err = described.not_begun(&lease, named.as_ref(), failure);
+        let err = session_use.refused(err);
+        if !mem::take(&mut is_first) || !described.can_run_again(false) {
+            return Err(err);
         }
-        session_use.refused(failure.into())
-    })
+    }
 }
 
 /// Prepares a copy. On return it counts as sent, and the caller sends it.
@@ -110,7 +119,7 @@ pub(super) async fn to_copy(session_use: &mut SessionUse, sql: &str, reply: Repl
 async fn in_transaction(session_use: &mut SessionUse, sql: &str) -> Result<Arc<StatementInfo>> {
     let lease = Arc::clone(session_use.lease());
     let info = lease.session().info(sql);
-    lease.check_unpinned(sql, info.side_effects(), false)?;
+    lease.check_unpinned(sql, info.side_effects(), false, || info.may_draw())?;
     session_use.send(SideEffects::default(), Reply::Prepare).await?;
     if !session_use.is_in_transaction() {
         session_use.answered(Ok(()))?;
@@ -119,14 +128,15 @@ async fn in_transaction(session_use: &mut SessionUse, sql: &str) -> Result<Arc<S
     Ok(info)
 }
 
-/// Runs one statement, and returns the number of rows that it affected.
+/// Runs one statement, and returns the number of rows that it affected. One that was refused for the types that were known of it has not
+/// run, and runs again.
 ///
 /// Cancellation safety: dropped, it is abandoned, and a transaction of its own is rolled back.
 pub(super) async fn run(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
-    plan: Option<&mut Plan>,
+    mut plan: Option<&mut Plan>,
     take: Take<'_>,
 ) -> Result<u64> {
     bounded(session_use.bound(), async || {
@@ -134,18 +144,26 @@ pub(super) async fn run(
         let info = lease.session().info(sql);
         let side_effects = info.side_effects();
         session_use.runs(Arc::clone(&info));
-        lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
-        let described = Described::new(&lease, sql, params, plan);
-        let alone = described.is_known() && lease.needs_no_transaction(side_effects);
-        session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
-        let ran = match session_use.has_own_transaction() {
-            false => described.run(&lease, &info, take).await,
-            true => match session_use.check_alone(sql, side_effects, false) {
-                Ok(()) => alone_in_a_transaction(&lease, described, &info, take).await,
-                Err(err) => Err(err),
-            },
-        };
-        session_use.answered(ran)
+        let mut is_first = true;
+        loop {
+            lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
+            let mut described = Described::new(&lease, sql, params, plan.as_deref_mut());
+            let alone = described.is_known() && lease.needs_no_transaction(side_effects);
+            session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
+            let stands_alone = !session_use.is_in_transaction();
+            let ran = match session_use.has_own_transaction() {
+                false => described.run(&lease, &info, take).await,
+                true => match session_use.check_alone(sql, side_effects, false) {
+                    Ok(()) => alone_in_a_transaction(&lease, &mut described, &info, take).await,
+                    Err(err) => Err(err),
+                },
+            };
+            let again = matches!(ran, Err(Error::Postgres(_))) && described.can_run_again(stands_alone);
+            let ran = session_use.answered(ran);
+            if !mem::take(&mut is_first) || !again {
+                return ran;
+            }
+        }
     })
     .await
 }
@@ -153,7 +171,7 @@ pub(super) async fn run(
 /// Runs it in a transaction of its own. One that only reads need not wait for the answer to BEGIN: if that fails, its own does not count.
 async fn alone_in_a_transaction(
     lease: &Lease,
-    mut described: Described<'_, '_>,
+    described: &mut Described<'_, '_>,
     info: &StatementInfo,
     take: Take<'_>,
 ) -> Result<u64> {

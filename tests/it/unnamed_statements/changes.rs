@@ -3,7 +3,7 @@
 use std::error;
 
 use actix_pg::tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use actix_pg::{Connection, Error, FromRow};
+use actix_pg::{Connection, Error, FromRow, Pooler};
 use actix_web::web::BytesMut;
 use futures_util::TryStreamExt;
 
@@ -164,4 +164,45 @@ async fn a_statement_whose_columns_do_not_fit_is_not_sent() {
     line.change("CREATE TABLE others AS SELECT id, id AS size FROM things; DROP TABLE things; ALTER TABLE others RENAME TO things").await;
     conn.query("SELECT * FROM things", &[]).await.expect("rows");
     assert_eq!(conn.query_as::<Other>("SELECT * FROM things", &[]).await.expect("rows").len(), 3);
+}
+
+/// Behind a pooler in transaction mode nothing fails either, but what is in a transaction, once.
+#[actix_web::test]
+async fn behind_a_pooler_in_transaction_mode_a_parameter_is_looked_up_again() {
+    let line = Line::new(1, Pooler::Transaction).await;
+    let conn = line.db.connection();
+    let (read, write) =
+        ("SELECT name FROM things WHERE id = $1", "UPDATE things SET name = name WHERE id = $1");
+    let mut is_text = false;
+    for settings in [false, true] {
+        if settings {
+            conn.set_config("app.tenant", "seven").expect("a setting");
+        }
+        for _ in 0..2 {
+            for _ in 0..2 {
+                assert_eq!(conn.query(read, &[&Number(1)]).await.expect("a row").len(), 1);
+                assert_eq!(conn.execute(write, &[&Number(1)]).await.expect("a row"), 1);
+            }
+            let of = if is_text { "int USING id::int" } else { "text" };
+            line.change(&format!("ALTER TABLE things ALTER id TYPE {of}")).await;
+            is_text = !is_text;
+        }
+    }
+    assert_eq!(conn.query(read, &[&Number(1)]).await.expect("a row").len(), 1);
+    let tx = conn.transaction().await.expect("a transaction");
+    for _ in 0..2 {
+        let rows = tx.query_raw(READ, &[&1]).await.expect("rows");
+        assert_eq!(rows.try_collect::<Vec<_>>().await.expect("a row").len(), 1);
+    }
+    tx.commit().await.expect("a commit");
+    line.change("ALTER TABLE things ALTER id TYPE text").await;
+    let tx = conn.transaction().await.expect("a transaction");
+    let rows = tx.query_raw(READ, &[&"1"]).await.expect("nothing was sent before");
+    assert_eq!(rows.try_collect::<Vec<_>>().await.expect("a row").len(), 1);
+    let err = tx.query(read, &[&Number(1)]).await.expect_err("a refusal");
+    assert_eq!(err.code().map(|code| code.code()), Some("42883"));
+    tx.rollback().await.expect("an end");
+    let tx = conn.transaction().await.expect("a transaction");
+    assert_eq!(tx.query(read, &[&Number(1)]).await.expect("a row").len(), 1);
+    tx.commit().await.expect("a commit");
 }
