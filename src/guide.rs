@@ -19,10 +19,11 @@
 //! 17. [`operating`]: who holds what, and what is slow
 //! 18. [`pooler`]: behind PgBouncer
 //! 19. [`shared_reads`]: queries without a session of their own
-//! 20. [`past_one_machine`]: what to use when; a primary with standbys, many applications, distributed PostgreSQL
+//! 20. [`past_one_machine`]: what to use when; a primary with standbys, many applications
 //! 21. [`reader`]: a reader beside the writer: reads on standbys, and how old they may be
 //! 22. [`passwords`]: passwords that change while the application runs
-//! 23. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
+//! 23. [`distributed`]: Citus, and servers that only speak PostgreSQL's protocol
+//! 24. [`coming_from`]: deadpool-postgres, sqlx, axum-sqlx-tx, GINO
 //!
 //! Every option is on the page [`options`](crate::options). What a session, a place, a reset and the like are says
 //! [the list of words](getting_started#words).
@@ -92,6 +93,9 @@ pub mod reader {}
 
 #[doc = include_str!("../docs/guide/passwords.md")]
 pub mod passwords {}
+
+#[doc = include_str!("../docs/guide/distributed.md")]
+pub mod distributed {}
 
 #[doc = include_str!("../docs/guide/coming-from.md")]
 pub mod coming_from {}
