@@ -7,7 +7,7 @@ use actix_pg::tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_check
 use actix_pg::{Error, Pooler};
 use actix_web::web::BytesMut;
 use futures_util::future::join_all;
-use test_support::{assert_whole, soon};
+use test_support::{assert_whole, backend, soon};
 
 use super::{Line, Thing, names, thing};
 
@@ -149,8 +149,10 @@ async fn an_enum_that_a_large_result_gets_later_costs_a_session_in_transaction_m
     let all = "SELECT * FROM things";
     assert_eq!(conn.query(all, &[]).await.expect("rows").len(), 10_002);
     line.change("ALTER TABLE things ADD status status DEFAULT 'new'").await;
+    let pid = backend(&conn).await;
     let err = soon("an answer", conn.query(all, &[])).await.expect_err("no answer");
     assert!(matches!(err, Error::SessionLost), "{err:?}");
     conn.release().expect("nobody uses it");
     assert_eq!(soon("the rows", conn.query(all, &[])).await.expect("rows").len(), 10_002);
+    assert_ne!(backend(&conn).await, pid);
 }
