@@ -9,9 +9,6 @@
 //! ```
 //!
 //! Several users share the session, and their statements are pipelined. [`LeaseState`] knows what is in flight and who may send.
-//! A *repair* makes a session usable again while it is still lent: it cancels what was abandoned, sends the rollback of a
-//! transaction that was dropped, and holds everybody back meanwhile. A repair that fails or takes longer than `reset_timeout`
-//! breaks the lease: its users get [`Error::SessionLost`], and the session is discarded at the return.
 //!
 //! A statement comes in at [`statement`]. To follow it, read [`SessionUse`], [`state`] and [`transaction_stack`]; for how a session comes
 //! and goes, [`lender`] and [`reset`]. An [`OwnedSession`]
@@ -49,6 +46,7 @@ mod pipeline;
 mod batch;
 mod request_info;
 mod request_settings;
+mod repair;
 mod refused_write;
 mod reset;
 #[cfg(feature = "testing")]
@@ -74,18 +72,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use crate::error::BusyWith;
 use crate::pool::{Pool, PooledSession};
-use crate::session::{Session, cancel_until_quiet};
+use crate::session::Session;
 use crate::stats::{Activity, Doing, Holder};
 use crate::tokio_postgres::types::ToSql;
-use crate::{Error, Result, telemetry};
+use crate::{Error, Result};
 use health::Health;
 use lender::Loan;
-use stage::Rollback;
-use state::{LeaseState, Repair, Reply};
+use state::{LeaseState, Reply};
 use transaction_stack::FrameId;
 
 /// The parameters of a statement, as tokio-postgres takes them.
@@ -243,67 +239,6 @@ impl Lease {
             self.opened();
         }
     }
-
-    /// Starts a repair at home, if one is due.
-    pub(crate) fn repair_if_due(self: &Arc<Self>, mut state: MutexGuard<'_, LeaseState>) {
-        let due = state.repair_due();
-        let decided = state.decided_callbacks();
-        drop(state);
-        if let Some(decided) = decided {
-            ending::run_decided(self, decided);
-        }
-        if due {
-            // Created before the task: a home that has stopped drops the task without polling it.
-            let cut_off = CutOff(Some(Arc::clone(self)));
-            self.pool().home().spawn(Arc::clone(self).repaired(cut_off));
-        }
-    }
-
-    async fn repaired(self: Arc<Self>, mut cut_off: CutOff) {
-        self.repair().await;
-        // The session is open to others, and the next repair may have begun.
-        cut_off.0 = None;
-        self.opened();
-        self.ask_after_refused_write();
-        let decided = self.state().decided_callbacks();
-        if let Some(decided) = decided {
-            ending::run_decided(&self, decided);
-        }
-    }
-
-    /// Cancels what was abandoned and sends the pending rollback, each within `reset_timeout`.
-    async fn repair(&self) {
-        let bound = self.pool().session_settings().reset_timeout;
-        loop {
-            let Some(repair) = self.state().next_repair() else {
-                return;
-            };
-            if timeout(bound, self.carry_out(repair)).await != Ok(true) {
-                telemetry::repair_failed(self.pool().stats().name(), bound);
-                self.state().health.break_down();
-                return;
-            }
-        }
-    }
-
-    async fn carry_out(&self, repair: Repair) -> bool {
-        self.session().driver().go_home();
-        if let Some(abandoned) = repair.abandoned
-            && !cancel_until_quiet(self.session(), self.pool().connector(), abandoned).await
-        {
-            return false;
-        }
-        let Some(rollback) = repair.rollback else {
-            return true;
-        };
-        let is_whole = rollback == Rollback::Transaction;
-        let sql = if is_whole { leftovers::rollback(self) } else { rollback.sql() };
-        let rolled_back = self.session().client().batch_execute(&sql).await.is_ok();
-        if rolled_back && is_whole {
-            self.transaction_ended();
-        }
-        rolled_back
-    }
 }
 
 impl Activity for Lease {
@@ -321,18 +256,6 @@ impl Drop for Lease {
             let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
             loan.tell_of_end(mem::take(&mut state.told_of_end));
             loan.give_back(state, &self.request.settings);
-        }
-    }
-}
-
-/// Breaks the lease when the runtime of a repair stops, so that nobody waits for the repair.
-struct CutOff(Option<Arc<Lease>>);
-
-impl Drop for CutOff {
-    fn drop(&mut self) {
-        if let Some(lease) = self.0.take() {
-            lease.state().health.break_down();
-            lease.opened();
         }
     }
 }

@@ -15,9 +15,10 @@
 
 use std::sync::Arc;
 
+use super::Lease;
 use super::health::Health;
+use super::repair::CutOff;
 use super::state::LeaseState;
-use super::{CutOff, Lease};
 use crate::Error;
 use crate::stats::EndReason;
 use crate::tokio_postgres::error::SqlState;
@@ -51,11 +52,11 @@ impl Lease {
         drop(state);
         let (lease, bound) = (Arc::clone(self), self.pool().session_settings().reset_timeout);
         // Created before the task: a home that has stopped drops the task without polling it.
-        let cut_off = CutOff(Some(Arc::clone(self)));
+        let cut_off = CutOff::of(self);
         self.pool().home().spawn(async move {
             let mut cut_off = cut_off;
             let is_answered = lease.session().looks_again(bound).await;
-            cut_off.0 = None;
+            cut_off.done();
             let mut state = lease.state();
             // An answer that is still due would be waited for by whoever sends next.
             if !is_answered || lease.session().retire_reason() == Some(EndReason::ReadOnly) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::callbacks::Decided;
 use super::health::Health;
-use super::stage::Rollback;
 use super::transaction_stack::{FrameId, TransactionStack};
 use crate::error::BusyWith;
 use crate::pool::Told;
@@ -32,7 +31,7 @@ pub(crate) struct LeaseState {
     /// The row stream or copy that is open. The answers of later statements would be stuck behind it.
     pub(crate) streaming: Option<BusyWith>,
     /// A statement was dropped before its answer was read, and may still run.
-    abandoned: Option<Abandoned>,
+    pub(super) abandoned: Option<Abandoned>,
     pub(crate) health: Health,
     pub(crate) transactions: TransactionStack,
     pub(crate) side_effects: SideEffects,
@@ -93,13 +92,6 @@ pub(crate) struct SettingsSent {
     pub(crate) is_final: bool,
     /// The server is known to keep what is prepared.
     pub(crate) keeps: bool,
-}
-
-/// The next step of a repair.
-#[derive(Debug)]
-pub(crate) struct Repair {
-    pub(crate) abandoned: Option<Abandoned>,
-    pub(crate) rollback: Option<Rollback>,
 }
 
 /// Stands for the version of settings that an earlier request has left on the session.
@@ -234,31 +226,6 @@ impl LeaseState {
     /// Whether statements may have done to the session what nobody knows.
     pub(crate) fn has_unknown_effects(&self) -> bool {
         self.untracked || self.side_effects.session
-    }
-
-    /// Says whether a repair has to start. If so, nobody else may send from now on.
-    pub(crate) fn repair_due(&mut self) -> bool {
-        let due = self.health == Health::Sound
-            && self.in_flight == 0
-            && (self.abandoned.is_some() || self.transactions.has_pending_rollback());
-        if due {
-            self.health.hold();
-        }
-        due
-    }
-
-    /// The next step of a repair. `None` ends it and opens the session to everybody.
-    pub(crate) fn next_repair(&mut self) -> Option<Repair> {
-        let abandoned = self.abandoned.take();
-        let rollback = self.transactions.take_pending_rollback();
-        if abandoned.is_none() && rollback.is_none() {
-            self.health.release();
-            return None;
-        }
-        if rollback.is_some() {
-            self.invalidate_settings();
-        }
-        Some(Repair { abandoned, rollback })
     }
 
     /// Takes the callbacks that nothing has to be waited for any more.
