@@ -83,8 +83,9 @@ impl<'s, 'p> Described<'s, 'p> {
         self.send(lease, info, named.as_ref(), take).await
     }
 
-    /// Fails if the columns of the statement do not fit the plan.
+    /// Fails if the columns of a statement that was prepared do not fit the plan. What was known before does not count any more.
     pub(super) fn check(&mut self, statement: &Statement) -> Result<()> {
+        self.known = None;
         self.plan.as_mut().map_or(Ok(()), |plan| plan.find(statement.columns()))?;
         Ok(())
     }
