@@ -108,18 +108,23 @@ fn restore(settings: &StartupSettings, application_name: Option<&str>) -> String
     sql
 }
 
-/// Settings of extensions and roles are not listed with their source, so their values are compared.
+/// Whether a setting came with the login is known by its source. Those of applications (`app.tenant`), and `role`, have none that is shown, so
+/// their values are compared.
 fn not_in_force(settings: &StartupSettings) -> String {
     if settings.is_empty() {
         return String::new();
     }
-    let given =
-        settings.iter().map(|(name, startup)| format!("({}, {})", literal(name), literal(&startup.value)));
+    let given = settings.iter().map(|(name, startup)| {
+        let is_compared = name.contains('.') || name.eq_ignore_ascii_case("role");
+        let value = if is_compared { literal(&startup.value) } else { "NULL".to_owned() };
+        format!("({}, {value})", literal(name))
+    });
     format!(
         "SELECT given.name FROM (VALUES {}) AS given (name, value) LEFT JOIN pg_catalog.pg_settings AS known \
          ON pg_catalog.lower(known.name) = pg_catalog.lower(given.name) WHERE CASE WHEN known.name IS NULL \
-         THEN pg_catalog.current_setting(given.name, true) IS DISTINCT FROM given.value \
-         ELSE known.source NOT IN ('client', 'override') END LIMIT 1",
+         THEN given.value IS NOT NULL AND pg_catalog.current_setting(given.name, true) IS DISTINCT FROM given.value \
+         ELSE known.source IN ('default', 'environment variable', 'configuration file', 'command line', 'global', \
+         'database', 'user', 'database user') END LIMIT 1",
         given.collect::<Vec<_>>().join(", ")
     )
 }

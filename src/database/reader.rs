@@ -127,7 +127,8 @@ async fn measure(
             return;
         }
         let Some(connector) = primary.upgrade().map(|pool| Arc::clone(pool.connector())) else { return };
-        let answer = asked(&lag, &connector, session.take());
+        // That of a host that takes no writes any more would answer for a primary that is one no longer.
+        let answer = asked(&lag, &connector, session.take().filter(|session| !session.is_given_up()));
         session = match select(pin!(answer), pin!(stopped.cancelled())).await {
             Either::Left((Ok(session), _)) => {
                 backoff = Backoff::default();

@@ -260,7 +260,7 @@ async fn prepared<'a, C: FnMut(u64)>(
     pipeline.all().await?;
     let (lease, session) = (session_use.lease(), session_use.session());
     let prepared = match lease.is_unpinned() {
-        false => session.prepare(sql).map_err(Error::from).boxed(),
+        false => session.prepare(sql, !lease.has_names_of_its_own()).map_err(Error::from).boxed(),
         true => prepare_unpinned(session_use, sql, pipeline.is_untouched())
             .map_ok(|statement| Prepared { statement, info: session.info(sql) })
             .boxed(),

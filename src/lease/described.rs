@@ -22,7 +22,14 @@ pub(super) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
 pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
     let session = lease.session();
     let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
-    unpinned.prepare(session.client(), sql).await?.ok_or(Error::SessionLost)
+    unpinned.prepare(session.client(), sql, !lease.has_names_of_its_own()).await?.ok_or(Error::SessionLost)
+}
+
+impl Lease {
+    /// Whether a text may name other tables here than on other sessions, because of a search path. Then its types are of no use to others.
+    pub(super) fn has_names_of_its_own(&self) -> bool {
+        self.settings().may_change_names() || self.state().has_unknown_effects()
+    }
 }
 
 /// A statement, and what is known of its types.
@@ -61,7 +68,7 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     fn look_up(&mut self, lease: &Lease) {
-        let known = lease.session().types(self.sql);
+        let known = lease.session().types(self.sql).filter(|_| !lease.has_names_of_its_own());
         self.known = known.filter(|known| known.params().len() == self.params.len());
     }
 

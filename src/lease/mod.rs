@@ -205,6 +205,7 @@ impl Lease {
         let mut state = self.state();
         state.transactions.note(answer);
         state.complete(sent);
+        let asks = state.refused_write;
         let broken = answer.as_ref().is_err_and(Error::is_out_of_step);
         if broken {
             state.health.break_down();
@@ -213,7 +214,7 @@ impl Lease {
         if broken {
             self.opened();
         }
-        if answer.is_err() {
+        if asks {
             self.ask_after_refused_write();
         }
     }

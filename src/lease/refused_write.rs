@@ -62,6 +62,8 @@ impl Lease {
             if !is_answered || lease.session().retire_reason() == Some(EndReason::ReadOnly) {
                 state.health.break_down();
             }
+            // Another connection asks when this session has ended.
+            state.refused_write |= !is_answered;
             state.health.release();
             lease.repair_if_due(state);
             lease.opened();
@@ -74,6 +76,7 @@ impl LeaseState {
     fn take_refused_write(&mut self) -> bool {
         let due = self.refused_write
             && self.health == Health::Sound
+            && self.in_flight == 0
             && self.streaming.is_none()
             && !self.in_transaction()
             && !self.side_effects.transaction

@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// The settings after which the server refuses to write.
 const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "transaction_read_only"];
 
+/// The search path, and what may have one of its own in it: `"$user"`.
+const SEARCH_PATH: [&str; 3] = ["search_path", "role", "session_authorization"];
+
 /// What a request wants to be set on its session.
 #[derive(Default)]
 pub(crate) struct RequestSettings {
@@ -50,8 +53,17 @@ impl RequestSettings {
 
     /// Whether one of them is what makes a session read-only.
     pub(crate) fn ask_for_read_only(&self) -> bool {
+        self.have_one_of(&READ_ONLY)
+    }
+
+    /// Whether one of them may change which table a name in a text means.
+    pub(crate) fn may_change_names(&self) -> bool {
+        self.version() > 0 && self.have_one_of(&SEARCH_PATH)
+    }
+
+    fn have_one_of(&self, names: &[&str]) -> bool {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        settings.iter().any(|(name, _)| READ_ONLY.iter().any(|known| name.eq_ignore_ascii_case(known)))
+        settings.iter().any(|(name, _)| names.iter().any(|known| name.eq_ignore_ascii_case(known)))
     }
 
     /// Applies the settings, after a reset of what an earlier request has left on the session, and returns the version. `restore` is run

@@ -148,6 +148,9 @@ impl SessionUse {
                 {
                     return Some(Err(err));
                 }
+                if prepared && *within != state.transactions.innermost() {
+                    return Some(Err(Error::TransactionEnded));
+                }
                 let in_transaction = || frame.is_some() || state.transactions.has_frame();
                 sent_as = if reply == Reply::Alone && in_transaction() { Reply::Batch } else { reply };
                 let statement = info.as_deref();
@@ -258,6 +261,14 @@ impl SessionUse {
         self.lease.let_others(sent, state);
         let Err::<Infallible, _>(err) = answer;
         err
+    }
+
+    /// Records that a statement has not run, and is prepared and sent again: in the transaction in which it was sent, or not at all. Has to
+    /// be called before its answer is recorded.
+    pub(crate) fn prepares_again(&mut self) {
+        if !mem::replace(&mut self.preparing, true) {
+            self.lease.state().preparing += 1;
+        }
     }
 
     /// Records that the last answer was an error.

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, TryStreamExt};
 
 use super::ahead::Ahead;
 use super::deadline::bounded;
-use super::prepared::{along, prepare};
+use super::prepared::{along, is_of_ended_transaction, prepare};
 use super::session_use::SessionUse;
 use super::started::Started;
 use super::state::Reply;
@@ -15,7 +15,6 @@ use super::{Params, nameless, unpinned};
 use crate::row::Plan;
 use crate::session::Prepared;
 use crate::sql::side_effects;
-use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{CopyInSink, CopyOutStream, Row, RowStream, Statement};
 use crate::{Error, Result};
 
@@ -195,9 +194,7 @@ async fn start(
         let prepared = prepared(session_use, sql, plan.as_deref_mut(), answer).await;
         let (statement, ahead) = match (prepared, refused.take()) {
             // In a transaction the first refusal has failed it, and the caller has to see that one.
-            (Err(err), Some(first)) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
-                return Err(*first);
-            }
+            (Err(err), Some(first)) if is_of_ended_transaction(&err) => return Err(*first),
             (prepared, first) => {
                 refused = first;
                 prepared?
@@ -215,6 +212,9 @@ async fn start(
             Err(err) => return Err(session_use.refused(err)),
         };
         let renewable = session_use.session().forget(sql, &err);
+        if renewable && refused.is_none() {
+            session_use.prepares_again();
+        }
         let err = session_use.refused(err.into());
         match refused {
             Some(first) => return Err(*first),

@@ -17,12 +17,11 @@ use super::Params;
 use super::deadline::bounded;
 use super::described::{Described, Take, doubt_failed};
 use super::look_ups::Failure;
-use super::prepared::{along, prepare};
+use super::prepared::{along, is_of_ended_transaction, prepare};
 use super::session_use::SessionUse;
 use super::state::Reply;
 use crate::row::Plan;
 use crate::stats::StatementInfo;
-use crate::tokio_postgres::error::SqlState;
 use crate::tokio_postgres::{RowStream, Statement};
 use crate::{Error, Result};
 
@@ -87,6 +86,9 @@ async fn start(
             Err(failure) => failure,
         };
         let can_run_again = failure.can_run_again();
+        if can_run_again {
+            session_use.prepares_again();
+        }
         let err = failed(session_use, described.sql(), failure);
         if !can_run_again {
             return Err(err);
@@ -95,9 +97,7 @@ async fn start(
     }
     let statement = match prepare(session_use, described.sql()).boxed().await {
         // In a transaction the first refusal has failed it, and the caller has to see that one.
-        Err(err) if err.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => {
-            return Err(first.unwrap_or(err));
-        }
+        Err(err) if is_of_ended_transaction(&err) => return Err(first.unwrap_or(err)),
         prepared => prepared?.statement,
     };
     if let Err(err) = described.check(&statement) {

@@ -20,10 +20,12 @@ use super::deadline::bounded;
 use super::described::{Described, Take, prepare};
 use super::leftovers::before_commit;
 use super::own_transaction::OwnTransaction;
+use super::prepared::is_of_ended_transaction;
 use super::session_use::SessionUse;
 use super::stage::Stage;
 use super::started::Started;
 use super::state::Reply;
+use super::transaction::is_refused_commit;
 use super::{Lease, Params};
 use crate::config::Reset;
 use crate::row::Plan;
@@ -144,12 +146,20 @@ pub(super) async fn run(
         let info = lease.session().info(sql);
         let side_effects = info.side_effects();
         session_use.runs(Arc::clone(&info));
-        let mut is_first = true;
+        let mut refused = None;
+        let mut is_first;
         loop {
             lease.check_unpinned(sql, side_effects, false, || info.may_draw())?;
             let mut described = Described::new(&lease, sql, params, plan.as_deref_mut());
             let alone = described.is_known() && lease.needs_no_transaction(side_effects);
-            session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await?;
+            let sent = session_use.send(side_effects, if alone { Reply::Whole } else { Reply::Alone }).await;
+            match (sent, refused.take()) {
+                (Err(err), Some(first)) if is_of_ended_transaction(&err) => return Err(first),
+                (sent, first) => {
+                    is_first = first.is_none();
+                    sent?;
+                }
+            }
             let stands_alone = !session_use.is_in_transaction();
             let ran = match session_use.has_own_transaction() {
                 false => described.run(&lease, &info, take).await,
@@ -158,10 +168,14 @@ pub(super) async fn run(
                     Err(err) => Err(err),
                 },
             };
-            let again = matches!(ran, Err(Error::Postgres(_))) && described.can_run_again(stands_alone);
-            let ran = session_use.answered(ran);
-            if !mem::take(&mut is_first) || !again {
-                return ran;
+            let again =
+                is_first && matches!(ran, Err(Error::Postgres(_))) && described.can_run_again(stands_alone);
+            if again {
+                session_use.prepares_again();
+            }
+            match session_use.answered(ran) {
+                Err(first) if again => refused = Some(first),
+                ran => return ran,
             }
         }
     })
@@ -258,6 +272,12 @@ async fn commit_behind<T>(lease: &Lease, statement: impl Future<Output = Result<
         Err(_) => lease.state().transactions.stage_own(Stage::Open),
     }
     let value = ran?;
-    committed.map_err(Error::from)?;
-    Ok(value)
+    match committed.map_err(Error::from) {
+        Ok(()) => Ok(value),
+        // A server that spreads the transaction over others may have committed.
+        Err(err) if err.as_db_error().is_some() && !is_refused_commit(&err) => {
+            Err(Error::OutcomeUnknown(Box::new(err)))
+        }
+        Err(err) => Err(err),
+    }
 }

@@ -69,7 +69,7 @@ impl ClientGuard {
         let session = self.session_use.session();
         let prepared = match session.cached(sql) {
             Some(prepared) => prepared,
-            None => session.prepare(sql).await?,
+            None => session.prepare(sql, false).await?,
         };
         Ok(prepared.statement)
     }

@@ -239,7 +239,7 @@ impl fmt::Display for ConnectError {
                 let setting = Escaped(setting);
                 write!(
                     f,
-                    "{server} has not got the setting `{setting}`: a pooler drops start-up parameters; set `pooler` to its mode"
+                    "{server} has not got the setting `{setting}`: a pooler drops start-up parameters (set `pooler` to its mode), or the login may not set it"
                 )
             }
             Cause::Postgres(err) if is_of_pooler(err) => {

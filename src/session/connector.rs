@@ -43,8 +43,6 @@ pub(crate) struct Connector {
     pub(super) passwords: Passwords,
     /// That of a server that is not PostgreSQL.
     pub(super) dialect: OnceCell<Dialect>,
-    /// A session has been asked whether the start-up parameters are in force, and they are.
-    pub(super) passed_on: AtomicBool,
 }
 
 impl Connector {
@@ -57,7 +55,6 @@ impl Connector {
             tls,
             passwords: Passwords::new(hooks.password.clone()),
             dialect: OnceCell::new(),
-            passed_on: AtomicBool::new(false),
             hooks,
             stats,
             alive: Arc::default(),

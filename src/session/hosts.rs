@@ -30,6 +30,8 @@ pub(crate) struct Host {
 #[derive(Debug, Default)]
 struct Memory {
     avoided_until: Option<Instant>,
+    /// A session of it had the settings that came with its login.
+    gets_settings: bool,
     sessions: Vec<Weak<Standing>>,
 }
 
@@ -69,6 +71,15 @@ impl Host {
     /// Records that it did not answer, or is not what is wanted.
     pub(crate) fn avoid(&self) {
         self.memory(|memory| memory.avoided_until = Some(Instant::now() + AVOIDED));
+    }
+
+    /// Whether a session of it was found to have the settings that came with its login.
+    pub(super) fn gets_settings(&self) -> bool {
+        self.memory(|memory| memory.gets_settings)
+    }
+
+    pub(super) fn got_settings(&self) {
+        self.memory(|memory| memory.gets_settings = true);
     }
 
     /// Records a session of this host.

@@ -144,20 +144,17 @@ impl LoggedIn {
     }
 
     /// Sets what a pooler in session mode has not passed on of the start-up parameters, and finds out what one in transaction mode does
-    /// with names. Where none is declared, fails if the server has not got the start-up parameters; `passed_on` remembers that it has.
-    pub(super) async fn adapt(
-        &mut self,
-        settings: &SessionSettings,
-        passed_on: &AtomicBool,
-    ) -> Result<(), Cause> {
+    /// with names. Where none is declared, fails if the server has not got the start-up parameters. One session of each host is asked.
+    pub(super) async fn adapt(&mut self, settings: &SessionSettings) -> Result<(), Cause> {
+        let host = &self.place.host;
         match settings.pooler {
-            Pooler::None if settings.not_in_force.is_empty() || passed_on.load(Ordering::Relaxed) => {}
+            Pooler::None if settings.not_in_force.is_empty() || host.gets_settings() => {}
             Pooler::None => {
                 match value(&self.client, &settings.not_in_force).await {
                     Ok(Some(setting)) => return Err(Cause::Dropped(setting)),
-                    // The login may not look at one of them, or the server lists none: nobody knows.
+                    // The login may not look, or the server lists none: nobody knows.
                     Err(err) if err.code().is_none() => return Err(err.into()),
-                    Ok(None) | Err(_) => passed_on.store(true, Ordering::Relaxed),
+                    Ok(None) | Err(_) => host.got_settings(),
                 }
             }
             Pooler::Session => self.client.batch_execute(&settings.restore).await.map_err(Cause::from)?,
@@ -176,6 +173,11 @@ impl LoggedIn {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Whether its host was found to be none that is wanted any more, or to be silent.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.place.standing.retire_reason().is_some() || self.place.standing.is_silent()
     }
 
     /// What the server said to something that it has to do first.

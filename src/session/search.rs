@@ -206,7 +206,7 @@ impl Connector {
                 logged_in.place.dialect = found.clone();
             }
             logged_in.check_lag(self.hooks().lag.as_deref()).await?;
-            logged_in.adapt(&self.settings.session, &self.passed_on).await
+            logged_in.adapt(&self.settings.session).await
         };
         if let Err(cause) = ready.await {
             logged_in.end().await;

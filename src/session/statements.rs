@@ -47,14 +47,14 @@ impl Session {
         self.cached(sql).map_or_else(|| self.stats.register.get(sql), |prepared| prepared.info)
     }
 
-    /// Prepares a statement and keeps it for the next time, or else its types.
-    pub(crate) async fn prepare(&self, sql: &str) -> Result<Prepared, Error> {
+    /// Prepares a statement and keeps it for the next time, or else its types if it `learns` them.
+    pub(crate) async fn prepare(&self, sql: &str, learns: bool) -> Result<Prepared, Error> {
         let statement = self.client.prepare(sql).await?;
         let prepared = Prepared { statement, info: self.stats.register.get(sql) };
         if let Some(cache) = &self.statements {
             let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
             cache.put(sql.into(), prepared.clone());
-        } else if let Some(texts) = &self.texts {
+        } else if let Some(texts) = self.texts.as_ref().filter(|_| learns) {
             texts.learn(sql, &prepared.statement);
         }
         Ok(prepared)

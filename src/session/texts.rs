@@ -12,6 +12,7 @@ use lru::LruCache;
 
 use super::changed::Changed;
 use crate::row::KeptColumn;
+use crate::sql::has_types_of_its_own;
 use crate::tokio_postgres::types::Type;
 use crate::tokio_postgres::{Column, Statement};
 
@@ -63,6 +64,7 @@ impl Texts {
     /// Keeps the types of a text that was prepared, if all are built in.
     pub(super) fn learn(&self, sql: &str, statement: &Statement) {
         if sql.len() <= LONGEST_TEXT
+            && has_types_of_its_own(sql)
             && let Some(types) = Types::of(statement)
         {
             self.known().put(sql.into(), Arc::new(types));

@@ -91,12 +91,18 @@ impl Unpinned {
         self.is_lost.store(true, Ordering::Release);
     }
 
-    /// Prepares a text, in a transaction that is open. It may be run until that ends. `None` if the session is lost.
+    /// Prepares a text, in a transaction that is open. It may be run until that ends. `None` if the session is lost. `learns` keeps its types
+    /// for the other sessions.
     ///
     /// What the pooler has prepared of old may be refused for a change of its tables. The next time it is prepared anew.
     ///
     /// Cancel safety: dropped, the session is lost.
-    pub(crate) async fn prepare(&self, client: &Client, sql: &str) -> Result<Option<Statement>, Error> {
+    pub(crate) async fn prepare(
+        &self,
+        client: &Client,
+        sql: &str,
+        learns: bool,
+    ) -> Result<Option<Statement>, Error> {
         let mut look_ups = self.look_ups.lock().await;
         if self.is_lost.swap(true, Ordering::AcqRel) {
             return Ok(None);
@@ -122,7 +128,9 @@ impl Unpinned {
         let statement = prepared.inspect_err(|err| {
             self.is_lost.store(!is_of_text(err), Ordering::Release);
         })?;
-        self.texts.learn(sql, &statement);
+        if learns {
+            self.texts.learn(sql, &statement);
+        }
         if !types(&statement).all(is_built_in)
             && !self.keeps_names()
             && !types(&statement).all(|of| look_ups.types.contains(&of.oid()))

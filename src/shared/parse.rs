@@ -26,7 +26,7 @@ pub(super) fn prepare(session: &Arc<SharedSession>, info: Arc<StatementInfo>, no
         return;
     }
     let (there, text) = (Arc::clone(session), Arc::clone(&info));
-    let mut parse = async move { there.session().prepare(text.sql()).await.map(drop) }.boxed();
+    let mut parse = async move { there.session().prepare(text.sql(), false).await.map(drop) }.boxed();
     // Polled once, it has been sent.
     if parse.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
         return;

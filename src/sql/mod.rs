@@ -50,7 +50,7 @@ pub(crate) use sequences::{Within, may_draw};
 pub(crate) use session_state::needs_session;
 pub(crate) use shareable::is_shareable;
 pub(crate) use summary::summary;
-use tokens::{Kind, Token, tokens};
+use tokens::{Kind, Scanner, Token, tokens};
 
 /// What a statement may leave behind on its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -112,6 +112,17 @@ pub(crate) fn only_reads(sql: &str) -> bool {
     side_effects(sql) == SideEffects::CLEAN
         && tokens(sql)
             .is_some_and(|tokens| !tokens.iter().any(|token| token.is_one_of(CHANGES) || token.is("SHARE")))
+}
+
+/// Whether a statement has its own columns and parameters, and not those of a cursor or of a statement that SQL has prepared.
+pub(crate) fn has_types_of_its_own(sql: &str) -> bool {
+    let mut scanner = Scanner::new(sql);
+    while let Some(Some(token)) = scanner.next_token() {
+        if !token.is("(") {
+            return token.is_one_of(QUERIES) || token.is_one_of(CHANGES);
+        }
+    }
+    false
 }
 
 /// Whether SQL that cannot be read has a word in it that begins or ends transactions.

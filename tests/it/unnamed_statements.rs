@@ -35,10 +35,15 @@ struct Line {
 
 impl Line {
     async fn new(size: u32, pooler: Pooler) -> Self {
+        Self::keeping(0, size, pooler).await
+    }
+
+    /// With so many prepared statements.
+    async fn keeping(statement_cache_size: u32, size: u32, pooler: Pooler) -> Self {
         let database = database().await;
         Observer::of(&database).await.connection().batch_execute(SCHEMA).await.expect("a schema");
         let (proxy, through) = Proxy::to(&database).await;
-        let config = Config { statement_cache_size: 0, pooler, ..sized(through, size) };
+        let config = Config { statement_cache_size, pooler, ..sized(through, size) };
         Self { db: connected(config).await, proxy, database }
     }
 

@@ -126,7 +126,7 @@ async fn a_pooler_that_drops_start_up_parameters_is_found_out() {
         assert!(err.is_final());
         let text = format!("{err:#}");
         assert!(text.contains(&format!("has not got the setting `{name}`")), "{text}");
-        assert!(text.contains("set `pooler` to its mode"), "{text}");
+        assert!(text.contains("(set `pooler` to its mode)"), "{text}");
         for config in [behind(Pooler::Session), config(Pooler::None, database.dsn().to_owned())] {
             let db = connected(config).await;
             let set: String =

@@ -1,11 +1,13 @@
 //! Tables that change under texts that are known.
 
 use std::error;
+use std::time::Duration;
 
 use actix_pg::tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use actix_pg::{Connection, Error, FromRow, Pooler};
 use actix_web::web::BytesMut;
 use futures_util::TryStreamExt;
+use futures_util::future::join;
 
 use super::{Line, READ, Thing, WRITE, thing};
 
@@ -79,6 +81,49 @@ async fn a_parameter_whose_type_has_changed_is_looked_up_again() {
     assert_eq!(line.count().await, before);
     conn.batch(&batch).await.expect("all");
     assert_eq!(line.count().await, 0);
+}
+
+/// A statement that is refused, and is prepared and sent again, is in the transaction in which it was sent, or does not run. Also one that was
+/// prepared before the change.
+#[actix_web::test]
+async fn a_text_that_is_refused_changes_no_transaction() {
+    for (kept, sql, change) in [
+        (0, "DELETE FROM things WHERE id = $1", "ALTER TABLE things ALTER id TYPE text"),
+        (100, "DELETE FROM things WHERE id = $1 RETURNING *", "ALTER TABLE things ADD COLUMN more int"),
+    ] {
+        for begins_behind in [true, false] {
+            let line = Line::keeping(kept, 1, Pooler::None).await;
+            let conn = line.db.connection();
+            conn.execute(sql, &[&Number(9)]).await.expect("no row");
+            line.change(change).await;
+            line.proxy.delay(Duration::from_millis(100));
+            let deleted = if begins_behind {
+                // It is on its way when the transaction begins.
+                let rolled_back = async {
+                    let tx = conn.transaction().await.expect("a transaction");
+                    tx.query("SELECT 1", &[]).await.expect("a row");
+                    tx.rollback().await.expect("an end");
+                };
+                join(conn.execute(sql, &[&Number(1)]), rolled_back).await.0
+            } else {
+                // It is on its way in the transaction when that is given up.
+                let tx = conn.transaction().await.expect("a transaction");
+                tx.execute("DELETE FROM things WHERE name = 'two'", &[]).await.expect("a row");
+                join(conn.execute(sql, &[&Number(1)]), async { drop(tx) }).await.0
+            };
+            line.proxy.heal();
+            let count = line.count().await;
+            match deleted {
+                Ok(deleted) => assert_eq!((deleted, count), (1, 1), "{sql}"),
+                Err(err) => {
+                    let code = err.code().map(|code| code.code().to_owned());
+                    assert!(matches!(code.as_deref(), Some("42883" | "0A000")), "{err:?}");
+                    assert_eq!(count, 2, "{sql}");
+                }
+            }
+            assert!(begins_behind || count == 2, "the transaction was rolled back");
+        }
+    }
 }
 
 /// What a function says in the server's words comes from something that has run.
@@ -205,4 +250,31 @@ async fn behind_a_pooler_in_transaction_mode_a_parameter_is_looked_up_again() {
     let tx = conn.transaction().await.expect("a transaction");
     assert_eq!(tx.query(read, &[&Number(1)]).await.expect("a row").len(), 1);
     tx.commit().await.expect("a commit");
+}
+
+/// A text means the tables of the search path. What is known of it for one tenant is not what another one has.
+#[actix_web::test]
+async fn a_search_path_has_types_of_its_own() {
+    let line = Line::one().await;
+    line.change("CREATE EXTENSION IF NOT EXISTS citext").await;
+    for (tenant, of) in [("one", "text"), ("two", "citext")] {
+        line.change(&format!(
+            "CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.users (email public.{of}); INSERT INTO {tenant}.users VALUES ('Ada')"
+        ).replace("public.text", "text"))
+        .await;
+    }
+    let sql = "SELECT count(*) FROM users WHERE email = $1";
+    for _ in 0..2 {
+        for (tenant, found) in [("one", 0), ("two", 1)] {
+            let conn = line.db.connection();
+            conn.set_config("search_path", &format!("{tenant}, public")).expect("a setting");
+            let count: i64 = conn.query_one_scalar(sql, &[&"ADA"]).await.expect("a count");
+            assert_eq!(count, found, "{tenant}");
+            conn.close().expect("nothing runs");
+            let conn = line.db.connection();
+            conn.batch_execute(&format!("SET search_path = {tenant}, public")).await.expect("a setting");
+            let count: i64 = conn.query_one_scalar(sql, &[&"ADA"]).await.expect("a count");
+            assert_eq!(count, found, "{tenant}");
+        }
+    }
 }
