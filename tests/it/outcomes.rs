@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use actix_pg::testing::TestDatabase;
-use actix_pg::{Connection, Database, Error, RequestTransaction, Result};
+use actix_pg::{Connection, Database, Error, IsolationLevel, RequestTransaction, Result};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use test_support::{TestApp, connect};
@@ -140,4 +140,37 @@ async fn no_callback_runs() {
     works(&conn).await;
     drop(conn);
     db.close().await;
+}
+
+/// A server with `postgres_fdw` has the others commit before it finds out that it cannot. Nothing may run again.
+#[actix_web::test]
+async fn so_has_a_commit_that_another_server_may_have_carried_out() {
+    let (_database, db) = connect(2).await;
+    let (port, name): (String, String) = db
+        .query_one_as("SELECT current_setting('port'), current_database()::text", &[])
+        .await
+        .expect("a row");
+    let schema = format!(
+        "CREATE EXTENSION postgres_fdw;
+         CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{port}', dbname '{name}');
+         CREATE USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (user 'postgres', password_required 'false');
+         CREATE TABLE here (id int); CREATE TABLE there (id int);
+         CREATE FOREIGN TABLE elsewhere (id int) SERVER other OPTIONS (table_name 'there');"
+    );
+    db.batch_execute(&schema).await.expect("a schema");
+    let (one, other) = (db.connection(), db.connection());
+    let begin = async |conn: &Connection| {
+        let tx = conn.build_transaction().isolation_level(IsolationLevel::Serializable).begin().await?;
+        tx.query_one_scalar::<i64>("SELECT count(*) FROM here", &[]).await?;
+        tx.execute("INSERT INTO here VALUES (1)", &[]).await?;
+        Ok::<_, Error>(tx)
+    };
+    let (late, early) =
+        (begin(&one).await.expect("a transaction"), begin(&other).await.expect("a transaction"));
+    late.execute("INSERT INTO elsewhere VALUES (1)", &[]).await.expect("a row there");
+    early.commit().await.expect("a commit");
+    let err = late.commit().await.expect_err("it lost against the other");
+    assert_eq!(said(&err), ("unknown", Some("40001")));
+    let there: i64 = other.query_one_scalar("SELECT count(*) FROM there", &[]).await.expect("a count");
+    assert_eq!(there, 1, "the other server has committed");
 }
