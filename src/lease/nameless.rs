@@ -5,13 +5,18 @@
 //!   with another backend in each transaction     unpinned.rs
 //! ```
 
-use super::described::{Take, has_other_columns};
+use super::Params;
 use super::session_use::SessionUse;
 use super::started::Started;
-use super::{Params, unnamed, unpinned};
 use crate::row::Plan;
 use crate::tokio_postgres::{Column, Row, RowStream};
 use crate::{Error, Result};
+use described::{Take, has_other_columns};
+
+pub(super) mod described;
+mod look_ups;
+mod unnamed;
+pub(super) mod unpinned;
 
 pub(super) async fn query(
     mut session_use: SessionUse,

@@ -7,11 +7,12 @@ use futures_util::{FutureExt, TryStreamExt};
 
 use super::ahead::Ahead;
 use super::deadline::bounded;
+use super::nameless::unpinned;
 use super::prepared::{along, is_of_ended_transaction, prepare};
 use super::session_use::SessionUse;
 use super::started::Started;
 use super::state::Reply;
-use super::{Params, nameless, unpinned};
+use super::{Params, nameless};
 use crate::row::Plan;
 use crate::session::Prepared;
 use crate::sql::side_effects;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
-//! cleared in the same message as COMMIT: [`leftovers`](super::leftovers).
+//! cleared in the same message as COMMIT: [`leftovers`](crate::lease::leftovers).
 
 use std::mem;
 use std::pin::pin;
@@ -16,18 +16,18 @@ use std::sync::Arc;
 
 use futures_util::future::{Either, join, select};
 
-use super::deadline::bounded;
 use super::described::{Described, Take, prepare};
-use super::leftovers::before_commit;
-use super::own_transaction::OwnTransaction;
-use super::prepared::is_of_ended_transaction;
-use super::session_use::SessionUse;
-use super::stage::Stage;
-use super::started::Started;
-use super::state::Reply;
-use super::transaction::is_refused_commit;
-use super::{Lease, Params};
 use crate::config::Reset;
+use crate::lease::deadline::bounded;
+use crate::lease::leftovers::before_commit;
+use crate::lease::own_transaction::OwnTransaction;
+use crate::lease::prepared::is_of_ended_transaction;
+use crate::lease::session_use::SessionUse;
+use crate::lease::stage::Stage;
+use crate::lease::started::Started;
+use crate::lease::state::Reply;
+use crate::lease::transaction::is_refused_commit;
+use crate::lease::{Lease, Params};
 use crate::row::Plan;
 use crate::session::{Unpinned, is_of_look_up, is_of_name, may_be_out_of_date};
 use crate::sql::{SideEffects, may_draw, side_effects};
@@ -35,7 +35,7 @@ use crate::stats::StatementInfo;
 use crate::tokio_postgres::{RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
 
-pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
+pub(in crate::lease) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Result<()> {
     let started = Started::batch(&mut session_use, sql);
     let ran = bounded(session_use.bound(), async || {
         let lease = Arc::clone(session_use.lease());
@@ -65,7 +65,7 @@ pub(super) async fn batch_execute(mut session_use: SessionUse, sql: &str) -> Res
 }
 
 /// Begins a statement whose rows are read one by one. Runs it again as [`run`] does.
-pub(super) async fn stream(
+pub(in crate::lease) async fn stream(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
@@ -106,7 +106,11 @@ pub(super) async fn stream(
 }
 
 /// Prepares a copy. On return it counts as sent, and the caller sends it.
-pub(super) async fn to_copy(session_use: &mut SessionUse, sql: &str, reply: Reply) -> Result<Statement> {
+pub(in crate::lease) async fn to_copy(
+    session_use: &mut SessionUse,
+    sql: &str,
+    reply: Reply,
+) -> Result<Statement> {
     let lease = Arc::clone(session_use.lease());
     let info = in_transaction(session_use, sql).await?;
     let statement = prepare(&lease, sql).await.map_err(|err| session_use.refused(err))?;
@@ -134,7 +138,7 @@ async fn in_transaction(session_use: &mut SessionUse, sql: &str) -> Result<Arc<S
 /// run, and runs again.
 ///
 /// Cancellation safety: dropped, it is abandoned, and a transaction of its own is rolled back.
-pub(super) async fn run(
+pub(in crate::lease) async fn run(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
@@ -211,7 +215,7 @@ async fn alone_in_a_transaction(
 /// Begins the transaction of one statement or batch, with the settings of the request.
 ///
 /// They end with their transaction. Where it could not be begun, they end with the message that they came in.
-pub(super) async fn begin(lease: &Lease) -> Result<()> {
+pub(in crate::lease) async fn begin(lease: &Lease) -> Result<()> {
     let client = lease.session().client();
     let begin = OwnTransaction::TRANSACTION.begin();
     let settings = async {
@@ -228,7 +232,7 @@ pub(super) async fn begin(lease: &Lease) -> Result<()> {
 
 /// Prepares a text as the first in a transaction of its own. If it is refused, and the pooler may have answered for what it had prepared
 /// before a change of the tables, begins the transaction anew and prepares the text anew: nothing has run.
-pub(super) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement> {
+pub(in crate::lease) async fn prepare_first(lease: &Lease, sql: &str) -> Result<Statement> {
     let refused = match prepare(lease, sql).await {
         Err(Error::Postgres(err)) if may_be_out_of_date(err.driver()) => Error::Postgres(err),
         Err(err) => return Err(of_session(err, |err| is_of_look_up(err) || is_of_name(err))),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 
 use super::look_ups::{Failure, unless_stuck};
-use super::{Lease, Params};
+use crate::lease::{Lease, Params};
 use crate::row::{FromRowError, Plan};
 use crate::session::{Types, Unpinned, are_built_in, is_of_look_up, may_be_out_of_date};
 use crate::stats::StatementInfo;
@@ -16,10 +16,10 @@ use crate::tokio_postgres::{Column, Row, RowStream, Statement};
 use crate::{Error, Result, tokio_postgres};
 
 /// Takes the rows of a statement, one by one.
-pub(super) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
+pub(in crate::lease) type Take<'a> = &'a mut (dyn FnMut(Row) + Send);
 
 /// Prepares a text in the transaction that is open, behind a pooler in transaction mode.
-pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
+pub(in crate::lease) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
     let session = lease.session();
     let unpinned = session.unpinned().ok_or(Error::SessionLost)?;
     unpinned.prepare(session.client(), sql, !lease.has_names_of_its_own()).await?.ok_or(Error::SessionLost)
@@ -27,13 +27,13 @@ pub(super) async fn prepare(lease: &Lease, sql: &str) -> Result<Statement> {
 
 impl Lease {
     /// Whether a text may name other tables here than on other sessions, because of a search path. Then its types are of no use to others.
-    pub(super) fn has_names_of_its_own(&self) -> bool {
+    pub(in crate::lease) fn has_names_of_its_own(&self) -> bool {
         self.settings().may_change_names() || self.state().has_unknown_effects()
     }
 }
 
 /// A statement, and what is known of its types.
-pub(super) struct Described<'s, 'p> {
+pub(in crate::lease) struct Described<'s, 'p> {
     sql: &'s str,
     params: Params<'s>,
     plan: Option<&'p mut Plan>,
@@ -56,7 +56,12 @@ enum Refused {
 
 impl<'s, 'p> Described<'s, 'p> {
     /// Columns that do not fit the plan may be older than the table, and count as unknown.
-    pub(super) fn new(lease: &Lease, sql: &'s str, params: Params<'s>, plan: Option<&'p mut Plan>) -> Self {
+    pub(in crate::lease) fn new(
+        lease: &Lease,
+        sql: &'s str,
+        params: Params<'s>,
+        plan: Option<&'p mut Plan>,
+    ) -> Self {
         let mut described = Self { sql, params, plan, known: None, fits: Ok(()), refused: None };
         described.look_up(lease);
         if let (Some(known), Some(plan)) = (&described.known, &mut described.plan)
@@ -72,17 +77,22 @@ impl<'s, 'p> Described<'s, 'p> {
         self.known = known.filter(|known| known.params().len() == self.params.len());
     }
 
-    pub(super) fn sql(&self) -> &'s str {
+    pub(in crate::lease) fn sql(&self) -> &'s str {
         self.sql
     }
 
     /// Whether all types are known without a look-up.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::lease) fn is_known(&self) -> bool {
         self.known.is_some()
     }
 
     /// Runs it in the transaction that is open, or alone.
-    pub(super) async fn run(&mut self, lease: &Lease, info: &StatementInfo, take: Take<'_>) -> Result<u64> {
+    pub(in crate::lease) async fn run(
+        &mut self,
+        lease: &Lease,
+        info: &StatementInfo,
+        take: Take<'_>,
+    ) -> Result<u64> {
         let named = match self.is_known() {
             true => None,
             false => self.prepared(lease, prepare(lease, self.sql).await?)?,
@@ -91,21 +101,25 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// Fails if the columns of a statement that was prepared do not fit the plan. What was known before does not count any more.
-    pub(super) fn check(&mut self, statement: &Statement) -> Result<()> {
+    pub(in crate::lease) fn check(&mut self, statement: &Statement) -> Result<()> {
         self.known = None;
         self.plan.as_mut().map_or(Ok(()), |plan| plan.find(statement.columns()))?;
         Ok(())
     }
 
     /// What is known of it from now on. It keeps its name if the driver has to know its types.
-    pub(super) fn prepared(&mut self, lease: &Lease, statement: Statement) -> Result<Option<Statement>> {
+    pub(in crate::lease) fn prepared(
+        &mut self,
+        lease: &Lease,
+        statement: Statement,
+    ) -> Result<Option<Statement>> {
         self.check(&statement)?;
         self.look_up(lease);
         Ok(if self.is_known() { None } else { Some(statement) })
     }
 
     /// Sends it, by its name or else with the types that are known, and waits for the description of its answer.
-    pub(super) async fn begin(
+    pub(in crate::lease) async fn begin(
         &self,
         lease: &Lease,
         info: &StatementInfo,
@@ -124,7 +138,7 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// Looks at the first row: its own columns count, not those that were known.
-    pub(super) fn see(&mut self, lease: &Lease, row: &Row) {
+    pub(in crate::lease) fn see(&mut self, lease: &Lease, row: &Row) {
         let Some(known) = self.known.take() else { return };
         if !known.are_of(row.columns()) {
             has_other_columns(lease, self.sql, row.columns());
@@ -133,13 +147,13 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// What was affected, if the rows that have been seen fit.
-    pub(super) fn fits(&mut self, affected: u64) -> Result<u64> {
+    pub(in crate::lease) fn fits(&mut self, affected: u64) -> Result<u64> {
         mem::replace(&mut self.fits, Ok(()))?;
         Ok(affected)
     }
 
     /// Sends it as [`begin`](Self::begin) does, and reads its answer.
-    pub(super) async fn send(
+    pub(in crate::lease) async fn send(
         &mut self,
         lease: &Lease,
         info: &StatementInfo,
@@ -169,7 +183,12 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// Records that it could not be begun.
-    pub(super) fn not_begun(&mut self, lease: &Lease, named: Option<&Statement>, failure: Failure) -> Error {
+    pub(in crate::lease) fn not_begun(
+        &mut self,
+        lease: &Lease,
+        named: Option<&Statement>,
+        failure: Failure,
+    ) -> Error {
         if named.is_none() {
             doubt_failed(lease, self.sql, &failure);
             self.refused = match &failure {
@@ -182,7 +201,7 @@ impl<'s, 'p> Described<'s, 'p> {
     }
 
     /// Whether it has not run, and can be prepared and run: where it was to stand alone, or nothing was sent.
-    pub(super) fn can_run_again(&self, stands_alone: bool) -> bool {
+    pub(in crate::lease) fn can_run_again(&self, stands_alone: bool) -> bool {
         match self.refused {
             Some(Refused::Driver) => true,
             Some(Refused::Server) => stands_alone,
@@ -192,7 +211,7 @@ impl<'s, 'p> Described<'s, 'p> {
 }
 
 /// Records why a statement without a name was not begun. Forgets the types of its text if they may not be what they were.
-pub(super) fn doubt_failed(lease: &Lease, sql: &str, failure: &Failure) {
+pub(in crate::lease) fn doubt_failed(lease: &Lease, sql: &str, failure: &Failure) {
     match failure {
         Failure::Driver(err) => doubt(lease, sql, err),
         Failure::Stuck { .. } => {
@@ -213,7 +232,7 @@ fn doubt(lease: &Lease, sql: &str, err: &tokio_postgres::Error) {
 }
 
 /// Whether a statement may have failed because its types are not what they were.
-pub(super) fn doubts_types(err: &tokio_postgres::Error) -> bool {
+pub(in crate::lease) fn doubts_types(err: &tokio_postgres::Error) -> bool {
     match err.code() {
         // The driver's: a parameter does not fit the type.
         None => !err.is_closed(),
@@ -224,7 +243,7 @@ pub(super) fn doubts_types(err: &tokio_postgres::Error) -> bool {
 }
 
 /// Records that a text has other columns than are known of it.
-pub(super) fn has_other_columns(lease: &Lease, sql: &str, columns: &[Column]) {
+pub(in crate::lease) fn has_other_columns(lease: &Lease, sql: &str, columns: &[Column]) {
     let session = lease.session();
     match session.unpinned() {
         Some(_) if are_built_in(columns) => {}

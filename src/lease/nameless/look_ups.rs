@@ -24,7 +24,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a statement was not begun.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::lease) enum Failure {
     Driver(tokio_postgres::Error),
     /// The driver waits for a look-up, in vain. The statement has run, or runs.
     Stuck {
@@ -50,12 +50,12 @@ impl From<Failure> for Error {
 
 impl Failure {
     /// Whether nothing was sent.
-    pub(super) fn is_of_parameter(&self) -> bool {
+    pub(in crate::lease) fn is_of_parameter(&self) -> bool {
         matches!(self, Self::Driver(err) if is_of_parameter(err))
     }
 
     /// Whether the statement can run again: it was refused before it ran, or does nothing but read.
-    pub(super) fn can_run_again(&self) -> bool {
+    pub(in crate::lease) fn can_run_again(&self) -> bool {
         match self {
             Self::Driver(err) => is_of_parameter(err) || is_of_analysis(err),
             Self::Stuck { only_reads } => *only_reads,
@@ -64,7 +64,7 @@ impl Failure {
 }
 
 /// Waits for the description of an answer, and gives up if the driver has it but cannot look its types up.
-pub(super) async fn unless_stuck<T>(
+pub(in crate::lease) async fn unless_stuck<T>(
     sent: impl Future<Output = Result<T, tokio_postgres::Error>>,
     only_reads: bool,
 ) -> Result<T, Failure> {

@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt, TryStreamExt};
 
-use super::Params;
-use super::deadline::bounded;
 use super::described::{Described, Take, doubt_failed};
 use super::look_ups::Failure;
-use super::prepared::{along, is_of_ended_transaction, prepare};
-use super::session_use::SessionUse;
-use super::state::Reply;
+use crate::lease::Params;
+use crate::lease::deadline::bounded;
+use crate::lease::prepared::{along, is_of_ended_transaction, prepare};
+use crate::lease::session_use::SessionUse;
+use crate::lease::state::Reply;
 use crate::row::Plan;
 use crate::stats::StatementInfo;
 use crate::tokio_postgres::{RowStream, Statement};
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 
 /// Runs one statement, and returns the number of rows that it affected. Where it stands alone and only reads, its rows are cancelled
 /// when many more than `most` have come.
-pub(super) async fn run(
+pub(in crate::lease) async fn run(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
@@ -60,7 +60,7 @@ pub(super) async fn run(
 }
 
 /// Begins a statement whose rows are read one by one. Their columns may be others than those that were known.
-pub(super) async fn stream(
+pub(in crate::lease) async fn stream(
     session_use: &mut SessionUse,
     sql: &str,
     params: Params<'_>,
