@@ -10,7 +10,6 @@
 //! So what a request has set is never seen outside of its transactions, and no name outlives one. What else SQL may have left behind is
 //! cleared in the same message as COMMIT: [`leftovers`](crate::lease::leftovers).
 
-use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -72,9 +71,12 @@ pub(in crate::lease) async fn stream(
     mut plan: Option<&mut Plan>,
 ) -> Result<RowStream> {
     let lease = Arc::clone(session_use.lease());
-    let mut is_first = true;
+    let mut refused = None;
     loop {
-        let info = in_transaction(session_use, sql).await?;
+        let (info, is_first) = match (in_transaction(session_use, sql).await, refused.take()) {
+            (Err(err), Some(first)) if is_of_ended_transaction(&err) => return Err(first),
+            (info, first) => (info?, first.is_none()),
+        };
         let mut described = Described::new(&lease, sql, params, plan.as_deref_mut());
         let named = match described.is_known() {
             true => None,
@@ -98,10 +100,15 @@ pub(in crate::lease) async fn stream(
             Err(failure) => failure,
         };
         let err = described.not_begun(&lease, named.as_ref(), failure);
+        let again = is_first && described.can_run_again(false);
+        if again {
+            session_use.prepares_again();
+        }
         let err = session_use.refused(err);
-        if !mem::take(&mut is_first) || !described.can_run_again(false) {
+        if !again {
             return Err(err);
         }
+        refused = Some(err);
     }
 }
 
